@@ -1,0 +1,126 @@
+/**
+ * The safetensors format (github.com/huggingface/safetensors, "Format"): 8 bytes of header length, a JSON header, the
+ * tensors' bytes. Only headers are read here, and every claim of theirs is checked: a checkpoint comes from strangers.
+ */
+
+/** Bytes per element of the dtypes that checkpoints of the supported networks have. */
+const elementBytes = { F32: 4, F16: 2, BF16: 2, I64: 8 } as const;
+export type StoredDType = keyof typeof elementBytes;
+
+export interface StoredTensor {
+  readonly dtype: StoredDType;
+  readonly shape: readonly number[];
+  /** Bytes from the start of the file. */
+  readonly offset: number;
+  readonly length: number;
+}
+
+/** This file is permanently bad: reading it again will not help. */
+export class CheckpointError extends Error {}
+
+/** The bound of the reference implementation: a longer header is an attack, not a model. */
+export const MAX_HEADER_BYTES = 100_000_000;
+export const LENGTH_BYTES = 8;
+
+/** Length of the JSON header, from the first 8 bytes of a file of `fileBytes` bytes. */
+export function headerLength(start: Uint8Array, fileBytes: number): number {
+  if (start.length < LENGTH_BYTES) {
+    throw new CheckpointError(`not a safetensors file: ${fileBytes} bytes are too few for a header`);
+  }
+  const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
+  if (length > BigInt(MAX_HEADER_BYTES)) {
+    throw new CheckpointError(
+      `not a safetensors file: a header of ${length} bytes exceeds the bound of ${MAX_HEADER_BYTES}`,
+    );
+  }
+  if (LENGTH_BYTES + Number(length) > fileBytes) {
+    throw new CheckpointError(`the header's ${length} bytes go beyond the file's ${fileBytes}`);
+  }
+  return Number(length);
+}
+
+/** A key that stands twice in an object: JSON.parse would keep the last one silently. */
+function duplicateKey(text: string): string | null {
+  const seen: Set<string>[] = [];
+  for (const match of text.matchAll(/"((?:[^"\\]|\\.)*)"(\s*:)?|[{}]/g)) {
+    if (match[0] === "{") {
+      seen.push(new Set());
+    } else if (match[0] === "}") {
+      seen.pop();
+    } else if (match[2] !== undefined) {
+      const key = JSON.parse(`"${match[1]}"`) as string;
+      const keys = seen.at(-1);
+      if (keys?.has(key)) {
+        return key;
+      }
+      keys?.add(key);
+    }
+  }
+  return null;
+}
+
+function parseObject(json: Uint8Array): Record<string, unknown> {
+  let text: string;
+  let header: unknown;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(json);
+    header = JSON.parse(text);
+  } catch (cause) {
+    throw new CheckpointError(`the header is not JSON in UTF-8: ${(cause as Error).message.slice(0, 200)}`, { cause });
+  }
+  if (typeof header !== "object" || header === null || Array.isArray(header)) {
+    throw new CheckpointError("the header is not a JSON object");
+  }
+  const duplicate = duplicateKey(text);
+  if (duplicate !== null) {
+    throw new CheckpointError(`the header names "${duplicate}" twice`);
+  }
+  return header as Record<string, unknown>;
+}
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
+
+function parseTensor(name: string, entry: unknown, dataStart: number, fileBytes: number): StoredTensor {
+  const bad = (what: string) => new CheckpointError(`tensor "${name}": ${what}`);
+  const { dtype, shape, data_offsets: offsets } = (entry ?? {}) as Record<string, unknown>;
+  if (typeof dtype !== "string" || !Object.hasOwn(elementBytes, dtype)) {
+    throw bad(`dtype ${JSON.stringify(dtype)} is not one of ${Object.keys(elementBytes).join(", ")}`);
+  }
+  if (!Array.isArray(shape) || !shape.every(isCount)) {
+    throw bad(`shape ${JSON.stringify(shape)} is not a list of whole numbers from 0`);
+  }
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
+    throw bad(`data_offsets ${JSON.stringify(offsets)} are not a start and an end`);
+  }
+  const [start, end] = offsets as [number, number];
+  if (dataStart + end > fileBytes) {
+    throw bad(`its bytes end at ${dataStart + end}, beyond the file's ${fileBytes}`);
+  }
+  const length = shape.reduce((product, dim) => product * dim, elementBytes[dtype as StoredDType]);
+  if (length !== end - start) {
+    throw bad(`${dtype} ${JSON.stringify(shape)} takes ${length} bytes, its data_offsets give ${end - start}`);
+  }
+  return { dtype: dtype as StoredDType, shape, offset: dataStart + start, length };
+}
+
+/**
+ * Tensors by name, from the JSON header of a file of `fileBytes` bytes.
+ * @throws CheckpointError for anything that does not hold together: see the tests for the list.
+ */
+export function parseHeader(json: Uint8Array, fileBytes: number): Map<string, StoredTensor> {
+  const dataStart = LENGTH_BYTES + json.length;
+  const tensors = new Map<string, StoredTensor>();
+  for (const [name, entry] of Object.entries(parseObject(json))) {
+    if (name !== "__metadata__") {
+      tensors.set(name, parseTensor(name, entry, dataStart, fileBytes));
+    }
+  }
+  const inOrder = [...tensors].sort(([, a], [, b]) => a.offset - b.offset || a.length - b.length);
+  for (let i = 1; i < inOrder.length; i++) {
+    const [before, tensor] = [inOrder[i - 1]!, inOrder[i]!];
+    if (before[1].offset + before[1].length > tensor[1].offset) {
+      throw new CheckpointError(`tensors "${before[0]}" and "${tensor[0]}" overlap`);
+    }
+  }
+  return tensors;
+}
