@@ -1,0 +1,42 @@
+/**
+ * What the main thread of a generation worker and its engine thread say to each other. The main thread talks to Redis and
+ * storage and always answers; the engine thread (workers/engine.ts) holds the sessions and blocks while they run.
+ */
+import type { Catalog, GenerationRequest, Metrics } from "../src/schema.ts";
+
+export type ToEngine =
+  | {
+      type: "generate";
+      id: string;
+      request: GenerationRequest;
+      /** The bytes of every control image, as uploaded, by the hash that the request names it by ("sha256:…"). */
+      images: Record<string, Uint8Array>;
+    }
+  /** Stop this generation before its next evaluation; answered by `canceled` (or by `done`, when it was too late). */
+  | { type: "cancel"; id: string };
+
+export interface MadeImage {
+  /** Encoded in the request's output_format. */
+  bytes: Uint8Array;
+  seed: number;
+  width: number;
+  height: number;
+  content_type: "image/png" | "image/webp" | "image/jpeg";
+}
+
+export type FromEngine =
+  /** Once, when the engine has read MODELS_DIR; no job is taken before. */
+  | { type: "catalog"; catalog: Catalog }
+  /** After each evaluation of the networks. */
+  | { type: "progress"; id: string; step: number; total: number }
+  | {
+      type: "done";
+      id: string;
+      images: MadeImage[];
+      warnings: string[];
+      /** queue_ms is the main thread's to fill in. */
+      metrics: Omit<Metrics, "queue_ms">;
+    }
+  /** The request could not be carried out; `code` and `message` are what the client reads in the generation's `error`. */
+  | { type: "failed"; id: string; code: string; message: string }
+  | { type: "canceled"; id: string };
