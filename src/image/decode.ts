@@ -1,0 +1,87 @@
+import sharp, { type Sharp } from "sharp";
+import type { Pixels } from "./pixels.ts";
+
+/** The bytes are not a picture that this service takes; the message says what is wrong and what is allowed. Trying again cannot help. */
+export class ImageError extends Error {
+  override readonly name = "ImageError";
+}
+
+/** `maxPixels`: width × height that a header may announce; a larger picture is refused before any of it is decoded. */
+export interface DecodeLimits {
+  readonly maxPixels: number;
+}
+
+// Only what people send as control images and what one small, well-fuzzed decoder each can read. Everything else that
+// libvips knows (SVG and PDF, which fetch and run things, TIFF, AVIF, HEIF, ImageMagick's formats) is never handed to it.
+const formats = {
+  png: (b) => starts(b, "\x89PNG\r\n\x1a\n"),
+  jpeg: (b) => starts(b, "\xff\xd8\xff"),
+  webp: (b) => starts(b, "RIFF") && starts(b.subarray(8), "WEBP"),
+  gif: (b) => starts(b, "GIF87a") || starts(b, "GIF89a"),
+} satisfies Record<string, (bytes: Uint8Array) => boolean>;
+const allowed = "PNG, JPEG, WebP and GIF are allowed";
+
+// Every picture is decoded once; libvips' cache would keep strangers' pixels alive.
+sharp.cache(false);
+
+/**
+ * Decodes a PNG, JPEG, WebP or GIF, told by its content, to what Pillow 12 gives for
+ * `ImageOps.exif_transpose(image).convert("RGB")` (which is diffusers' `load_image`), to the byte:
+ * EXIF orientation applied, alpha and transparent colours dropped (not blended), grey repeated, the first frame of an
+ * animation, CMYK without profile (`(255 - c)(255 - k) / 255`), no ICC profile or gamma applied.
+ * Two differences: 16-bit grey keeps its high byte, as every other 16-bit PNG does (Pillow clips at 255, so that a depth
+ * map turns white), and a GIF's transparent pixels are black.
+ * Truncated files and those with errors in their data are refused where Pillow refuses them.
+ * @throws {ImageError}
+ */
+export async function decode(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
+  const format = Object.entries(formats).find(([, matches]) => matches(bytes))?.[0];
+  if (format === undefined) throw new ImageError(`not an image of a known type: ${allowed}`);
+
+  const header = await readable(format, sharp(bytes, { limitInputPixels: false }).metadata());
+  if (header.format !== format) throw new ImageError(`not an image of a known type: ${allowed}`);
+  const { width, height } = header;
+  if (width * height > limits.maxPixels)
+    throw new ImageError(`the image has ${width}×${height} pixels: at most ${limits.maxPixels} in all are allowed`);
+
+  const options = { limitInputPixels: limits.maxPixels, failOn: "error", ignoreIcc: true, autoOrient: true } as const;
+  const image = sharp(bytes, options);
+  if (header.space !== "cmyk")
+    return pixels(await readable(format, raw(image.removeAlpha().toColourspace("srgb"))), (rgb) => rgb);
+  return pixels(await readable(format, raw(image.pipelineColourspace("cmyk").toColourspace("cmyk"))), cmykToRgb);
+}
+
+function starts(bytes: Uint8Array, magic: string): boolean {
+  return bytes.length >= magic.length && Array.from(magic).every((c, i) => bytes[i] === c.charCodeAt(0));
+}
+
+async function readable<T>(format: string, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (cause) {
+    const reason = (cause as Error).message.replace(/\s+/g, " ").slice(0, 200);
+    throw new ImageError(`the ${format} image is damaged or incomplete (${reason})`, { cause });
+  }
+}
+
+function raw(image: Sharp) {
+  return image.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true });
+}
+
+function pixels({ data, info }: Awaited<ReturnType<typeof raw>>, toRgb: (data: Uint8Array) => Uint8Array): Pixels {
+  const rgb = toRgb(new Uint8Array(data.buffer, data.byteOffset, data.length));
+  return { width: info.width, height: info.height, data: rgb };
+}
+
+/** Pillow's conversion without a profile (libImaging/Convert.c, `cmyk2rgb`): white minus black, minus the ink's share of it. */
+function cmykToRgb(cmyk: Uint8Array): Uint8Array {
+  const rgb = new Uint8Array((cmyk.length / 4) * 3);
+  for (let i = 0, o = 0; i < cmyk.length; i += 4) {
+    const white = 255 - cmyk[i + 3]!;
+    for (let c = 0; c < 3; c++) {
+      const product = cmyk[i + c]! * white + 128;
+      rgb[o++] = white - ((product + (product >> 8)) >> 8); // product / 255, rounded
+    }
+  }
+  return rgb;
+}
