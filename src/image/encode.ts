@@ -1,4 +1,5 @@
 import sharp, { type Sharp } from "sharp";
+import type { OutputFormat } from "../schema.ts";
 import type { Pixels } from "./pixels.ts";
 
 /**
@@ -12,9 +13,7 @@ const encoders = {
   png: (image) => image.png({ compressionLevel: 6, adaptiveFiltering: true }),
   webp: (image) => image.webp({ quality: 90, smartSubsample: true }),
   jpeg: (image) => image.jpeg({ quality: 95, chromaSubsampling: "4:4:4" }),
-} satisfies Record<string, (image: Sharp) => Sharp>;
-
-export type OutputFormat = keyof typeof encoders;
+} satisfies Record<OutputFormat, (image: Sharp) => Sharp>;
 
 export async function encode({ width, height, data }: Pixels, format: OutputFormat): Promise<Uint8Array> {
   const file = await encoders[format](sharp(data, { raw: { width, height, channels: 3 } })).toBuffer();
