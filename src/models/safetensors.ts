@@ -89,7 +89,7 @@ function parseTensor(name: string, entry: unknown, dataStart: number, fileBytes:
   if (!Array.isArray(shape) || !shape.every(isCount)) {
     throw bad(`shape ${JSON.stringify(shape)} is not a list of whole numbers from 0`);
   }
-  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0] > offsets[1]) {
+  if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount) || offsets[0]! > offsets[1]!) {
     throw bad(`data_offsets ${JSON.stringify(offsets)} are not a start and an end`);
   }
   const [start, end] = offsets as [number, number];

@@ -1,5 +1,5 @@
 import { bytes, concat, float, int, message } from "./protobuf.ts";
-import type { Attribute, DType, External, Initializer, Node, Shape, Value } from "./value.ts";
+import type { Attribute, Dim, DType, External, Initializer, Node, Shape, Value } from "./value.ts";
 
 /** Field numbers and enum values of onnx.proto3 (github.com/onnx/onnx, IR version 10). */
 const IR_VERSION = 10;
@@ -22,7 +22,8 @@ function tensor(name: string, dtype: DType, shape: Shape, data: External | Uint8
 }
 
 function valueInfo(name: string, { dtype, shape }: Value): Uint8Array {
-  const dims = shape.map((dim) => message(1, typeof dim === "number" ? int(1, dim) : bytes(2, dim)));
+  const dimension = (dim: Dim) => (typeof dim === "number" ? [int(1, dim)] : dim === "?" ? [] : [bytes(2, dim)]);
+  const dims = shape.map((dim) => message(1, ...dimension(dim)));
   const type = message(1, int(1, elementType[dtype]), message(2, ...dims));
   return concat([bytes(1, name), message(2, type)]);
 }

@@ -77,7 +77,9 @@ export function constant(
     throw new ShapeError(`constant: ${values.length} values do not fill the shape ${show(shape)}`);
   }
   const data =
-    dtype === "int64" ? BigInt64Array.from(Array.from(values), (v) => BigInt(v)) : arrays[dtype].from(Array.from(values));
+    dtype === "int64"
+      ? BigInt64Array.from(Array.from(values), (v) => BigInt(v))
+      : arrays[dtype].from(Array.from(values));
   return { dtype, shape, source: { kind: "initializer", name, data: new Uint8Array(data.buffer) } };
 }
 

@@ -1,0 +1,103 @@
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { openBase, openControlNet } from "../src/models/base.ts";
+import type { Graph } from "../src/models/graph.ts";
+import type { Tensor } from "../src/onnx/tensor.ts";
+import { openSession } from "../workers/runtime.ts";
+import type { Finding } from "./finding.ts";
+import { readTensors } from "./tensors.ts";
+
+type Tensors = Map<string, Tensor>;
+
+/** The scale at which modules.safetensors has every ControlNet's residuals. */
+const CONDITIONING_SCALE = 0.8;
+const BOUND = 1e-3;
+
+async function run(graph: Graph, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+  const session = await openSession(graph, {});
+  const outputs = await session.run(feeds);
+  await session.release();
+  return outputs;
+}
+
+/** ‖a − b‖ / ‖b‖. */
+export function relative(a: Tensor, b: Tensor): number {
+  if (a.data.length !== b.data.length) {
+    throw new Error(`[${a.dims}] against [${b.dims}]`);
+  }
+  let [difference, norm] = [0, 0];
+  for (let i = 0; i < b.data.length; i++) {
+    difference += (Number(a.data[i]) - Number(b.data[i])) ** 2;
+    norm += Number(b.data[i]) ** 2;
+  }
+  return norm === 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
+}
+
+const floats = (dims: number[], value = 0): Tensor => ({
+  dims,
+  data: new Float32Array(dims.reduce((a, b) => a * b, 1)).fill(value),
+});
+
+/** Every network alone, on the inputs of `<dir>/modules.safetensors`, against its outputs there. */
+export async function check(dir: string): Promise<Finding[]> {
+  const expected = readTensors(join(dir, "modules.safetensors"));
+  const findings: Finding[] = [];
+  const compare = (name: string, actual: Tensor) =>
+    findings.push({ subject: name, error: relative(actual, expected.get(name)!), bound: BOUND });
+  const base = openBase(join(dir, "base"));
+
+  const ids = expected.get("text.input_ids")!;
+  const text = await run(base.networks.text_encoder(), { input_ids: ids, pooling: floats([1, 1, 77]) });
+  compare("text.hidden", text[`normed_${base.clip.num_hidden_layers}`]!);
+
+  const z = expected.get("vae.z")!;
+  compare("vae.decoded", (await run(base.networks.vae_decoder(), { latents: z })).image!);
+  const moments = (await run(base.networks.vae_encoder(), { image: expected.get("vae.image")! })).moments!;
+  const half = moments.data.length / 2; // one image: the mean's channels come first
+  compare("vae.mean", { dims: expected.get("vae.mean")!.dims, data: moments.data.slice(0, half) });
+
+  const batch = expected.get("sample")!.dims[0]!;
+  const conditions = {
+    sample: expected.get("sample")!,
+    timestep: { dims: [batch], data: Float32Array.from(expected.get("timestep")!.data, Number) },
+    encoder_hidden_states: expected.get("encoder_hidden_states")!,
+  };
+  const names = residualNames(expected);
+  const none = Object.fromEntries(names.map((name) => [name, floats([1, channelsOf(expected, name), 1, 1])]));
+  compare("unet.out", (await run(base.networks.unet(), { ...conditions, ...none })).out!);
+
+  let sum: Record<string, Tensor> = none;
+  for (const id of controlnets(expected)) {
+    const { networks } = openControlNet(join(dir, "controlnets", id));
+    const { hint_embedding } = await run(networks.hint(), { hint: expected.get("hint")! });
+    const feeds = {
+      ...conditions,
+      hint_embedding: hint_embedding!,
+      rows: { dims: [batch], data: BigInt64Array.from({ length: batch }, (_, i) => BigInt(i)) },
+      scales: floats([batch, names.length], CONDITIONING_SCALE),
+    };
+    const alone = await run(networks.controlnet(), { ...feeds, ...none });
+    for (const name of names) {
+      compare(`${id}.${name}`, alone[`${name}_out`]!);
+    }
+    if (id !== "shuffle") {
+      const added = await run(networks.controlnet(), { ...feeds, ...sum });
+      sum = Object.fromEntries(names.map((name) => [name, added[`${name}_out`]!]));
+    }
+  }
+  compare("unet.out_with_all_but_shuffle", (await run(base.networks.unet(), { ...conditions, ...sum })).out!);
+  return findings;
+}
+
+export const applies = (dir: string) => existsSync(join(dir, "modules.safetensors"));
+
+const controlnets = (expected: Tensors) =>
+  [...expected.keys()].filter((key) => key.endsWith(".mid_residual")).map((key) => key.split(".")[0]!);
+
+function residualNames(expected: Tensors): string[] {
+  const id = controlnets(expected)[0]!;
+  const downs = [...expected.keys()].filter((key) => key.startsWith(`${id}.down_residual_`)).length;
+  return [...Array.from({ length: downs }, (_, i) => `down_residual_${i}`), "mid_residual"];
+}
+
+const channelsOf = (expected: Tensors, name: string) => expected.get(`${controlnets(expected)[0]!}.${name}`)!.dims[1]!;

@@ -1,0 +1,104 @@
+import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync, realpathSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { CheckpointError, headerLength, LENGTH_BYTES, parseHeader } from "./safetensors.ts";
+import type { WeightSource } from "./weights.ts";
+
+/** A network's weights: all tensors lie in files of one folder, which a graph's external data needs. */
+export interface Checkpoint {
+  readonly folder: string;
+  readonly tensors: ReadonlyMap<string, WeightSource>;
+}
+
+/** Suffixes that hold pickled Python objects: loading one runs whatever code it carries. */
+const PICKLES = [".bin", ".ckpt", ".pt", ".pth"];
+
+/**
+ * The tensors of one safetensors file. Links are resolved, because a Hugging Face cache is made of links and the runtime
+ * follows none that leave the folder.
+ * @throws CheckpointError when the file is not sound.
+ */
+export function readCheckpoint(file: string): Checkpoint {
+  const real = realpathSync(file);
+  const descriptor = openSync(real, "r");
+  try {
+    const { size } = fstatSync(descriptor);
+    const start = new Uint8Array(LENGTH_BYTES);
+    const json = new Uint8Array(headerLength(start.subarray(0, readSync(descriptor, start, 0, LENGTH_BYTES, 0)), size));
+    readSync(descriptor, json, 0, json.length, LENGTH_BYTES);
+    const location = basename(real);
+    const tensors = new Map([...parseHeader(json, size)].map(([name, tensor]) => [name, { ...tensor, location }]));
+    return { folder: dirname(real), tensors };
+  } catch (error) {
+    throw error instanceof CheckpointError ? new CheckpointError(`${basename(file)}: ${error.message}`) : error;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+/** A checkpoint in several files, from its index: `{weight_map: {tensor: file}}`. */
+function readShards(index: string): Checkpoint {
+  const { weight_map: map } = readJson(index) as { weight_map?: Record<string, string> };
+  if (typeof map !== "object" || map === null) {
+    throw new CheckpointError(`${basename(index)}: no weight_map`);
+  }
+  const shards = [...new Set(Object.values(map))].map((name) => {
+    if (name !== basename(name) || !name.endsWith(".safetensors")) {
+      throw new CheckpointError(`${basename(index)}: "${name}" is not a safetensors file of the same folder`);
+    }
+    return readCheckpoint(join(dirname(index), name));
+  });
+  const folders = new Set(shards.map((shard) => shard.folder));
+  if (folders.size !== 1) {
+    throw new CheckpointError(`${basename(index)}: its ${shards.length} files lie in different folders`);
+  }
+  const tensors = new Map(shards.flatMap((shard) => [...shard.tensors]));
+  const missing = Object.keys(map).find((name) => !tensors.has(name));
+  if (missing !== undefined) {
+    throw new CheckpointError(`${basename(index)}: no file has the tensor "${missing}"`);
+  }
+  return { folder: shards[0]!.folder, tensors };
+}
+
+/**
+ * The weights in a component's folder of the diffusers layout: one file, several, or the half-precision variant.
+ * @param stem "diffusion_pytorch_model", or "model" for a text encoder
+ */
+export function findCheckpoint(dir: string, stem: string): Checkpoint {
+  for (const variant of ["", ".fp16"]) {
+    const file = join(dir, `${stem}${variant}.safetensors`);
+    if (existsSync(file)) {
+      return readCheckpoint(file);
+    }
+    // transformers writes model.safetensors.index.fp16.json, diffusers ….safetensors.index.fp16.json or the reverse.
+    for (const name of [`${stem}${variant}.safetensors.index.json`, `${stem}.safetensors.index${variant}.json`]) {
+      if (existsSync(join(dir, name))) {
+        return readShards(join(dir, name));
+      }
+    }
+  }
+  const files = existsSync(dir) ? readdirSync(dir) : [];
+  const pickle = files.find((name) => PICKLES.some((suffix) => name.endsWith(suffix)));
+  throw new CheckpointError(
+    pickle === undefined
+      ? `no weights: ${basename(dir)}/${stem}.safetensors is missing`
+      : `${basename(dir)}/${pickle} is a pickle, which can run code; only .safetensors files are loaded`,
+  );
+}
+
+/** @throws CheckpointError when the file is missing or not a JSON object. */
+export function readJson(file: string): object {
+  const name = join(basename(dirname(file)), basename(file));
+  if (!existsSync(file)) {
+    throw new CheckpointError(`${name} is missing`);
+  }
+  let json: unknown;
+  try {
+    json = JSON.parse(readFileSync(file, "utf8"));
+  } catch (cause) {
+    throw new CheckpointError(`${name} is not JSON`, { cause });
+  }
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new CheckpointError(`${name} is not a JSON object`);
+  }
+  return json;
+}

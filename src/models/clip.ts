@@ -1,0 +1,65 @@
+import { build } from "../onnx/build.ts";
+import { add, attention, gather, gelu, matmul, reshape, sigmoidLinear } from "../onnx/operators.ts";
+import { constant, input, type Value } from "../onnx/value.ts";
+import type { ClipConfig } from "./config.ts";
+import { linear, norm } from "./layers.ts";
+import type { Weights } from "./weights.ts";
+
+const activations: Record<ClipConfig["hidden_act"], (x: Value) => Value> = {
+  quick_gelu: (x) => sigmoidLinear(x, 1.702),
+  gelu,
+};
+
+/** 0 where token t may see token s (s ≤ t), minus infinity elsewhere: [1, 1, T, T]. */
+function causalMask(tokens: number): Value {
+  const mask = Array.from({ length: tokens * tokens }, (_, i) =>
+    i % tokens <= Math.floor(i / tokens) ? 0 : -Infinity,
+  );
+  return constant("float32", [1, 1, tokens, tokens], mask);
+}
+
+function layer(w: Weights, x: Value, mask: Value, config: ClipConfig): Value {
+  const size = config.hidden_size;
+  const before = norm(w.at("layer_norm1"), x, config.layer_norm_eps);
+  const project = (name: string) => linear(w.at(`self_attn.${name}`), before, size);
+  const mixed = attention(project("q_proj"), project("k_proj"), project("v_proj"), config.num_attention_heads, mask);
+  const attended = add(x, linear(w.at("self_attn.out_proj"), mixed, size));
+  const inner = linear(
+    w.at("mlp.fc1"),
+    norm(w.at("layer_norm2"), attended, config.layer_norm_eps),
+    config.intermediate_size,
+  );
+  return add(attended, linear(w.at("mlp.fc2"), activations[config.hidden_act](inner), size));
+}
+
+/**
+ * CLIP's text tower (arXiv 2103.00020): input_ids [B, 77] int64 →
+ * - hidden_i [B, 77, D]: after i layers, as SDXL reads them, and normed_i, the same after the final norm, as SD 1.x and 2.x do,
+ * - text_embeds [B, P], where the tower has a projection: `pooling` [B, 1, 77] is 1 at the end-of-text token, else 0.
+ */
+export function clip(weights: Weights, config: ClipConfig): Uint8Array {
+  const tokens = config.max_position_embeddings;
+  const ids = input("input_ids", "int64", ["B", tokens]);
+  const pooling = input("pooling", "float32", ["B", 1, tokens]);
+  // Released files have the prefix, those that transformers 5 writes have not.
+  const w = weights.has("text_model.final_layer_norm.weight") ? weights.at("text_model") : weights;
+  const words = w.get("embeddings.token_embedding.weight", [config.vocab_size, config.hidden_size]);
+  const positions = w.get("embeddings.position_embedding.weight", [tokens, config.hidden_size]);
+  const mask = causalMask(tokens);
+
+  let h = add(gather(words, ids), positions); // [B, 77, D]
+  const outputs: Record<string, Value> = {};
+  for (let i = 0; i <= config.num_hidden_layers; i++) {
+    outputs[`hidden_${i}`] = h;
+    outputs[`normed_${i}`] = norm(w.at("final_layer_norm"), h, config.layer_norm_eps);
+    if (i < config.num_hidden_layers) {
+      h = layer(w.at(`encoder.layers.${i}`), h, mask, config);
+    }
+  }
+  if (weights.has("text_projection.weight")) {
+    const last = matmul(pooling, outputs[`normed_${config.num_hidden_layers}`]!); // [B, 1, D]
+    const pooled = reshape(last, ["B", config.hidden_size]);
+    outputs.text_embeds = linear(weights.at("text_projection"), pooled, config.projection_dim, { bias: false });
+  }
+  return build([ids, pooling], outputs);
+}

@@ -1,0 +1,139 @@
+import * as z from "zod";
+
+/**
+ * What a diffusers component's config.json may say. Each key has diffusers' default; a value that these graphs do not
+ * compute is refused by its key, and so is a key that nobody here knows, unless it is switched off (null or false).
+ */
+
+/** A config, or a model folder, that asks for something this project does not do. */
+export class UnsupportedError extends Error {}
+
+const fixed = <T extends z.core.util.Literal>(value: T) => z.literal(value).default(value as never);
+const off = z.union([z.null(), z.literal(false)]).default(null);
+const count = z.int().positive();
+const perLevel = <T extends z.ZodType>(item: T) => z.union([item, z.array(item)]);
+
+const block = {
+  act_fn: z.enum(["silu", "swish"]).default("silu"),
+  block_out_channels: z.array(count),
+  in_channels: count.default(4),
+  norm_num_groups: count.default(32),
+};
+
+/** Keys that U-Net and ControlNet share: the encoder half and the time embedding. */
+const encoder = {
+  ...block,
+  block_out_channels: z.array(count).default([320, 640, 1280, 1280]),
+  down_block_types: z
+    .array(z.enum(["CrossAttnDownBlock2D", "DownBlock2D"]))
+    .default(["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"]),
+  layers_per_block: perLevel(count).default(2),
+  transformer_layers_per_block: perLevel(count).default(1),
+  // diffusers' name is a mistake it keeps: this is the number of heads unless num_attention_heads says otherwise.
+  attention_head_dim: perLevel(count).default(8),
+  num_attention_heads: perLevel(count).nullable().default(null),
+  cross_attention_dim: count.default(1280),
+  use_linear_projection: z.boolean().default(false),
+  flip_sin_to_cos: z.boolean().default(true),
+  freq_shift: z.number().default(0),
+  norm_eps: z.number().default(1e-5),
+  addition_embed_type: z.literal("text_time").nullable().default(null),
+  addition_time_embed_dim: count.nullable().default(null),
+  projection_class_embeddings_input_dim: count.nullable().default(null),
+  class_embed_type: off,
+  num_class_embeds: off,
+  encoder_hid_dim: off,
+  encoder_hid_dim_type: off,
+  only_cross_attention: off,
+  downsample_padding: fixed(1),
+  mid_block_scale_factor: fixed(1),
+  mid_block_type: fixed("UNetMidBlock2DCrossAttn"),
+  resnet_time_scale_shift: fixed("default"),
+  // Only chooses the precision of the softmax, and these graphs compute in float32.
+  upcast_attention: z.boolean().nullable().default(false),
+  addition_embed_type_num_heads: z.unknown(),
+};
+
+export const unetConfig = z.strictObject({
+  ...encoder,
+  out_channels: count.default(4),
+  up_block_types: z
+    .array(z.enum(["CrossAttnUpBlock2D", "UpBlock2D"]))
+    .default(["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]),
+  time_cond_proj_dim: count.nullable().default(null),
+  sample_size: perLevel(count).nullable().default(null),
+  attention_type: fixed("default"),
+  conv_in_kernel: fixed(3),
+  conv_out_kernel: fixed(3),
+  resnet_out_scale_factor: fixed(1),
+  time_embedding_type: fixed("positional"),
+  dropout: z.unknown(),
+});
+export type UnetConfig = z.infer<typeof unetConfig>;
+
+export const controlnetConfig = z.strictObject({
+  ...encoder,
+  conditioning_channels: count.default(3),
+  conditioning_embedding_out_channels: z.array(count).default([16, 32, 96, 256]),
+  controlnet_conditioning_channel_order: z.enum(["rgb", "bgr"]).default("rgb"),
+  global_pool_conditions: z.boolean().default(false),
+});
+export type ControlnetConfig = z.infer<typeof controlnetConfig>;
+export type EncoderConfig = UnetConfig | ControlnetConfig;
+
+export const vaeConfig = z.strictObject({
+  ...block,
+  in_channels: count.default(3),
+  out_channels: fixed(3),
+  block_out_channels: z.array(count).default([64]),
+  down_block_types: z.array(z.literal("DownEncoderBlock2D")).default(["DownEncoderBlock2D"]),
+  up_block_types: z.array(z.literal("UpDecoderBlock2D")).default(["UpDecoderBlock2D"]),
+  layers_per_block: count.default(1),
+  latent_channels: count.default(4),
+  scaling_factor: z.number().default(0.18215),
+  mid_block_add_attention: fixed(true),
+  use_quant_conv: z.boolean().default(true),
+  use_post_quant_conv: z.boolean().default(true),
+  latents_mean: off,
+  latents_std: off,
+  shift_factor: off,
+  sample_size: z.unknown(),
+  // Only chooses the precision, and these graphs compute in float32.
+  force_upcast: z.unknown(),
+});
+export type VaeConfig = z.infer<typeof vaeConfig>;
+
+/** transformers' CLIPTextConfig, with the defaults of that class. Keys of its base class change nothing here. */
+export const clipConfig = z.object({
+  hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
+  hidden_size: count.default(512),
+  intermediate_size: count.default(2048),
+  layer_norm_eps: z.number().default(1e-5),
+  max_position_embeddings: count.default(77),
+  num_attention_heads: count.default(8),
+  num_hidden_layers: count.default(12),
+  projection_dim: count.default(512),
+  vocab_size: count.default(49408),
+  eos_token_id: z.int().default(49407),
+});
+export type ClipConfig = z.infer<typeof clipConfig>;
+
+/**
+ * A component's config with every default filled in.
+ * @throws UnsupportedError that names each key that cannot be had, with what is allowed.
+ */
+export function parseConfig<T extends z.ZodObject>(schema: T, json: object, component: string): z.infer<T> {
+  const entries = Object.entries(json).filter(
+    ([key, value]) => key in schema.shape || !(key.startsWith("_") || value === null || value === false),
+  );
+  const result = schema.safeParse(Object.fromEntries(entries));
+  if (!result.success) {
+    const reasons = result.error.issues.map((issue) =>
+      issue.code === "unrecognized_keys"
+        ? `${issue.keys.map((key) => `"${key}"`).join(", ")}: not supported`
+        : `"${issue.path.join(".")}": ${issue.message}`,
+    );
+    throw new UnsupportedError(`${component}: ${reasons.join("; ")}`);
+  }
+  return result.data;
+}

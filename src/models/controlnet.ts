@@ -1,0 +1,61 @@
+import { build } from "../onnx/build.ts";
+import { add, concat, gather, mul, reduceMean, reshape, silu, slice, split } from "../onnx/operators.ts";
+import { input, type Value } from "../onnx/value.ts";
+import type { ControlnetConfig } from "./config.ts";
+import { conditionInputs, downBlocks, midBlock, timeEmbedding } from "./encoder.ts";
+import { convolution } from "./layers.ts";
+import { residualInputs } from "./unet.ts";
+import type { Weights } from "./weights.ts";
+
+/**
+ * The hint encoder (ControlNetConditioningEmbedding): hint [N, 3, H, W] in [0, 1] → hint_embedding [N, C0, h, w].
+ * A graph of its own, because it needs no timestep and so runs once a request.
+ */
+export function hintEncoder(weights: Weights, config: ControlnetConfig): Uint8Array {
+  const w = weights.at("controlnet_cond_embedding");
+  const hint = input("hint", "float32", ["N", config.conditioning_channels, "H", "W"]);
+  const channels = config.conditioning_embedding_out_channels;
+  const inOrder =
+    config.controlnet_conditioning_channel_order === "bgr" ? concat([...split(hint, 3, 1)].reverse(), 1) : hint;
+  let h = silu(convolution(w.at("conv_in"), inOrder, channels[0]!));
+  for (let i = 0; i < channels.length - 1; i++) {
+    h = silu(convolution(w.at(`blocks.${2 * i}`), h, channels[i]!));
+    h = silu(convolution(w.at(`blocks.${2 * i + 1}`), h, channels[i + 1]!, 3, { stride: 2 }));
+  }
+  return build([hint], { hint_embedding: convolution(w.at("conv_out"), h, config.block_out_channels[0]!) });
+}
+
+/**
+ * The ControlNet's body on B rows: sample [B, 4, h, w], timestep [B], encoder_hidden_states [B, S, D],
+ * hint_embedding [1 or B, C0, h, w]; and for the U rows of the U-Net, which may be more (guidance without control):
+ * - rows [U] int64: which of the B rows each of the U-Net's rows takes its residuals from,
+ * - scales [U, R]: the factor of each residual, 0 where a row takes none,
+ * - down_residual_i, mid_residual: the sum of the ControlNets before this one (zeros of [1, C, 1, 1] for the first).
+ * Outputs of the same names with an "_out": the sum with this one's added.
+ */
+export function controlnet(w: Weights, config: ControlnetConfig): Uint8Array {
+  const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
+  const conditions = conditionInputs(config);
+  const text = conditions.encoder_hidden_states;
+  const hintEmbedding = input("hint_embedding", "float32", ["?", config.block_out_channels[0]!, "h", "w"]);
+  const before = residualInputs(config);
+  const rows = input("rows", "int64", ["U"]);
+  const scales = input("scales", "float32", ["U", before.length]);
+
+  const temb = timeEmbedding(w, conditions, config); // [B, E]
+  const x = add(convolution(w.at("conv_in"), sample, config.block_out_channels[0]!), hintEmbedding);
+  const skips = downBlocks(w, x, temb, text, config);
+  const middle = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
+
+  const outputs = [...skips, middle].map((h, i) => {
+    const name = i < skips.length ? `controlnet_down_blocks.${i}` : "controlnet_mid_block";
+    const residual = convolution(w.at(name), h, h.shape[1] as number, 1); // zero convolution [B, C, h, w]
+    const pooled = config.global_pool_conditions ? reduceMean(residual, [2, 3]) : residual;
+    const factor = reshape(slice(scales, 1, i, i + 1), ["U", 1, 1, 1]);
+    return add(before[i]!, mul(gather(pooled, rows), factor)); // [U, C, h, w]
+  });
+  const named = Object.fromEntries(before.map((value, i) => [`${nameOf(value)}_out`, outputs[i]!]));
+  return build([sample, ...Object.values(conditions), hintEmbedding, rows, scales, ...before], named);
+}
+
+const nameOf = (value: Value) => (value.source.kind === "input" ? value.source.name : "");

@@ -1,0 +1,121 @@
+/** The half that the locked U-Net and its trainable copy, the ControlNet, have in common. */
+import { add, concat, cos, mul, reshape, silu, sin } from "../onnx/operators.ts";
+import { constant, input, type Value } from "../onnx/value.ts";
+import type { EncoderConfig } from "./config.ts";
+import { convolution, linear, resnet, transformer } from "./layers.ts";
+import type { Weights } from "./weights.ts";
+
+/** The value of a level, where a config gives one number for all levels or a list. */
+const level = (value: number | readonly number[], i: number) => (typeof value === "number" ? value : value[i]!);
+const layersOf = (config: EncoderConfig, i: number) => level(config.layers_per_block, i);
+
+export const heads = (config: EncoderConfig, i: number) =>
+  level(config.num_attention_heads ?? config.attention_head_dim, i);
+export const depth = (config: EncoderConfig, i: number) => level(config.transformer_layers_per_block, i);
+export const isAttending = (blockType: string) => blockType.startsWith("CrossAttn");
+
+/** Channels of each skip connection, from the input's to the lowest level's: 12 numbers in SD 1.x. */
+export function skipChannels(config: EncoderConfig): number[] {
+  const channels = [config.block_out_channels[0]!];
+  config.block_out_channels.forEach((size, i, all) => {
+    const downsampled = i < all.length - 1 ? 1 : 0;
+    channels.push(...Array<number>(layersOf(config, i) + downsampled).fill(size));
+  });
+  return channels;
+}
+
+/** What both networks are told about the step and the prompt. */
+export interface Conditions {
+  /** [B] float32; fractional where a sampler's sigmas lie between the trained timesteps. */
+  readonly timestep: Value;
+  /** [B, S, cross_attention_dim]. */
+  readonly encoder_hidden_states: Value;
+  /** SDXL: the pooled text [B, D] and sizes and crops [B, 6]. */
+  readonly text_embeds?: Value;
+  readonly time_ids?: Value;
+  /** Distilled for guidance (LCM): the guidance embedding [B, time_cond_proj_dim]. */
+  readonly timestep_cond?: Value;
+}
+
+export function conditionInputs(config: EncoderConfig): Conditions {
+  const { addition_time_embed_dim: timeIds, projection_class_embeddings_input_dim: projected } = config;
+  return {
+    timestep: input("timestep", "float32", ["B"]),
+    encoder_hidden_states: input("encoder_hidden_states", "float32", ["B", "s", config.cross_attention_dim]),
+    ...(config.addition_embed_type !== null && {
+      text_embeds: input("text_embeds", "float32", ["B", projected! - 6 * timeIds!]),
+      time_ids: input("time_ids", "float32", ["B", 6]),
+    }),
+    ...("time_cond_proj_dim" in config &&
+      config.time_cond_proj_dim !== null && {
+        timestep_cond: input("timestep_cond", "float32", ["B", config.time_cond_proj_dim]),
+      }),
+  };
+}
+
+/** Sinusoids of x [..., n] → [..., n, size] flattened to two axes (diffusers' get_timestep_embedding). */
+function sinusoids(x: Value, size: number, config: EncoderConfig): Value {
+  const half = size / 2;
+  const frequencies = Array.from({ length: half }, (_, i) =>
+    Math.exp((-Math.log(10000) * i) / (half - config.freq_shift)),
+  );
+  const angles = mul(reshape(x, [...x.shape, 1]), constant("float32", [half], frequencies));
+  const last = angles.shape.length - 1;
+  return concat(config.flip_sin_to_cos ? [cos(angles), sin(angles)] : [sin(angles), cos(angles)], last);
+}
+
+/** diffusers' TimestepEmbedding: [B, in] → [B, E]. */
+function embed(w: Weights, x: Value, size: number): Value {
+  return linear(w.at("linear_2"), silu(linear(w.at("linear_1"), x, size)), size);
+}
+
+/** Time, and for SDXL pooled text, sizes and crops, as one vector [B, E]. */
+export function timeEmbedding(w: Weights, conditions: Conditions, config: EncoderConfig): Value {
+  const channels = config.block_out_channels[0]!;
+  const size = 4 * channels;
+  let projected = sinusoids(conditions.timestep, channels, config); // [B, C0]
+  if (conditions.timestep_cond !== undefined) {
+    projected = add(
+      projected,
+      linear(w.at("time_embedding.cond_proj"), conditions.timestep_cond, channels, { bias: false }),
+    );
+  }
+  const time = embed(w.at("time_embedding"), projected, size); // [B, E]
+  if (conditions.time_ids === undefined) {
+    return time;
+  }
+  const ids = sinusoids(conditions.time_ids, config.addition_time_embed_dim!, config); // [B, 6, D]
+  const flat = reshape(ids, [ids.shape[0]!, 6 * config.addition_time_embed_dim!]);
+  const added = concat([conditions.text_embeds!, flat], 1); // [B, projection_class_embeddings_input_dim]
+  return add(time, embed(w.at("add_embedding"), added, size));
+}
+
+/** Down blocks over x [B, C0, h, w] (the latents after conv_in) → every skip connection, x first. */
+export function downBlocks(w: Weights, x: Value, temb: Value, text: Value, config: EncoderConfig): Value[] {
+  const skips = [x];
+  let h = x;
+  config.down_block_types.forEach((type, i) => {
+    const block = w.at(`down_blocks.${i}`);
+    const channels = config.block_out_channels[i]!;
+    for (let j = 0; j < layersOf(config, i); j++) {
+      h = resnet(block.at(`resnets.${j}`), h, temb, channels, config);
+      if (isAttending(type)) {
+        h = transformer(block.at(`attentions.${j}`), h, text, heads(config, i), depth(config, i), config);
+      }
+      skips.push(h);
+    }
+    if (i < config.down_block_types.length - 1) {
+      h = convolution(block.at("downsamplers.0.conv"), h, channels, 3, { stride: 2 });
+      skips.push(h);
+    }
+  });
+  return skips;
+}
+
+export function midBlock(w: Weights, x: Value, temb: Value, text: Value, config: EncoderConfig): Value {
+  const last = config.block_out_channels.length - 1;
+  const channels = config.block_out_channels[last]!;
+  const first = resnet(w.at("resnets.0"), x, temb, channels, config);
+  const mixed = transformer(w.at("attentions.0"), first, text, heads(config, last), depth(config, last), config);
+  return resnet(w.at("resnets.1"), mixed, temb, channels, config);
+}

@@ -1,0 +1,131 @@
+/** The layers that Stable Diffusion's networks share. x is [B, C, h, w] in convolutions, [B, T, C] in transformers. */
+import {
+  add,
+  attention,
+  conv,
+  gelu,
+  layerNorm,
+  matmul,
+  mul,
+  reshape,
+  reshapeLike,
+  silu,
+  split,
+  transpose,
+} from "../onnx/operators.ts";
+import { constant, type Value } from "../onnx/value.ts";
+import type { Weights } from "./weights.ts";
+
+const channels = (x: Value, axis: number) => x.shape[axis] as number;
+
+/** x [..., in] · weightᵀ [in, out] + bias. */
+export function linear(w: Weights, x: Value, out: number, { bias = true } = {}): Value {
+  const weight = transpose(w.get("weight", [out, channels(x, x.shape.length - 1)]), [1, 0]);
+  const product = matmul(x, weight); // [..., out]
+  return bias ? add(product, w.get("bias", [out])) : product;
+}
+
+export function convolution(
+  w: Weights,
+  x: Value,
+  out: number,
+  kernel = 3,
+  options: Parameters<typeof conv>[3] = {},
+): Value {
+  return conv(x, w.get("weight", [out, channels(x, 1), kernel, kernel]), w.get("bias", [out]), options);
+}
+
+const ONE = constant("float32", [1], [1]);
+const ZERO = constant("float32", [1], [0]);
+
+/**
+ * GroupNorm (arXiv 1803.08494) as a LayerNormalization over each group: on the CPU the fastest form that onnxruntime has.
+ */
+export function groupNorm(w: Weights, x: Value, groups: number, epsilon: number): Value {
+  const size = channels(x, 1);
+  const grouped = reshape(x, [x.shape[0]!, groups, "group"]); // [B, groups, C/groups·h·w]
+  const normal = reshapeLike(layerNorm(grouped, ONE, ZERO, epsilon), x); // [B, C, h, w]
+  const perChannel = (name: string) => reshape(w.get(name, [size]), [size, 1, 1]);
+  return add(mul(normal, perChannel("weight")), perChannel("bias"));
+}
+
+export function norm(w: Weights, x: Value, epsilon: number): Value {
+  const size = channels(x, x.shape.length - 1);
+  return layerNorm(x, w.get("weight", [size]), w.get("bias", [size]), epsilon);
+}
+
+export interface NormConfig {
+  readonly norm_num_groups: number;
+  readonly norm_eps: number;
+}
+
+/** diffusers' ResnetBlock2D; temb [B, E] is the time embedding, null in the VAE. */
+export function resnet(w: Weights, x: Value, temb: Value | null, out: number, config: NormConfig): Value {
+  const { norm_num_groups: groups, norm_eps: epsilon } = config;
+  let h = convolution(w.at("conv1"), silu(groupNorm(w.at("norm1"), x, groups, epsilon)), out);
+  if (temb !== null) {
+    const shift = linear(w.at("time_emb_proj"), silu(temb), out); // [B, out]
+    h = add(h, reshape(shift, [shift.shape[0]!, out, 1, 1]));
+  }
+  h = convolution(w.at("conv2"), silu(groupNorm(w.at("norm2"), h, groups, epsilon)), out);
+  return add(channels(x, 1) === out ? x : convolution(w.at("conv_shortcut"), x, out, 1), h);
+}
+
+/** diffusers' Attention; `context` is x itself for self-attention. */
+function attend(w: Weights, x: Value, context: Value, heads: number): Value {
+  const size = channels(x, 2);
+  const project = (name: string, from: Value) => linear(w.at(name), from, size, { bias: false });
+  const mixed = attention(project("to_q", x), project("to_k", context), project("to_v", context), heads);
+  return linear(w.at("to_out.0"), mixed, size);
+}
+
+/** GEGLU (arXiv 2002.05202): one half of a projection gates the other. */
+function feedForward(w: Weights, x: Value): Value {
+  const size = channels(x, 2);
+  const [value, gate] = split(linear(w.at("net.0.proj"), x, 8 * size), 2, 2); // [B, T, 4C] each
+  return linear(w.at("net.2"), mul(value!, gelu(gate!)), size);
+}
+
+function transformerBlock(w: Weights, x: Value, text: Value, heads: number): Value {
+  const first = norm(w.at("norm1"), x, 1e-5);
+  const selfAttended = add(attend(w.at("attn1"), first, first, heads), x);
+  const crossAttended = add(attend(w.at("attn2"), norm(w.at("norm2"), selfAttended, 1e-5), text, heads), selfAttended);
+  return add(feedForward(w.at("ff"), norm(w.at("norm3"), crossAttended, 1e-5)), crossAttended);
+}
+
+export interface TransformerConfig {
+  readonly norm_num_groups: number;
+  readonly use_linear_projection: boolean;
+}
+
+/** [B, C, h, w] ↔ [B, h·w, C]. */
+export function toTokens(x: Value): Value {
+  const [batch, size, height, width] = x.shape;
+  return transpose(reshape(x, [batch!, size!, `${height}*${width}`]), [0, 2, 1]);
+}
+export function fromTokens(tokens: Value, like: Value): Value {
+  return reshapeLike(transpose(tokens, [0, 2, 1]), like);
+}
+
+/** diffusers' Transformer2DModel over text [B, S, D]. SD 1.x projects by 1×1 convolutions, later ones by linear layers. */
+export function transformer(
+  w: Weights,
+  x: Value,
+  text: Value,
+  heads: number,
+  depth: number,
+  config: TransformerConfig,
+) {
+  const size = channels(x, 1);
+  const normal = groupNorm(w.at("norm"), x, config.norm_num_groups, 1e-6);
+  let tokens = config.use_linear_projection
+    ? linear(w.at("proj_in"), toTokens(normal), size)
+    : toTokens(convolution(w.at("proj_in"), normal, size, 1)); // [B, h·w, C]
+  for (let i = 0; i < depth; i++) {
+    tokens = transformerBlock(w.at(`transformer_blocks.${i}`), tokens, text, heads);
+  }
+  const out = config.use_linear_projection
+    ? fromTokens(linear(w.at("proj_out"), tokens, size), x)
+    : convolution(w.at("proj_out"), fromTokens(tokens, x), size, 1);
+  return add(out, x);
+}

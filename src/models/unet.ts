@@ -1,0 +1,73 @@
+import { build } from "../onnx/build.ts";
+import { add, concat, resizeLike, silu } from "../onnx/operators.ts";
+import { input, type Value } from "../onnx/value.ts";
+import type { EncoderConfig, UnetConfig } from "./config.ts";
+import {
+  conditionInputs,
+  depth,
+  downBlocks,
+  heads,
+  isAttending,
+  midBlock,
+  skipChannels,
+  timeEmbedding,
+} from "./encoder.ts";
+import { convolution, groupNorm, resnet, transformer } from "./layers.ts";
+import type { Weights } from "./weights.ts";
+
+/**
+ * Inputs for what ControlNets add to the skip connections and the middle block. "?" is a size that is 1 or fits, so that
+ * zeros of [1, C, 1, 1] stand for "no ControlNet" at next to no cost.
+ */
+export function residualInputs(config: EncoderConfig): Value[] {
+  const middle = config.block_out_channels.at(-1)!;
+  return [
+    ...skipChannels(config).map((channels, i) => input(`down_residual_${i}`, "float32", ["?", channels, "?", "?"])),
+    input("mid_residual", "float32", ["?", middle, "?", "?"]),
+  ];
+}
+
+/** Up blocks: each layer takes the deepest skip connection that is left. */
+function upBlocks(w: Weights, middle: Value, skips: Value[], temb: Value, text: Value, config: UnetConfig): Value {
+  const levels = config.block_out_channels.length;
+  const left = [...skips];
+  let h = middle;
+  config.up_block_types.forEach((type, i) => {
+    const block = w.at(`up_blocks.${i}`);
+    const below = levels - 1 - i; // the encoder's level of the same size
+    const channels = config.block_out_channels[below]!;
+    const layers =
+      typeof config.layers_per_block === "number" ? config.layers_per_block : config.layers_per_block[below]!;
+    for (let j = 0; j < layers + 1; j++) {
+      h = resnet(block.at(`resnets.${j}`), concat([h, left.pop()!], 1), temb, channels, config);
+      if (isAttending(type)) {
+        h = transformer(block.at(`attentions.${j}`), h, text, heads(config, below), depth(config, below), config);
+      }
+    }
+    if (i < levels - 1) {
+      h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), channels);
+    }
+  });
+  return h;
+}
+
+/**
+ * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'
+ * summed residuals → out [B, out_channels, h, w].
+ */
+export function unet(w: Weights, config: UnetConfig): Uint8Array {
+  const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
+  const conditions = conditionInputs(config);
+  const text = conditions.encoder_hidden_states;
+  const residuals = residualInputs(config);
+
+  const temb = timeEmbedding(w, conditions, config); // [B, E]
+  const x = convolution(w.at("conv_in"), sample, config.block_out_channels[0]!);
+  const skips = downBlocks(w, x, temb, text, config);
+  const middle = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
+  const controlled = skips.map((skip, i) => add(skip, residuals[i]!));
+  const h = upBlocks(w, add(middle, residuals.at(-1)!), controlled, temb, text, config);
+  const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, config.norm_eps));
+  const out = convolution(w.at("conv_out"), normal, config.out_channels);
+  return build([sample, ...Object.values(conditions), ...residuals], { out });
+}
