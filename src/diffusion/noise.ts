@@ -99,8 +99,8 @@ function log(value: number): number {
 
 const FOUR_OVER_PI = f32(4 / Math.PI);
 const DP1 = f32(-0.78515625);
-const DP2 = f32(-2.4187564849853515625e-4);
-const DP3 = f32(-3.77489497744594108e-8);
+const DP2 = f32(-2.4187564849853516e-4);
+const DP3 = f32(-3.774894977445941e-8);
 const SIN_P = [-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1].map(f32) as [number, number, number];
 const COS_P = [2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2].map(f32) as [number, number, number];
 
