@@ -3,6 +3,8 @@
  * of a generation hides anywhere else, so it can be stored, moved and gone on with after any network evaluation.
  * Arithmetic follows huggingface/diffusers, src/diffusers/schedulers.
  */
+
+import type { SchedulerName } from "../schema.ts";
 import {
   alphasCumprod,
   interpolate,
@@ -12,7 +14,7 @@ import {
   sigmaToTimestep,
   spacedTimesteps,
 } from "./schedule.ts";
-import { type SchedulerConfig, type SchedulerName, schedulerConfig } from "./scheduler-config.ts";
+import { type SchedulerConfig, schedulerConfig } from "./scheduler-config.ts";
 
 /** One picture between two network evaluations. Arrays all have the latents' length; none is ever written to again. */
 export interface SamplerState {

@@ -4,6 +4,7 @@
  * Source of keys and defaults: huggingface/diffusers, the `__init__` of each class in src/diffusers/schedulers.
  */
 import { z } from "zod";
+import type { SchedulerName } from "../schema.ts";
 
 /** A scheduler_config.json that cannot be carried out; `key` and `value` are what it says. */
 export class SchedulerConfigError extends Error {
@@ -213,7 +214,7 @@ const CLASSES = {
 export type SchedulerClass = keyof typeof CLASSES;
 
 /** The API's names: a class of diffusers and what the name itself settles, whatever the config says. */
-export const SCHEDULERS = {
+const NAMES = {
   ddim: { className: "DDIMScheduler", sets: {} },
   ddpm: { className: "DDPMScheduler", sets: {} },
   pndm: { className: "PNDMScheduler", sets: {} },
@@ -235,9 +236,7 @@ export const SCHEDULERS = {
   },
   unipc: { className: "UniPCMultistepScheduler", sets: {} },
   lcm: { className: "LCMScheduler", sets: {} },
-} as const satisfies Record<string, { className: SchedulerClass; sets: Partial<SchedulerConfig> }>;
-
-export type SchedulerName = keyof typeof SCHEDULERS;
+} as const satisfies Record<SchedulerName, { className: SchedulerClass; sets: Partial<SchedulerConfig> }>;
 
 function readAs(className: SchedulerClass, raw: Readonly<Record<string, unknown>>): SchedulerConfig {
   const { keys, defaults, predicts }: SchedulerClassEntry = CLASSES[className];
@@ -261,7 +260,7 @@ function readAs(className: SchedulerClass, raw: Readonly<Record<string, unknown>
  * Throws SchedulerConfigError for a value that would change the picture and is not carried out.
  */
 export function schedulerConfig(name: SchedulerName, raw: Readonly<Record<string, unknown>>): SchedulerConfig {
-  const { className, sets } = SCHEDULERS[name];
+  const { className, sets } = NAMES[name];
   return readAs(className, { ...raw, ...sets });
 }
 
@@ -274,8 +273,8 @@ export function ownScheduler(raw: Readonly<Record<string, unknown>>, className =
   if (own === undefined) throw new SchedulerConfigError("_class_name", className, "is not supported");
   const config = readAs(own, raw);
   if (config.algorithm_type === "deis") config.algorithm_type = "dpmsolver++";
-  for (const name of Object.keys(SCHEDULERS) as SchedulerName[]) {
-    const { className: ofName, sets } = SCHEDULERS[name];
+  for (const name of Object.keys(NAMES) as SchedulerName[]) {
+    const { className: ofName, sets } = NAMES[name];
     if (ofName === own && Object.entries(sets).every(([key, value]) => config[key as Key] === value)) return name;
   }
   throw new SchedulerConfigError("algorithm_type", config.algorithm_type, "is not supported without use_karras_sigmas");

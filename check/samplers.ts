@@ -1,0 +1,89 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { NoiseGenerator } from "../src/diffusion/noise.ts";
+import { createSampler } from "../src/diffusion/samplers.ts";
+import { SchedulerName } from "../src/schema.ts";
+import type { Finding } from "./finding.ts";
+import { readTensors } from "./tensors.ts";
+
+const BOUND = 1e-4;
+
+/** SD 1.x's scheduler_config.json, which trajectories are made with unless their entry has a config of its own. */
+const SD_CONFIG = {
+  num_train_timesteps: 1000,
+  beta_start: 0.00085,
+  beta_end: 0.012,
+  beta_schedule: "scaled_linear",
+  steps_offset: 1,
+  clip_sample: false,
+  set_alpha_to_one: false,
+  skip_prk_steps: true,
+};
+
+/** What a trajectory's entry in samplers.json says; `config` adds to SD_CONFIG, `strength` starts from noised latents. */
+interface Entry {
+  timesteps: number[];
+  init_noise_sigma: number;
+  config?: Record<string, unknown>;
+  strength?: number;
+}
+
+const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
+  if (a.length !== b.length) return Number.POSITIVE_INFINITY;
+  let error = 0;
+  for (let k = 0; k < b.length; k++) {
+    const difference = Math.abs(a[k]! - b[k]!) / Math.max(1, Math.abs(b[k]!));
+    error = Math.max(error, Number.isNaN(difference) ? Number.POSITIVE_INFINITY : difference);
+  }
+  return error;
+};
+
+const SEEDS = 10_000;
+
+/** The generator that drew `normals` first: a stochastic sampler goes on with it. Small seeds only. */
+function generatorOf(normals: Float32Array, likely: number): NoiseGenerator {
+  const first = normals.subarray(0, 16);
+  for (let k = -1; k < SEEDS; k++) {
+    const seed = k === -1 ? likely : k;
+    if (farthest(new NoiseGenerator(seed).normal(16), first) < 1e-5) {
+      const generator = new NoiseGenerator(seed);
+      generator.normal(normals.length);
+      return generator;
+    }
+  }
+  throw new Error(`the first latents are not torch.randn of any seed below ${SEEDS}`);
+}
+
+/** The network of the trajectories: tanh(0.7 · input + timestep / 1000). */
+const fakeModel = (input: Float32Array, timestep: number) => input.map((x) => Math.tanh(0.7 * x + timestep / 1000));
+
+/** Every trajectory of `<dir>/<name>.safetensors`, walked from its x0 with the fake network. */
+export async function check(dir: string, name = "samplers"): Promise<Finding[]> {
+  const tensors = readTensors(join(dir, `${name}.safetensors`));
+  const entries = JSON.parse(readFileSync(join(dir, `${name}.json`), "utf8")) as Record<string, Entry>;
+  let seed = 0;
+  return Object.entries(entries).map(([key, entry]) => {
+    const [prediction_type, scheduler, steps] = key.split(".");
+    const config = { ...SD_CONFIG, prediction_type, ...entry.config };
+    const sampler = createSampler(SchedulerName.parse(scheduler), config, Number(steps), entry);
+    const first = tensors.get(`${key}.x0`)!.data as Float32Array;
+    const trajectory = tensors.get(`${key}.trajectory`)!.data as Float32Array;
+
+    const { initNoiseSigma } = sampler;
+    const generator = generatorOf(entry.strength === undefined ? first.map((x) => x / initNoiseSigma) : first, seed);
+    seed = generator.position.seed;
+    let error = Math.max(
+      farthest(sampler.timesteps, entry.timesteps) / 1000,
+      farthest([initNoiseSigma], [entry.init_noise_sigma]),
+    );
+    const clean = first.map((x) => Math.sin(x));
+    let state = sampler.start(entry.strength === undefined ? first : sampler.addNoise(clean, first, 0));
+    for (const [step, timestep] of sampler.timesteps.entries()) {
+      const output = fakeModel(sampler.input(state), timestep);
+      state = sampler.next(state, output, (count) => generator.normal(count));
+      const expected = trajectory.subarray(step * first.length, (step + 1) * first.length);
+      error = Math.max(error, farthest(state.latents, expected));
+    }
+    return { subject: `${name} ${key}`, error, bound: BOUND };
+  });
+}
