@@ -1,0 +1,12 @@
+/** The OpenAPI document as text, as openapi/openapi.json holds it. */
+import { pino } from "pino";
+import { readConfig } from "../src/config.ts";
+import { buildApp, type Parts } from "../src/gateway/app.ts";
+
+export async function openApiDocument(): Promise<string> {
+  const unused = undefined as never; // no route is called
+  const parts: Parts = { config: readConfig({}), queue: unused, storage: unused };
+  const app = await buildApp(parts, pino({ level: "silent" }));
+  await app.ready();
+  return `${JSON.stringify(app.swagger(), null, 2)}\n`;
+}

@@ -1,0 +1,59 @@
+/** How the OpenAPI 3.1 document is made from the schemas of the routes. */
+import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
+import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
+import { Problem } from "../schema.ts";
+
+export const documentOptions: FastifyDynamicSwaggerOptions = {
+  openapi: {
+    openapi: "3.1.0",
+    info: {
+      title: "Pictures under control",
+      description: "Stable Diffusion with ControlNets: a prompt and control images in, pictures out.",
+      version: "1.0.0",
+    },
+    servers: [{ url: "/" }],
+    tags: [
+      { name: "generations", description: "Making pictures." },
+      { name: "catalog", description: "What this installation offers." },
+      { name: "service", description: "How the service is." },
+    ],
+  },
+  transform: jsonSchemaTransform,
+  transformObject: (document) => onlyUsed(jsonSchemaTransformObject(document) as Document),
+};
+
+const MEANINGS = {
+  400: "The request is not JSON or does not fit the schema.",
+  404: "There is no such thing.",
+  413: "The body, or an image in it, is too large.",
+  422: "The request fits the schema but cannot be carried out here.",
+  503: "The service cannot take work now; `detail` says why.",
+} as const;
+
+/** The problem answers of a route, for its `schema.response`. */
+export function problems<S extends keyof typeof MEANINGS>(...statuses: S[]) {
+  const entry = (status: S) => ({
+    description: MEANINGS[status],
+    content: { "application/problem+json": { schema: Problem } },
+  });
+  return Object.fromEntries(statuses.map((status) => [status, entry(status)])) as Record<S, ReturnType<typeof entry>>;
+}
+
+type Document = ReturnType<typeof jsonSchemaTransformObject> & { components?: { schemas?: Record<string, unknown> } };
+
+/** The document without the schemas that nothing refers to: each is made once as input and once as output. */
+function onlyUsed(document: Document): Document {
+  const schemas = document.components?.schemas ?? {};
+  const { components, ...rest } = document;
+  const used = new Set<string>();
+  const visit = (part: unknown) => {
+    for (const [, name] of JSON.stringify(part).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
+      if (name === undefined || used.has(name)) continue;
+      used.add(name);
+      visit(schemas[name]);
+    }
+  };
+  visit(rest);
+  const kept = Object.fromEntries(Object.entries(schemas).filter(([name]) => used.has(name)));
+  return { ...document, components: { ...components, schemas: kept } } as Document;
+}

@@ -1,0 +1,61 @@
+/** What each error means in HTTP: problem documents (RFC 9457). Those below 500 say what is wrong; the others do not. */
+import { STATUS_CODES } from "node:http";
+import type { FastifyBaseLogger, FastifyError, FastifyReply } from "fastify";
+import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
+import { type FieldError, NotReady, Refused } from "../errors.ts";
+import type { Problem } from "../schema.ts";
+
+/** Fastify's own errors that a client can cause. Any other from it that is below 500 is an invalid request too. */
+const FASTIFY_ERRORS: Record<string, { status: number; code: string; detail?: string }> = {
+  FST_ERR_CTP_BODY_TOO_LARGE: { status: 413, code: "body_too_large" },
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: {
+    status: 400,
+    code: "not_json",
+    detail: "send JSON, with Content-Type: application/json",
+  },
+  FST_ERR_CTP_EMPTY_JSON_BODY: { status: 400, code: "not_json", detail: "the body is empty; it must be JSON" },
+  FST_ERR_CTP_INVALID_JSON_BODY: { status: 400, code: "not_json", detail: "the body is not valid JSON" },
+};
+
+export function problem(status: number, code: string, detail: string, errors: FieldError[] = []): Problem {
+  return { type: "about:blank", title: STATUS_CODES[status] ?? "Error", status, code, detail, errors };
+}
+
+export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger): Problem {
+  if (error instanceof Refused) return problem(error.status, error.code, error.message, error.errors);
+  if (error instanceof NotReady) {
+    log.warn({ err: error }, "not ready");
+    return problem(503, "not_ready", `${error.message}; try again later`);
+  }
+  if (hasZodFastifySchemaValidationErrors(error)) {
+    const errors = error.validation.map(({ instancePath, message }) => ({
+      path: dotted(instancePath),
+      message: message ?? "invalid",
+    }));
+    const detail = errors.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
+    return problem(400, "invalid_request", detail, errors);
+  }
+  const { code, statusCode = 500 } = error as FastifyError;
+  const known = FASTIFY_ERRORS[code];
+  if (known) return problem(known.status, known.code, known.detail ?? error.message);
+  if (statusCode >= 400 && statusCode < 500) return problem(statusCode, "invalid_request", error.message);
+  log.error({ err: error }, "internal error");
+  return problem(500, "internal", "an error of the service, not of the request; its log says more");
+}
+
+export function sendProblem(reply: FastifyReply, body: Problem): FastifyReply {
+  if (body.status === 503) reply.header("Retry-After", "1");
+  return reply
+    .code(body.status)
+    .header("Content-Type", "application/problem+json")
+    .serializer(JSON.stringify)
+    .send(body);
+}
+
+/** `/controls/0/image` as `controls[0].image`. */
+function dotted(pointer: string): string {
+  return pointer
+    .slice(1)
+    .replace(/\/(\d+)(?=\/|$)/g, "[$1]")
+    .replaceAll("/", ".");
+}

@@ -1,0 +1,29 @@
+/** The gateway as a process: `npm run gateway`, also as a child of `npm start`. */
+import { join } from "node:path";
+import { pino } from "pino";
+import { readConfigWithRedis } from "../config.ts";
+import { ConfigError } from "../errors.ts";
+import { GenerationQueue } from "../queue.ts";
+import { Storage } from "../storage.ts";
+import { buildApp } from "./app.ts";
+
+try {
+  const config = readConfigWithRedis(process.env);
+  const log = pino({ level: config.LOG_LEVEL, name: "gateway" });
+  const queue = new GenerationQueue(config.REDIS_URL, (error) => log.debug({ err: error }, "Redis connection"));
+  const storage = new Storage(join(config.DATA_DIR, "artifacts"));
+  const app = await buildApp({ config, queue, storage }, log);
+
+  const stop = async () => {
+    await app.close();
+    await queue.close();
+    process.exit(0);
+  };
+  for (const signal of ["SIGTERM", "SIGINT", "disconnect"] as const) process.once(signal, stop);
+
+  await app.listen({ host: config.HOST, port: config.PORT });
+} catch (error) {
+  const told = error instanceof ConfigError || (error as NodeJS.ErrnoException).code === "EADDRINUSE";
+  console.error(told ? (error as Error).message : error);
+  process.exit(1);
+}

@@ -1,0 +1,64 @@
+/**
+ * The one place where images are kept, in and out: named bytes, here files in a folder. A fleet shares the folder, or
+ * puts an object store behind the same two functions.
+ */
+import { createHash, randomUUID } from "node:crypto";
+import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { dirname, join } from "node:path";
+
+export class Storage {
+  readonly #root: string;
+
+  /** `root`: a folder of its own; made when it is missing. */
+  constructor(root: string) {
+    this.#root = root;
+  }
+
+  /** Keeps the bytes under the key, all of them or none: nobody ever reads a part, not even after a power cut. */
+  async put(key: string, bytes: Uint8Array): Promise<void> {
+    const path = this.#path(key);
+    const temporary = join(this.#root, "tmp", randomUUID());
+    await mkdir(dirname(temporary), { recursive: true });
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      const file = await open(temporary, "wx");
+      try {
+        await file.writeFile(bytes);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await rename(temporary, path);
+    } catch (error) {
+      await rm(temporary, { force: true });
+      throw error;
+    }
+    const folder = await open(dirname(path)); // the new name is durable only when its folder is
+    await folder.sync().finally(() => folder.close());
+  }
+
+  /** @throws an error with `code: "ENOENT"` when nothing is kept under the key. */
+  async get(key: string): Promise<Buffer> {
+    return readFile(this.#path(key));
+  }
+
+  #path(key: string): string {
+    if (!/^[a-zA-Z0-9_][\w.-]*(\/[a-zA-Z0-9_][\w.-]*)+$/.test(key)) throw new Error(`not a storage key: ${key}`);
+    return join(this.#root, key);
+  }
+}
+
+/** The name of an image in the echo of a request. */
+export function imageHash(bytes: Uint8Array): string {
+  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+}
+
+/** Where a generation's control image lies; `hash` as made by {@link imageHash}. */
+export function inputKey(id: string, hash: string): string {
+  return `generations/${id}/input-${hash.slice("sha256:".length)}`;
+}
+
+/** Where a generation's picture n lies. Without an ending: the record knows the format. */
+export function outputKey(id: string, n: number): string {
+  return `generations/${id}/image-${n}`;
+}
