@@ -1,9 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { openBase, openControlNet } from "../src/models/base.ts";
-import type { Graph } from "../src/models/graph.ts";
+import { type Network, openBase, openControlNet } from "../src/models/base.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { openSession } from "../workers/runtime.ts";
+import { CPU, openSession } from "../workers/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -13,8 +12,8 @@ type Tensors = Map<string, Tensor>;
 const CONDITIONING_SCALE = 0.8;
 const BOUND = 1e-3;
 
-async function run(graph: Graph, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
-  const session = await openSession(graph, {});
+async function run(network: Network, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+  const session = await openSession(network.graph(), CPU);
   const outputs = await session.run(feeds);
   await session.release();
   return outputs;
@@ -47,12 +46,12 @@ export async function check(dir: string): Promise<Finding[]> {
   const base = openBase(join(dir, "base"));
 
   const ids = expected.get("text.input_ids")!;
-  const text = await run(base.networks.text_encoder(), { input_ids: ids, pooling: floats([1, 1, 77]) });
+  const text = await run(base.networks.text_encoder, { input_ids: ids, pooling: floats([1, 1, 77]) });
   compare("text.hidden", text[`normed_${base.clip.num_hidden_layers}`]!);
 
   const z = expected.get("vae.z")!;
-  compare("vae.decoded", (await run(base.networks.vae_decoder(), { latents: z })).image!);
-  const moments = (await run(base.networks.vae_encoder(), { image: expected.get("vae.image")! })).moments!;
+  compare("vae.decoded", (await run(base.networks.vae_decoder, { latents: z })).image!);
+  const moments = (await run(base.networks.vae_encoder, { image: expected.get("vae.image")! })).moments!;
   const half = moments.data.length / 2; // one image: the mean's channels come first
   compare("vae.mean", { dims: expected.get("vae.mean")!.dims, data: moments.data.slice(0, half) });
 
@@ -64,28 +63,28 @@ export async function check(dir: string): Promise<Finding[]> {
   };
   const names = residualNames(expected);
   const none = Object.fromEntries(names.map((name) => [name, floats([1, channelsOf(expected, name), 1, 1])]));
-  compare("unet.out", (await run(base.networks.unet(), { ...conditions, ...none })).out!);
+  compare("unet.out", (await run(base.networks.unet, { ...conditions, ...none })).out!);
 
   let sum: Record<string, Tensor> = none;
   for (const id of controlnets(expected)) {
     const { networks } = openControlNet(join(dir, "controlnets", id));
-    const { hint_embedding } = await run(networks.hint(), { hint: expected.get("hint")! });
+    const { hint_embedding } = await run(networks.hint, { hint: expected.get("hint")! });
     const feeds = {
       ...conditions,
       hint_embedding: hint_embedding!,
       rows: { dims: [batch], data: BigInt64Array.from({ length: batch }, (_, i) => BigInt(i)) },
       scales: floats([batch, names.length], CONDITIONING_SCALE),
     };
-    const alone = await run(networks.controlnet(), { ...feeds, ...none });
+    const alone = await run(networks.controlnet, { ...feeds, ...none });
     for (const name of names) {
       compare(`${id}.${name}`, alone[`${name}_out`]!);
     }
     if (id !== "shuffle") {
-      const added = await run(networks.controlnet(), { ...feeds, ...sum });
+      const added = await run(networks.controlnet, { ...feeds, ...sum });
       sum = Object.fromEntries(names.map((name) => [name, added[`${name}_out`]!]));
     }
   }
-  compare("unet.out_with_all_but_shuffle", (await run(base.networks.unet(), { ...conditions, ...sum })).out!);
+  compare("unet.out_with_all_but_shuffle", (await run(base.networks.unet, { ...conditions, ...sum })).out!);
   return findings;
 }
 

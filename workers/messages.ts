@@ -2,7 +2,15 @@
  * What the main thread of a generation worker and its engine thread say to each other. The main thread talks to Redis and
  * storage and always answers; the engine thread (workers/engine.ts) holds the sessions and blocks while they run.
  */
+import type { Config } from "../src/config.ts";
 import type { Catalog, GenerationRequest, Metrics } from "../src/schema.ts";
+
+/** The engine thread's workerData. */
+export interface EngineSettings {
+  modelsDir: string;
+  executionProvider: string;
+  maxImagePixels: number;
+}
 
 export type ToEngine =
   | {
@@ -40,3 +48,12 @@ export type FromEngine =
   /** The request could not be carried out; `code` and `message` are what the client reads in the generation's `error`. */
   | { type: "failed"; id: string; code: string; message: string }
   | { type: "canceled"; id: string };
+
+/** `workerData` of the engine thread. */
+export interface EngineOptions {
+  /** Where the models are; absolute. */
+  modelsDir: string;
+  /** A folder for caches; absolute, made when it is missing. */
+  cacheDir: string;
+  executionProvider: Config["EXECUTION_PROVIDER"];
+}

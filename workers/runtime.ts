@@ -1,7 +1,10 @@
 /** The only file that knows onnxruntime: graphs become sessions, plain tensors go in and come out. */
 import ort from "onnxruntime-node";
 import type { Graph } from "../src/models/graph.ts";
+import { build } from "../src/onnx/build.ts";
+import { add } from "../src/onnx/operators.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
+import { input } from "../src/onnx/value.ts";
 
 export interface Session {
   /** Feeds by input name → every output by its name. */
@@ -12,11 +15,16 @@ export interface Session {
 const toRuntime = ({ data, dims }: Tensor) =>
   data instanceof Float32Array ? new ort.Tensor("float32", data, dims) : new ort.Tensor("int64", data, dims);
 
+/** What a session computes on. */
+export interface Provider {
+  readonly name: string;
+  readonly options: ort.InferenceSession.SessionOptions;
+}
+
+export const CPU: Provider = { name: "cpu", options: { executionProviders: ["cpu"] } };
+
 /** Blocks the calling thread for seconds per GB of weights, as every run of the session does for its time. */
-export async function openSession(
-  { bytes, folder }: Graph,
-  options: ort.InferenceSession.SessionOptions,
-): Promise<Session> {
+export async function openSession({ bytes, folder }: Graph, { options }: Provider): Promise<Session> {
   const session = await ort.InferenceSession.create(bytes, {
     graphOptimizationLevel: "all",
     logSeverityLevel: 3,
@@ -33,4 +41,31 @@ export async function openSession(
     },
     release: () => session.release(),
   };
+}
+
+/** Whether a session can be made on an execution provider here: its libraries and its device are present. */
+async function works(provider: Provider): Promise<boolean> {
+  const x = input("x", "float32", [1]);
+  try {
+    await (await openSession({ bytes: build([x], { y: add(x, x) }), folder: "." }, provider)).release();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU.
+ * @throws Error when the one that is named does not work here
+ */
+export async function chooseProvider(name: string): Promise<Provider> {
+  const accelerator = name === "auto" ? "cuda" : name;
+  const provider = name === "cpu" ? CPU : { name: accelerator, options: { executionProviders: [accelerator, "cpu"] } };
+  if (await works(provider)) {
+    return provider;
+  }
+  if (name === "auto") {
+    return CPU;
+  }
+  throw new Error(`EXECUTION_PROVIDER=${name} does not work on this machine`);
 }

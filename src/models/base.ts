@@ -25,8 +25,12 @@ const PIPELINES = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", 
 /** Components that a picture does not need: skipped, and the user is told. */
 const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
 
-/** One network: its graph is built when it is asked for, which costs milliseconds. */
-export type Network = () => Graph;
+/** One network of a checkpoint: its graph is built when it is asked for, which costs milliseconds. */
+export interface Network {
+  graph(): Graph;
+  /** What its weights take in memory, as float32. */
+  readonly weightBytes: number;
+}
 
 export interface BaseModel {
   readonly folder: string;
@@ -45,13 +49,15 @@ export interface BaseModel {
   readonly warnings: readonly string[];
 }
 
-const network =
-  (checkpoint: Checkpoint, bytes: (weights: Weights) => Uint8Array): Network =>
-  () => ({ bytes: bytes(new Weights(checkpoint.tensors)), folder: checkpoint.folder });
+/** Builds the graph once, so that whatever config and weights disagree about is known now. */
+function network({ tensors, folder }: Checkpoint, build: (weights: Weights) => Uint8Array): Network {
+  const weights = new Weights(tensors);
+  build(weights);
+  return { graph: () => ({ bytes: build(weights), folder }), weightBytes: weights.usedBytes };
+}
 
 /**
- * A base model in the diffusers layout. Every network's graph is built once, so that whatever its config and weights
- * disagree about is known now.
+ * A base model in the diffusers layout, its parts checked against each other.
  * @throws CheckpointError, ShapeError, UnsupportedError
  */
 export function openBase(folder: string): BaseModel {
@@ -88,9 +94,6 @@ export function openBase(folder: string): BaseModel {
     vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
     vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
   };
-  Object.values(networks).forEach((build) => {
-    build();
-  });
   return {
     folder,
     unet: unetSettings,
@@ -112,11 +115,11 @@ export interface ControlNet {
 export function openControlNet(folder: string): ControlNet {
   const config = parseConfig(controlnetConfig, readJson(join(folder, "config.json")), "config.json");
   const checkpoint = findCheckpoint(folder, "diffusion_pytorch_model");
-  const networks = {
-    hint: network(checkpoint, (w) => hintEncoder(w, config)),
-    controlnet: network(checkpoint, (w) => controlnet(w, config)),
+  return {
+    config,
+    networks: {
+      hint: network(checkpoint, (w) => hintEncoder(w, config)),
+      controlnet: network(checkpoint, (w) => controlnet(w, config)),
+    },
   };
-  networks.hint();
-  networks.controlnet();
-  return { config, networks };
 }

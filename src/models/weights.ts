@@ -54,6 +54,12 @@ export class Weights {
     return value;
   }
 
+  /** Bytes of everything handed out so far, as float32. */
+  get usedBytes(): number {
+    const sizes = [...this.#values.values()].map(({ shape }) => (shape as number[]).reduce((a, b) => a * b, 4));
+    return sizes.reduce((a, b) => a + b, 0);
+  }
+
   #source(name: string): WeightSource {
     const source = this.#tensors.get(this.#prefix + name);
     if (source === undefined) {

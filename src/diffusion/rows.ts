@@ -1,0 +1,22 @@
+import type { Tensor } from "../onnx/tensor.ts";
+
+/** Rows `start` to before `end` of the first axis, sharing memory. */
+export function takeRows({ dims, data }: Tensor, start: number, end: number): Tensor {
+  const size = data.length / dims[0]!;
+  return { dims: [end - start, ...dims.slice(1)], data: data.subarray(start * size, end * size) };
+}
+
+/** The same row `count` times: [count, ...dims]. */
+export function repeatRow(dims: readonly number[], row: Float32Array, count: number): Tensor {
+  const data = new Float32Array(count * row.length);
+  for (let i = 0; i < count; i++) {
+    data.set(row, i * row.length);
+  }
+  return { dims: [count, ...dims], data };
+}
+
+/** `count` rows of one number. */
+export const fill = (dims: readonly number[], value: number): Tensor => ({
+  dims,
+  data: new Float32Array(dims.reduce((product, dim) => product * dim, 1)).fill(value),
+});

@@ -1,0 +1,96 @@
+/** What MODELS_DIR holds: base models and ControlNets, opened (headers only) but not loaded. */
+import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { ownScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { type BaseModel, type ControlNet, openBase, openControlNet } from "../src/models/base.ts";
+import { skipChannels } from "../src/models/encoder.ts";
+import { misfit } from "../src/models/fit.ts";
+import type { Catalog } from "../src/schema.ts";
+
+export interface Library {
+  readonly models: ReadonlyMap<string, BaseModel>;
+  readonly controlnets: ReadonlyMap<string, ControlNet>;
+  readonly catalog: Omit<Catalog, "execution_provider">;
+}
+
+const CONTROLNETS = "controlnets";
+
+/** diffusers' size when a U-Net's config has no sample_size. */
+const DEFAULT_SAMPLE_SIZE = 64;
+
+function isFolder(parent: string, entry: Dirent): boolean {
+  return entry.isDirectory() || (entry.isSymbolicLink() && statSync(join(parent, entry.name)).isDirectory());
+}
+
+/** Opens everything in a folder by `open`; what fails is skipped with its reason. */
+function openAll<T>(dir: string, skipped: Catalog["skipped"], open: (path: string) => T): Map<string, T> {
+  const opened = new Map<string, T>();
+  for (const entry of existsSync(dir) ? readdirSync(dir, { withFileTypes: true }) : []) {
+    if (entry.name === CONTROLNETS || entry.name.startsWith(".")) {
+      continue;
+    }
+    const path = join(dir, entry.name);
+    try {
+      if (!isFolder(dir, entry)) {
+        throw new Error("not a model folder");
+      }
+      opened.set(entry.name, open(path));
+    } catch (error) {
+      skipped.push({ path, reason: (error as Error).message });
+    }
+  }
+  return opened;
+}
+
+function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
+  return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
+}
+
+function describe(id: string, model: BaseModel): Catalog["models"][number] {
+  const scheduler = ownScheduler(model.scheduler as Record<string, unknown>);
+  const { sample_size: size } = model.unet;
+  const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
+  const scale = 2 ** (model.vae.block_out_channels.length - 1);
+  return {
+    id,
+    object: "model",
+    family: family(model),
+    width: width! * scale,
+    height: height! * scale,
+    scheduler,
+    prediction_type: schedulerConfig(scheduler, model.scheduler as Record<string, unknown>).prediction_type,
+    residuals: skipChannels(model.unet).length + 1,
+    warnings: [...model.warnings],
+  };
+}
+
+/** Never throws for what a folder holds: what cannot be served is in `catalog.skipped`, with the reason. */
+export function openLibrary(dir: string): Library {
+  const skipped: Catalog["skipped"] = [];
+  const described = openAll(dir, skipped, (path) => {
+    const model = openBase(path);
+    return { model, entry: describe(path.slice(dir.length + 1), model) };
+  });
+  const controlnets = openAll(join(dir, CONTROLNETS), skipped, openControlNet);
+  const models = new Map([...described].map(([id, { model }]) => [id, model]));
+  return {
+    models,
+    controlnets,
+    catalog: {
+      models: [...described.values()].map(({ entry }) => entry),
+      controlnets: [...controlnets].map(([id, { config }]) => {
+        const misfits = new Map([...models].map(([model, { unet }]) => [model, misfit(unet, config)]));
+        const fitting = [...misfits].filter(([, reason]) => reason === null).map(([model]) => model);
+        return {
+          id,
+          object: "controlnet",
+          models: fitting,
+          residuals: skipChannels(config).length + 1,
+          global_pool_conditions: config.global_pool_conditions,
+          warnings: fitting.length > 0 ? [] : [...misfits].map(([model, reason]) => `does not fit ${model}: ${reason}`),
+        };
+      }),
+      skipped,
+    },
+  };
+}
