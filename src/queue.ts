@@ -96,7 +96,11 @@ export class GenerationQueue {
     };
     await this.#within(() => this.#redis.multi().hset(recordKey(id), fields).expire(recordKey(id), 60).exec());
     await this.#within(() =>
-      this.#queue.add("generate", {}, { jobId: id, removeOnComplete: true, removeOnFail: true, attempts: 3 }),
+      this.#queue.add(
+        "generate",
+        {},
+        { jobId: id, removeOnComplete: true, removeOnFail: true, attempts: 3, backoff: 1000 },
+      ),
     );
     await this.#within(() => this.#redis.persist(recordKey(id)));
     return parseRecord(id, fields)!;
