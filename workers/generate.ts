@@ -23,9 +23,9 @@ import {
   reportProgress,
   WORKER_OPTIONS,
 } from "../src/queue.ts";
-import { type Catalog, GenerationRequest } from "../src/schema.ts";
+import { type Catalog, GenerationRequest, MAX_IMAGE_PIXELS } from "../src/schema.ts";
 import { inputKey, outputKey, Storage } from "../src/storage.ts";
-import type { EngineOptions, FromEngine, ToEngine } from "./messages.ts";
+import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 
 type Ending = Extract<FromEngine, { type: "done" | "failed" | "canceled" }>;
 
@@ -39,7 +39,7 @@ class Engine {
   >();
 
   /** `onDeath` is called once when the thread ends, however it does. */
-  constructor(file: URL, options: EngineOptions, onDeath: (error: Error) => void) {
+  constructor(file: URL, options: EngineSettings, onDeath: (error: Error) => void) {
     this.#thread = new Thread(file, { workerData: options });
     const { promise, resolve } = Promise.withResolvers<Catalog>();
     this.catalog = promise;
@@ -98,8 +98,8 @@ export async function startWorker(
     engineFile,
     {
       modelsDir: config.MODELS_DIR,
-      cacheDir: join(config.DATA_DIR, "cache"),
       executionProvider: config.EXECUTION_PROVIDER,
+      maxImagePixels: MAX_IMAGE_PIXELS,
     },
     (error) => {
       if (closing) return;

@@ -7,8 +7,9 @@ import type { Catalog, GenerationRequest, Metrics } from "../src/schema.ts";
 
 /** The engine thread's workerData. */
 export interface EngineSettings {
+  /** Absolute. */
   modelsDir: string;
-  executionProvider: string;
+  executionProvider: Config["EXECUTION_PROVIDER"];
   maxImagePixels: number;
 }
 
@@ -48,12 +49,3 @@ export type FromEngine =
   /** The request could not be carried out; `code` and `message` are what the client reads in the generation's `error`. */
   | { type: "failed"; id: string; code: string; message: string }
   | { type: "canceled"; id: string };
-
-/** `workerData` of the engine thread. */
-export interface EngineOptions {
-  /** Where the models are; absolute. */
-  modelsDir: string;
-  /** A folder for caches; absolute, made when it is missing. */
-  cacheDir: string;
-  executionProvider: Config["EXECUTION_PROVIDER"];
-}
