@@ -17,7 +17,7 @@ import { controlnet, hintEncoder } from "./controlnet.ts";
 import type { Graph } from "./graph.ts";
 import { unet } from "./unet.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
-import { Weights } from "./weights.ts";
+import { StoredWeights, Weights } from "./weights.ts";
 
 /** Pipelines of diffusers whose checkpoints are the networks that are built here. */
 const PIPELINES = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionControlNetPipeline"];
@@ -51,9 +51,10 @@ export interface BaseModel {
 
 /** Builds the graph once, so that whatever config and weights disagree about is known now. */
 function network({ tensors, folder }: Checkpoint, build: (weights: Weights) => Uint8Array): Network {
-  const weights = new Weights(tensors);
+  const stored = new StoredWeights(tensors);
+  const weights = new Weights(stored);
   build(weights);
-  return { graph: () => ({ bytes: build(weights), folder }), weightBytes: weights.usedBytes };
+  return { graph: () => ({ bytes: build(weights), folder }), weightBytes: stored.usedBytes };
 }
 
 /**

@@ -2,6 +2,36 @@ import { cast } from "../onnx/operators.ts";
 import { type DType, external, type Shape, ShapeError, show, type Value } from "../onnx/value.ts";
 import { CheckpointError, type StoredDType, type StoredTensor } from "./safetensors.ts";
 
+/** Where a network's weights come from, by their whole checkpoint names. */
+export interface WeightStore {
+  has(name: string): boolean;
+  /** A float32 value of exactly this shape, the same one each time. */
+  get(name: string, shape: readonly number[]): Value;
+}
+
+/** Weights by their checkpoint names; `at` narrows to a part of the network, whose code then reads its own short names. */
+export class Weights {
+  readonly #store: WeightStore;
+  readonly #prefix: string;
+
+  constructor(store: WeightStore, prefix = "") {
+    this.#store = store;
+    this.#prefix = prefix;
+  }
+
+  at(part: string): Weights {
+    return new Weights(this.#store, `${this.#prefix}${part}.`);
+  }
+
+  has(name: string): boolean {
+    return this.#store.has(this.#prefix + name);
+  }
+
+  get(name: string, shape: Shape): Value {
+    return this.#store.get(this.#prefix + name, shape as readonly number[]);
+  }
+}
+
 /** A stored tensor and the file (a name, without folder) that it lies in. */
 export interface WeightSource extends StoredTensor {
   readonly location: string;
@@ -9,62 +39,56 @@ export interface WeightSource extends StoredTensor {
 
 const dtypes: Record<StoredDType, DType> = { F32: "float32", F16: "float16", BF16: "bfloat16", I64: "int64" };
 
-/**
- * A network's weights by their checkpoint names, each handed out as one graph value in float32. `at` narrows to a part of
- * the network, so that a block's code reads its own short names.
- */
-export class Weights {
+/** Weights that stay in their files: the graph points to them, and turns half precision into float32. */
+export class StoredWeights implements WeightStore {
   readonly #tensors: ReadonlyMap<string, WeightSource>;
-  readonly #values: Map<string, Value>;
-  readonly #prefix: string;
+  readonly #values = new Map<string, Value>();
 
-  constructor(tensors: ReadonlyMap<string, WeightSource>, prefix = "", values = new Map<string, Value>()) {
+  constructor(tensors: ReadonlyMap<string, WeightSource>) {
     this.#tensors = tensors;
-    this.#prefix = prefix;
-    this.#values = values;
-  }
-
-  at(part: string): Weights {
-    return new Weights(this.#tensors, `${this.#prefix}${part}.`, this.#values);
   }
 
   has(name: string): boolean {
-    return this.#tensors.has(this.#prefix + name);
-  }
-
-  /** The stored shape. @throws CheckpointError when the checkpoint has no such tensor. */
-  shape(name: string): readonly number[] {
-    return this.#source(name).shape;
+    return this.#tensors.has(name);
   }
 
   /** @throws CheckpointError when it is missing, ShapeError with both shapes when it is not of `shape`. */
-  get(name: string, shape: Shape): Value {
-    const key = this.#prefix + name;
-    const source = this.#source(name);
+  get(name: string, shape: readonly number[]): Value {
+    const source = this.#tensors.get(name);
+    if (source === undefined) {
+      throw new CheckpointError(`the checkpoint has no tensor "${name}"`);
+    }
     if (show(source.shape) !== show(shape)) {
       throw new ShapeError(
-        `"${key}" has the shape ${show(source.shape)}, but the network's config needs ${show(shape)}`,
+        `"${name}" has the shape ${show(source.shape)}, but the network's config needs ${show(shape)}`,
       );
     }
-    let value = this.#values.get(key);
+    let value = this.#values.get(name);
     if (value === undefined) {
-      value = cast(external(key, dtypes[source.dtype], source.shape, source), "float32");
-      this.#values.set(key, value);
+      value = cast(external(name, dtypes[source.dtype], shape, source), "float32");
+      this.#values.set(name, value);
     }
     return value;
   }
 
   /** Bytes of everything handed out so far, as float32. */
   get usedBytes(): number {
-    const sizes = [...this.#values.values()].map(({ shape }) => (shape as number[]).reduce((a, b) => a * b, 4));
-    return sizes.reduce((a, b) => a + b, 0);
+    const elements = [...this.#values.values()].map(({ shape }) => (shape as number[]).reduce((a, b) => a * b, 1));
+    return 4 * elements.reduce((a, b) => a + b, 0);
   }
+}
 
-  #source(name: string): WeightSource {
-    const source = this.#tensors.get(this.#prefix + name);
-    if (source === undefined) {
-      throw new CheckpointError(`the checkpoint has no tensor "${this.#prefix}${name}"`);
-    }
-    return source;
-  }
+/** The name and shape of every tensor that a network reads from a checkpoint of today's names. */
+export function weightShapes(network: (weights: Weights) => unknown, absent: (name: string) => boolean = () => false) {
+  const shapes = new Map<string, readonly number[]>();
+  const nowhere = { location: "", offset: 0, length: 0 };
+  const store: WeightStore = {
+    has: (name) => !absent(name),
+    get(name, shape) {
+      shapes.set(name, shape);
+      return external(name, "float32", shape, nowhere);
+    },
+  };
+  network(new Weights(store));
+  return shapes;
 }
