@@ -1,0 +1,43 @@
+/**
+ * npm run check -- DIR: compares this project with reference data in DIR or in its subfolders, made like test/fixtures.
+ * Prints `subject  error  ok|short`, one line a subject; exits 1 when one is short.
+ */
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Finding } from "./finding.ts";
+import { check as modules } from "./modules.ts";
+import { check as noise } from "./noise.ts";
+import { check as samplers } from "./samplers.ts";
+import { check as tokens } from "./tokens.ts";
+
+/** The file that says that a check applies to its folder. */
+const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
+  "noise.safetensors": noise,
+  "tokens.json": tokens,
+  "samplers.safetensors": samplers,
+  "modules.safetensors": modules,
+};
+
+const dir = process.argv[2];
+if (dir === undefined || !existsSync(dir)) {
+  console.error(dir === undefined ? "usage: npm run check -- DIR" : `${dir}: no such folder`);
+  process.exit(2);
+}
+const subfolders = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+let [checked, short] = [0, 0];
+for (const folder of ["", ...subfolders.map(({ name }) => name)]) {
+  for (const [file, check] of Object.entries(CHECKS)) {
+    if (!existsSync(join(dir, folder, file))) continue;
+    for (const { subject, error, bound } of await check(join(dir, folder))) {
+      const ok = error <= bound;
+      console.log(
+        `${folder === "" ? subject : `${folder} ${subject}`}  ${error.toExponential(2)}  ${ok ? "ok" : "short"}`,
+      );
+      checked += 1;
+      short += ok ? 0 : 1;
+    }
+  }
+}
+if (checked === 0) console.error(`${dir}: nothing to check here; looked for ${Object.keys(CHECKS).join(", ")}`);
+else if (short > 0) console.error(`${short} of ${checked} short`);
+process.exitCode = checked === 0 || short > 0 ? 1 : 0;
