@@ -42,6 +42,10 @@ export const MAX_METADATA_BYTES = 4096;
 /** The longest time that `Prefer: wait` holds a request, in seconds; more counts as this. */
 export const MAX_WAIT_SECONDS = 60;
 
+z.config({
+  customError: (issue) => (issue.code === "invalid_type" && issue.input === undefined ? "is required" : undefined),
+});
+
 /** An object that refuses unknown keys and names the nearest known one. */
 function closed<Shape extends z.ZodRawShape>(shape: Shape) {
   return z.strictObject(shape, {

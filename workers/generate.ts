@@ -82,7 +82,7 @@ export async function startWorker(
   redis.on("error", (error) => log.debug({ err: error }, "Redis connection"));
   let away = false;
   redis.on("close", () => {
-    if (!away) log.warn("Redis is away");
+    if (!away && !closing) log.warn("Redis is away");
     away = true;
   });
   redis.on("ready", () => {

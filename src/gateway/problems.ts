@@ -28,8 +28,8 @@ export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger): 
     return problem(503, "not_ready", `${error.message}; try again later`);
   }
   if (hasZodFastifySchemaValidationErrors(error)) {
-    const errors = error.validation.map(({ instancePath, message }) => ({
-      path: dotted(instancePath),
+    const errors = error.validation.map(({ instancePath, message, params }) => ({
+      path: dotted(Array.isArray(params.keys) ? `${instancePath}/${params.keys[0]}` : instancePath),
       message: message ?? "invalid",
     }));
     const detail = errors.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
@@ -55,7 +55,7 @@ export function sendProblem(reply: FastifyReply, body: Problem): FastifyReply {
 /** `/controls/0/image` as `controls[0].image`. */
 function dotted(pointer: string): string {
   return pointer
-    .slice(1)
     .replace(/\/(\d+)(?=\/|$)/g, "[$1]")
-    .replaceAll("/", ".");
+    .replaceAll(/\/+/g, ".")
+    .replace(/^\./, "");
 }

@@ -1,0 +1,66 @@
+// Installs what is missing before `npm start` and `npm test`: the packages of the lock file, and redis-server.
+// Plain JavaScript that an old Node (20) can run: the newer one is among the packages.
+import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const root = import.meta.dirname;
+
+if (!packagesAreCurrent()) {
+  console.log("setup: installing the packages of package-lock.json …");
+  // The runtime's install script fetches CUDA libraries; who wants them sets ONNXRUNTIME_NODE_INSTALL=1 or so.
+  const env = { ONNXRUNTIME_NODE_INSTALL: "skip", ...process.env };
+  const { status } = spawnSync("npm", ["ci", "--no-audit", "--no-fund"], { cwd: root, env, stdio: "inherit" });
+  if (status !== 0) fail("npm ci failed");
+}
+// The tests need a redis-server of their own whatever REDIS_URL says.
+if (process.env.npm_lifecycle_event !== "prestart" || !process.env.REDIS_URL) installRedis();
+
+/** Whether node_modules holds each package of the lock file (but for those of other platforms) in its version. */
+function packagesAreCurrent() {
+  try {
+    const wanted = JSON.parse(readFileSync(join(root, "package-lock.json"), "utf8")).packages;
+    const present = JSON.parse(readFileSync(join(root, "node_modules/.package-lock.json"), "utf8")).packages;
+    return Object.entries(wanted).every(
+      ([path, { version, optional }]) => path === "" || optional || present[path]?.version === version,
+    );
+  } catch {
+    return false;
+  }
+}
+
+function installRedis() {
+  if (works("redis-server", "--version")) return;
+  const asRoot = process.getuid?.() === 0 ? [] : works("sudo", "-n", "true") ? ["sudo", "-n"] : undefined;
+  if (asRoot === undefined || !works("apt-get", "--version")) {
+    fail(
+      "redis-server is missing: install it (apt-get install redis-server, brew install redis), or set REDIS_URL for npm start",
+    );
+  }
+  console.log("setup: installing redis-server with apt-get …");
+  const install = [
+    ...asRoot,
+    "env",
+    "DEBIAN_FRONTEND=noninteractive",
+    "apt-get",
+    "install",
+    "-y",
+    "-q",
+    "redis-server",
+  ];
+  if (run(install) || (run([...asRoot, "apt-get", "update", "-q"]) && run(install))) return;
+  fail("apt-get could not install redis-server: install it by hand, or set REDIS_URL for npm start");
+}
+
+function run([command, ...args]) {
+  return spawnSync(command, args, { stdio: "inherit" }).status === 0;
+}
+
+function works(command, ...args) {
+  return spawnSync(command, args, { stdio: "ignore" }).status === 0;
+}
+
+function fail(message) {
+  console.error(`setup: ${message}`);
+  process.exit(1);
+}
