@@ -51,7 +51,7 @@ const encoder = {
   resnet_time_scale_shift: fixed("default"),
   // Only chooses the precision of the softmax, and these graphs compute in float32.
   upcast_attention: z.boolean().nullable().default(false),
-  addition_embed_type_num_heads: z.unknown(),
+  addition_embed_type_num_heads: z.unknown().optional(),
 };
 
 export const unetConfig = z.strictObject({
@@ -67,7 +67,7 @@ export const unetConfig = z.strictObject({
   conv_out_kernel: fixed(3),
   resnet_out_scale_factor: fixed(1),
   time_embedding_type: fixed("positional"),
-  dropout: z.unknown(),
+  dropout: z.unknown().optional(),
 });
 export type UnetConfig = z.infer<typeof unetConfig>;
 
@@ -97,9 +97,9 @@ export const vaeConfig = z.strictObject({
   latents_mean: off,
   latents_std: off,
   shift_factor: off,
-  sample_size: z.unknown(),
+  sample_size: z.unknown().optional(),
   // Only chooses the precision, and these graphs compute in float32.
-  force_upcast: z.unknown(),
+  force_upcast: z.unknown().optional(),
 });
 export type VaeConfig = z.infer<typeof vaeConfig>;
 
