@@ -61,6 +61,10 @@ export const sin = unary("Sin");
 export const cos = unary("Cos");
 export const relu = unary("Relu");
 export const tanh = unary("Tanh");
+export const exp = unary("Exp");
+export const abs = unary("Abs");
+export const sign = unary("Sign");
+export const erf = unary("Erf");
 /** The exact GELU: x·Φ(x). */
 export const gelu = unary("Gelu");
 
@@ -207,10 +211,35 @@ export function gather(table: Value, indices: Value): Value {
   return node("Gather", [table, indices], [...indices.shape, ...table.shape.slice(1)], { attributes: { axis: 0 } });
 }
 
-/** Mean over the given axes, kept as size 1. */
-export function reduceMean(x: Value, axes: readonly number[]): Value {
+const reduce = (op: string) => (x: Value, axes: readonly number[]) => {
   const shape = x.shape.map((dim, i) => (axes.includes(i) ? 1 : dim));
-  return node("ReduceMean", [x, int64(axes)], shape, { attributes: { keepdims: 1 } });
+  return node(op, [x, int64(axes)], shape, { attributes: { keepdims: 1 } });
+};
+/** Mean or sum over the given axes, kept as size 1. */
+export const reduceMean = reduce("ReduceMean");
+export const reduceSum = reduce("ReduceSum");
+
+/** x repeated along its axes of size 1, and along new ones in front, to a shape of known sizes. */
+export function expand(x: Value, shape: readonly number[]): Value {
+  const result = broadcast("Expand", x, { ...x, shape });
+  if (!sameShape(result, shape)) {
+    throw new ShapeError(`Expand: ${show(x.shape)} does not broadcast to ${show(shape)}`);
+  }
+  return node("Expand", [x, int64(shape)], shape);
+}
+
+/** x with `before` and `after` zeros put around each axis. */
+export function pad(x: Value, before: readonly number[], after: readonly number[]): Value {
+  const shape = x.shape.map((dim, i) => (dim as number) + before[i]! + after[i]!);
+  return node("Pad", [x, int64([...before, ...after])], shape);
+}
+
+/** aᵀ·b: a [K, M], b [K, N] → [M, N]. */
+export function matmulTransposed(a: Value, b: Value): Value {
+  if (a.shape.length !== 2 || b.shape.length !== 2 || a.shape[0] !== b.shape[0]) {
+    throw new ShapeError(`Gemm: ${show(a.shape)} transposed times ${show(b.shape)}: first sizes differ`);
+  }
+  return node("Gemm", [a, b], [a.shape[1]!, b.shape[1]!], { attributes: { transA: 1 } });
 }
 
 /** Nearest-neighbour enlargement of [B, C, H, W] to the height and width of `like`. */
