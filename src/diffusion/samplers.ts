@@ -9,7 +9,7 @@ import {
   alphasCumprod,
   interpolate,
   karrasSigmas,
-  roundTimestep,
+  rint,
   sigmasOf,
   sigmaToTimestep,
   spacedTimesteps,
@@ -178,7 +178,7 @@ function heunSchedule(config: SchedulerConfig, count: number): Schedule {
   return { ...euler, timesteps: twice(euler.timesteps), levels: twice(euler.levels), sigmas };
 }
 
-function solverSchedule(config: SchedulerConfig, count: number): Schedule {
+function solverSchedule(config: SchedulerConfig, count: number, whole = rint): Schedule {
   const alphas = alphasCumprod(config, TERMINAL_ALPHA);
   const training = sigmasOf(alphas);
   // λ = −log σ falls with t: timesteps below the clip are not used
@@ -187,10 +187,15 @@ function solverSchedule(config: SchedulerConfig, count: number): Schedule {
   let sigmas = timesteps.map((t) => interpolate(training, t));
   if (config.use_karras_sigmas) {
     sigmas = karrasSigmas(config, training.at(-1)!, training[0]!, count);
-    timesteps = sigmas.map((sigma) => roundTimestep(sigmaToTimestep(sigma, training)));
+    timesteps = sigmas.map((sigma) => whole(sigmaToTimestep(sigma, training)));
   }
   sigmas = [...sigmas.map(f32), finalSigma(config, training)];
   return { timesteps, alphas, sigmas, levels: sigmas.slice(0, -1).map(fromSigma), initNoiseSigma: 1 };
+}
+
+/** DPM-Solver++'s: over a cosine schedule diffusers cuts Karras timesteps off where it rounds them over the others. */
+function dpmSolverSchedule(config: SchedulerConfig, count: number): Schedule {
+  return solverSchedule(config, count, config.beta_schedule === "squaredcos_cap_v2" ? Math.trunc : rint);
 }
 
 function pndmSchedule(config: SchedulerConfig, count: number): Schedule {
@@ -487,7 +492,7 @@ function lcm(step: Step): Next {
 const ddimSchedule = (config: SchedulerConfig, count: number) =>
   discreteSchedule(config, spacedTimesteps(config, count));
 const EULER: Algorithm = { order: 1, schedule: eulerSchedule, next: euler };
-const DPM_SOLVER: Algorithm = { order: 1, schedule: solverSchedule, next: dpmSolver };
+const DPM_SOLVER: Algorithm = { order: 1, schedule: dpmSolverSchedule, next: dpmSolver };
 
 const ALGORITHMS = {
   ddim: { order: 1, schedule: ddimSchedule, next: ddim },
@@ -534,7 +539,7 @@ export function createSampler(
     start: (latents) => ({ step: 0, latents, history: [], base: null, gathered: null }),
     input: ({ step, latents }) => {
       const { norm } = whole.levels[begin + step]!;
-      return norm === 1 ? latents : sum([1 / norm, latents]);
+      return norm === 1 ? latents : latents.map((x) => x / norm);
     },
     next: (state, output, noise) => {
       const draw = () => noise(state.latents.length);

@@ -8,7 +8,7 @@ import type { SchedulerConfig } from "./scheduler-config.ts";
 const f32 = Math.fround;
 
 /** Nearest integer, halves to even, as numpy's round. */
-function rint(x: number): number {
+export function rint(x: number): number {
   const floor = Math.floor(x);
   const rest = x - floor;
   if (rest !== 0.5) return Math.round(x);
@@ -138,6 +138,3 @@ export function sigmaToTimestep(sigma: number, sigmas: readonly number[]): numbe
   const clipped = Math.min(Math.max(weight, 0), 1);
   return (1 - clipped) * low + clipped * (low + 1);
 }
-
-/** numpy's rounding of a timestep that came from a sigma. */
-export const roundTimestep = rint;
