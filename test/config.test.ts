@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { readConfig, readConfigWithRedis } from "../src/config.ts";
+import { ConfigError } from "../src/errors.ts";
+
+test("without a single variable the service listens on loopback with the documented limits", () => {
+  const { HOST, PORT, PUBLIC_URL, MAX_PIXELS, MAX_BODY_BYTES, MAX_IMAGE_BYTES } = readConfig({});
+  assert.deepEqual(
+    { HOST, PORT, PUBLIC_URL, MAX_PIXELS, MAX_BODY_BYTES, MAX_IMAGE_BYTES },
+    {
+      HOST: "127.0.0.1",
+      PORT: 8080,
+      PUBLIC_URL: "http://127.0.0.1:8080",
+      MAX_PIXELS: 2048 ** 2,
+      MAX_BODY_BYTES: 32 * 2 ** 20,
+      MAX_IMAGE_BYTES: 16 * 2 ** 20,
+    },
+  );
+});
+
+test("PUBLIC_URL follows HOST and PORT, brackets an IPv6 address, and loses a final slash", () => {
+  assert.equal(readConfig({ HOST: "::1", PORT: "9" }).PUBLIC_URL, "http://[::1]:9");
+  assert.equal(readConfig({ PUBLIC_URL: "https://example.com/pictures/" }).PUBLIC_URL, "https://example.com/pictures");
+});
+
+test("an empty variable counts as unset", () => {
+  assert.equal(readConfig({ PORT: "", REDIS_URL: "" }).PORT, 8080);
+});
+
+for (const [name, value, says] of [
+  ["PORT", "eighty", /PORT=eighty/],
+  ["PORT", "70000", /PORT=70000/],
+  ["HOST", "0.0.0.0", /HOST=0\.0\.0\.0: must be a loopback address/],
+  ["PUBLIC_URL", "example.com", /PUBLIC_URL=example\.com/],
+  ["REDIS_URL", "localhost:6379", /REDIS_URL=localhost:6379: must start with redis:/],
+  ["EXECUTION_PROVIDER", "gpu", /EXECUTION_PROVIDER=gpu/],
+  ["MAX_IMAGE_BYTES", "-1", /MAX_IMAGE_BYTES=-1/],
+] as const) {
+  test(`${name}=${value} is refused by name`, () => {
+    assert.throws(
+      () => readConfig({ [name]: value }),
+      (error: Error) => error instanceof ConfigError && says.test(error.message),
+    );
+  });
+}
+
+test("a process that is started alone says that it needs REDIS_URL", () => {
+  assert.throws(() => readConfigWithRedis({}), /REDIS_URL is not set/);
+});

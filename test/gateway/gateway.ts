@@ -1,0 +1,76 @@
+/** A gateway in this process on a port of its own, on a real Redis, with or without a real worker. */
+import { join } from "node:path";
+import { pino } from "pino";
+import supertest from "supertest";
+import { readConfig } from "../../src/config.ts";
+import { buildApp } from "../../src/gateway/app.ts";
+import { connectPatiently, GenerationQueue, heartbeat } from "../../src/queue.ts";
+import type { Catalog } from "../../src/schema.ts";
+import { Storage } from "../../src/storage.ts";
+import { startWorker } from "../../workers/generate.ts";
+import { freePort, startRedis, temporaryFolder } from "../service/processes.ts";
+
+export const log = pino({ level: "silent" });
+
+const controlnet = (id: string, models: string[]) => ({
+  id,
+  object: "controlnet" as const,
+  models,
+  residuals: 13,
+  global_pool_conditions: false,
+  warnings: [],
+});
+
+/** What a worker could offer: one model, one ControlNet that fits it and one that does not. */
+export const CATALOG: Catalog = {
+  models: [
+    {
+      id: "base",
+      object: "model",
+      family: "sd1",
+      width: 64,
+      height: 48,
+      scheduler: "pndm",
+      prediction_type: "epsilon",
+      residuals: 13,
+      warnings: [],
+    },
+  ],
+  controlnets: [controlnet("canny", ["base"]), controlnet("wide", [])],
+  skipped: [],
+  execution_provider: "cpu",
+};
+
+export async function startGateway(stack: AsyncDisposableStack, env: Record<string, string> = {}) {
+  const redis = await startRedis(stack);
+  const PORT = String(await freePort());
+  const settings = readConfig({ PORT, DATA_DIR: await temporaryFolder(stack), EXECUTION_PROVIDER: "cpu", ...env });
+  const config = { ...settings, REDIS_URL: redis.url };
+  const queue = new GenerationQueue(redis.url, () => {});
+  const app = await buildApp({ config, queue, storage: new Storage(join(config.DATA_DIR, "artifacts")) }, log);
+  await app.listen({ host: config.HOST, port: config.PORT });
+  const connection = connectPatiently(redis.url);
+  connection.on("error", () => {});
+  stack.defer(async () => {
+    await app.close();
+    await queue.close();
+    connection.disconnect();
+  });
+  return {
+    config,
+    redis,
+    connection,
+    http: supertest(config.PUBLIC_URL),
+    /** Says what a worker would say, so that requests are taken; they stay in the queue. */
+    offer: (catalog: Catalog) => heartbeat(connection, "test", catalog),
+    /** A worker with the real networks, on threads of this process. */
+    async work() {
+      const engine = new URL("../../workers/engine.ts", import.meta.url);
+      const worker = await startWorker(config, engine, log, (error) => {
+        throw error;
+      });
+      stack.defer(() => worker.close());
+      return worker;
+    },
+  };
+}

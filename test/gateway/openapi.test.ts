@@ -1,0 +1,24 @@
+import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { openApiDocument } from "../../openapi/document.ts";
+import { startGateway } from "./gateway.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+test("openapi/openapi.json is what the schemas say; `npm run openapi` writes it anew", async () => {
+  const kept = await readFile(join(import.meta.dirname, "../../openapi/openapi.json"), "utf8");
+  assert.equal(kept, await openApiDocument());
+});
+
+test("the gateway serves the document, and a page to read it", async () => {
+  const gateway = await startGateway(stack);
+  const document = await gateway.http.get("/openapi.json");
+  assert.equal(document.body.openapi, "3.1.0");
+  assert.deepEqual(document.body, JSON.parse(await openApiDocument()));
+  const page = await gateway.http.get("/docs/");
+  assert.equal(page.status, 200);
+  assert.match(page.text, /swagger-ui/);
+});

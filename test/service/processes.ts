@@ -1,0 +1,78 @@
+/**
+ * Real processes for tests: each on a socket or port of its own, and gone when the test is. What is to end goes on the
+ * test's stack, which ends the latest first.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
+
+export async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "cn-"));
+  stack.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  return folder;
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Asks until it is so; fails after `milliseconds` with what was waited for. */
+export async function until<T>(what: string, ask: () => Promise<T>, milliseconds = 20_000): Promise<NonNullable<T>> {
+  const end = Date.now() + milliseconds;
+  for (;;) {
+    const answer = await ask();
+    if (answer) return answer;
+    if (Date.now() > end) throw new Error(`waited ${milliseconds} ms in vain for: ${what}`);
+    await sleep(20);
+  }
+}
+
+export async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = once(child, "exit");
+  child.kill(signal);
+  await gone;
+}
+
+/** A redis-server on a unix socket, with an append-only file so that a restart keeps what it held. */
+export async function startRedis(stack: AsyncDisposableStack) {
+  const folder = await mkdtemp(join(tmpdir(), "cn-redis-"));
+  const url = join(folder, "redis.sock");
+  const args = ["--port", "0", "--unixsocket", url, "--dir", folder, "--save", "", "--appendonly", "yes"];
+  let child: ChildProcess;
+  const start = async () => {
+    child = spawn("redis-server", args, { stdio: "ignore" });
+    const redis = new Redis(url, { maxRetriesPerRequest: null, retryStrategy: () => 20 });
+    redis.on("error", () => {});
+    await redis.ping();
+    redis.disconnect();
+  };
+  const stop = () => kill(child, "SIGTERM");
+  await start();
+  stack.defer(async () => {
+    await kill(child, "SIGKILL");
+    await rm(folder, { recursive: true, force: true });
+  });
+  return { url, start, stop };
+}
+
+/** A process of this project, with its output kept. */
+export function startNode(stack: AsyncDisposableStack, file: string, env: Record<string, string>) {
+  const path = join(import.meta.dirname, "../..", file);
+  const { REDIS_URL: _, ...inherited } = process.env;
+  const child = spawn(process.execPath, [path], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  const state = { child, output: "" };
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (state.output += chunk));
+  stack.defer(() => kill(child, "SIGKILL"));
+  return state;
+}
