@@ -32,6 +32,27 @@ function layer(w: Weights, x: Value, mask: Value, config: ClipConfig): Value {
   return add(attended, linear(w.at("mlp.fc2"), activations[config.hidden_act](inner), size));
 }
 
+/** Every hidden state of CLIP's text tower on ids [B, 77]: hidden_0 … hidden_n, and each after the final norm. */
+export function hiddenStates(weights: Weights, config: ClipConfig, ids: Value): Record<string, Value> {
+  const tokens = config.max_position_embeddings;
+  // Released files have the prefix, those that transformers 5 writes have not.
+  const w = weights.has("text_model.final_layer_norm.weight") ? weights.at("text_model") : weights;
+  const words = w.get("embeddings.token_embedding.weight", [config.vocab_size, config.hidden_size]);
+  const positions = w.get("embeddings.position_embedding.weight", [tokens, config.hidden_size]);
+  const mask = causalMask(tokens);
+
+  let h = add(gather(words, ids), positions); // [B, 77, D]
+  const states: Record<string, Value> = {};
+  for (let i = 0; i <= config.num_hidden_layers; i++) {
+    states[`hidden_${i}`] = h;
+    states[`normed_${i}`] = norm(w.at("final_layer_norm"), h, config.layer_norm_eps);
+    if (i < config.num_hidden_layers) {
+      h = layer(w.at(`encoder.layers.${i}`), h, mask, config);
+    }
+  }
+  return states;
+}
+
 /**
  * CLIP's text tower (arXiv 2103.00020): input_ids [B, 77] int64 →
  * - hidden_i [B, 77, D]: after i layers, as SDXL reads them, and normed_i, the same after the final norm, as SD 1.x and 2.x do,
@@ -41,21 +62,7 @@ export function clip(weights: Weights, config: ClipConfig): Uint8Array {
   const tokens = config.max_position_embeddings;
   const ids = input("input_ids", "int64", ["B", tokens]);
   const pooling = input("pooling", "float32", ["B", 1, tokens]);
-  // Released files have the prefix, those that transformers 5 writes have not.
-  const w = weights.has("text_model.final_layer_norm.weight") ? weights.at("text_model") : weights;
-  const words = w.get("embeddings.token_embedding.weight", [config.vocab_size, config.hidden_size]);
-  const positions = w.get("embeddings.position_embedding.weight", [tokens, config.hidden_size]);
-  const mask = causalMask(tokens);
-
-  let h = add(gather(words, ids), positions); // [B, 77, D]
-  const outputs: Record<string, Value> = {};
-  for (let i = 0; i <= config.num_hidden_layers; i++) {
-    outputs[`hidden_${i}`] = h;
-    outputs[`normed_${i}`] = norm(w.at("final_layer_norm"), h, config.layer_norm_eps);
-    if (i < config.num_hidden_layers) {
-      h = layer(w.at(`encoder.layers.${i}`), h, mask, config);
-    }
-  }
+  const outputs = hiddenStates(weights, config, ids);
   if (weights.has("text_projection.weight")) {
     const last = matmul(pooling, outputs[`normed_${config.num_hidden_layers}`]!); // [B, 1, D]
     const pooled = reshape(last, ["B", config.hidden_size]);

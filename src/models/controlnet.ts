@@ -2,18 +2,14 @@ import { build } from "../onnx/build.ts";
 import { add, concat, gather, mul, reduceMean, reshape, silu, slice, split } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { ControlnetConfig } from "./config.ts";
-import { conditionInputs, downBlocks, midBlock, timeEmbedding } from "./encoder.ts";
+import { type Conditions, conditionInputs, downBlocks, midBlock, timeEmbedding } from "./encoder.ts";
 import { convolution } from "./layers.ts";
 import { residualInputs } from "./unet.ts";
 import type { Weights } from "./weights.ts";
 
-/**
- * The hint encoder (ControlNetConditioningEmbedding): hint [N, 3, H, W] in [0, 1] → hint_embedding [N, C0, h, w].
- * A graph of its own, because it needs no timestep and so runs once a request.
- */
-export function hintEncoder(weights: Weights, config: ControlnetConfig): Uint8Array {
+/** The hint encoder's forward pass: hint [N, 3, H, W] in [0, 1] → [N, C0, h, w]. */
+export function embedHint(weights: Weights, config: ControlnetConfig, hint: Value): Value {
   const w = weights.at("controlnet_cond_embedding");
-  const hint = input("hint", "float32", ["N", config.conditioning_channels, "H", "W"]);
   const channels = config.conditioning_embedding_out_channels;
   const inOrder =
     config.controlnet_conditioning_channel_order === "bgr" ? concat([...split(hint, 3, 1)].reverse(), 1) : hint;
@@ -22,7 +18,36 @@ export function hintEncoder(weights: Weights, config: ControlnetConfig): Uint8Ar
     h = silu(convolution(w.at(`blocks.${2 * i}`), h, channels[i]!));
     h = silu(convolution(w.at(`blocks.${2 * i + 1}`), h, channels[i + 1]!, 3, { stride: 2 }));
   }
-  return build([hint], { hint_embedding: convolution(w.at("conv_out"), h, config.block_out_channels[0]!) });
+  return convolution(w.at("conv_out"), h, config.block_out_channels[0]!);
+}
+
+/**
+ * The hint encoder (ControlNetConditioningEmbedding): hint [N, 3, H, W] → hint_embedding [N, C0, h, w].
+ * A graph of its own, because it needs no timestep and so runs once a request.
+ */
+export function hintEncoder(weights: Weights, config: ControlnetConfig): Uint8Array {
+  const hint = input("hint", "float32", ["N", config.conditioning_channels, "H", "W"]);
+  return build([hint], { hint_embedding: embedHint(weights, config, hint) });
+}
+
+/** The body's forward pass → the residuals, down_residual_0 … mid_residual, at scale 1. */
+export function controlResiduals(
+  w: Weights,
+  config: ControlnetConfig,
+  sample: Value,
+  conditions: Conditions,
+  hintEmbedding: Value,
+): Value[] {
+  const text = conditions.encoder_hidden_states;
+  const temb = timeEmbedding(w, conditions, config); // [B, E]
+  const x = add(convolution(w.at("conv_in"), sample, config.block_out_channels[0]!), hintEmbedding);
+  const skips = downBlocks(w, x, temb, text, config);
+  const middle = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
+  return [...skips, middle].map((h, i) => {
+    const name = i < skips.length ? `controlnet_down_blocks.${i}` : "controlnet_mid_block";
+    const residual = convolution(w.at(name), h, h.shape[1] as number, 1); // zero convolution [B, C, h, w]
+    return config.global_pool_conditions ? reduceMean(residual, [2, 3]) : residual;
+  });
 }
 
 /**
@@ -36,23 +61,15 @@ export function hintEncoder(weights: Weights, config: ControlnetConfig): Uint8Ar
 export function controlnet(w: Weights, config: ControlnetConfig): Uint8Array {
   const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
-  const text = conditions.encoder_hidden_states;
   const hintEmbedding = input("hint_embedding", "float32", ["?", config.block_out_channels[0]!, "h", "w"]);
   const before = residualInputs(config);
   const rows = input("rows", "int64", ["U"]);
   const scales = input("scales", "float32", ["U", before.length]);
 
-  const temb = timeEmbedding(w, conditions, config); // [B, E]
-  const x = add(convolution(w.at("conv_in"), sample, config.block_out_channels[0]!), hintEmbedding);
-  const skips = downBlocks(w, x, temb, text, config);
-  const middle = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
-
-  const outputs = [...skips, middle].map((h, i) => {
-    const name = i < skips.length ? `controlnet_down_blocks.${i}` : "controlnet_mid_block";
-    const residual = convolution(w.at(name), h, h.shape[1] as number, 1); // zero convolution [B, C, h, w]
-    const pooled = config.global_pool_conditions ? reduceMean(residual, [2, 3]) : residual;
+  const residuals = controlResiduals(w, config, sample, conditions, hintEmbedding);
+  const outputs = residuals.map((residual, i) => {
     const factor = reshape(slice(scales, 1, i, i + 1), ["U", 1, 1, 1]);
-    return add(before[i]!, mul(gather(pooled, rows), factor)); // [U, C, h, w]
+    return add(before[i]!, mul(gather(residual, rows), factor)); // [U, C, h, w]
   });
   const named = Object.fromEntries(before.map((value, i) => [`${nameOf(value)}_out`, outputs[i]!]));
   return build([sample, ...Object.values(conditions), hintEmbedding, rows, scales, ...before], named);

@@ -7,6 +7,7 @@ import {
   layerNorm,
   matmul,
   mul,
+  product,
   reshape,
   reshapeLike,
   silu,
@@ -43,7 +44,7 @@ const ZERO = constant("float32", [1], [0]);
  */
 export function groupNorm(w: Weights, x: Value, groups: number, epsilon: number): Value {
   const size = channels(x, 1);
-  const grouped = reshape(x, [x.shape[0]!, groups, "group"]); // [B, groups, C/groups·h·w]
+  const grouped = reshape(x, [x.shape[0]!, groups, product([size / groups, ...x.shape.slice(2)])]); // [B, groups, C/groups·h·w]
   const normal = reshapeLike(layerNorm(grouped, ONE, ZERO, epsilon), x); // [B, C, h, w]
   const perChannel = (name: string) => reshape(w.get(name, [size]), [size, 1, 1]);
   return add(mul(normal, perChannel("weight")), perChannel("bias"));
@@ -101,7 +102,7 @@ export interface TransformerConfig {
 /** [B, C, h, w] ↔ [B, h·w, C]. */
 export function toTokens(x: Value): Value {
   const [batch, size, height, width] = x.shape;
-  return transpose(reshape(x, [batch!, size!, `${height}*${width}`]), [0, 2, 1]);
+  return transpose(reshape(x, [batch!, size!, product([height!, width!])]), [0, 2, 1]);
 }
 export function fromTokens(tokens: Value, like: Value): Value {
   return reshapeLike(transpose(tokens, [0, 2, 1]), like);

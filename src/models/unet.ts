@@ -3,6 +3,7 @@ import { add, concat, resizeLike, silu } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { EncoderConfig, UnetConfig } from "./config.ts";
 import {
+  type Conditions,
   conditionInputs,
   depth,
   downBlocks,
@@ -52,15 +53,17 @@ function upBlocks(w: Weights, middle: Value, skips: Value[], temb: Value, text: 
 }
 
 /**
- * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'
- * summed residuals → out [B, out_channels, h, w].
+ * The U-Net's forward pass: sample [B, in_channels, h, w] → out [B, out_channels, h, w]. `residuals` are added to the skip
+ * connections and, the last one, to the middle block.
  */
-export function unet(w: Weights, config: UnetConfig): Uint8Array {
-  const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
-  const conditions = conditionInputs(config);
+export function denoise(
+  w: Weights,
+  config: UnetConfig,
+  sample: Value,
+  conditions: Conditions,
+  residuals: readonly Value[],
+): Value {
   const text = conditions.encoder_hidden_states;
-  const residuals = residualInputs(config);
-
   const temb = timeEmbedding(w, conditions, config); // [B, E]
   const x = convolution(w.at("conv_in"), sample, config.block_out_channels[0]!);
   const skips = downBlocks(w, x, temb, text, config);
@@ -68,6 +71,17 @@ export function unet(w: Weights, config: UnetConfig): Uint8Array {
   const controlled = skips.map((skip, i) => add(skip, residuals[i]!));
   const h = upBlocks(w, add(middle, residuals.at(-1)!), controlled, temb, text, config);
   const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, config.norm_eps));
-  const out = convolution(w.at("conv_out"), normal, config.out_channels);
+  return convolution(w.at("conv_out"), normal, config.out_channels);
+}
+
+/**
+ * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'
+ * summed residuals → out [B, out_channels, h, w].
+ */
+export function unet(w: Weights, config: UnetConfig): Uint8Array {
+  const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
+  const conditions = conditionInputs(config);
+  const residuals = residualInputs(config);
+  const out = denoise(w, config, sample, conditions, residuals);
   return build([sample, ...Object.values(conditions), ...residuals], { out });
 }

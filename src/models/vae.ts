@@ -27,9 +27,8 @@ function midBlock(w: Weights, x: Value, config: VaeConfig): Value {
   return resnet(w.at("resnets.1"), attend(w.at("attentions.0"), first, config), null, channels, normOf(config));
 }
 
-/** latents [B, 4, h, w], already divided by scaling_factor → image [B, 3, 8h, 8w], about -1 to 1. */
-export function vaeDecoder(weights: Weights, config: VaeConfig): Uint8Array {
-  const latents = input("latents", "float32", ["B", config.latent_channels, "h", "w"]);
+/** The decoder's forward pass: latents [B, 4, h, w], already divided by scaling_factor → image [B, 3, 8h, 8w], about -1 to 1. */
+export function decode(weights: Weights, config: VaeConfig, latents: Value): Value {
   const w = weights.at("decoder");
   const channels = [...config.block_out_channels].reverse();
   const z = config.use_post_quant_conv
@@ -46,12 +45,19 @@ export function vaeDecoder(weights: Weights, config: VaeConfig): Uint8Array {
     }
   });
   const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, 1e-6));
-  return build([latents], { image: convolution(w.at("conv_out"), normal, config.out_channels) });
+  return convolution(w.at("conv_out"), normal, config.out_channels);
 }
 
-/** image [B, 3, H, W] in -1 to 1 → moments [B, 8, h, w]: the mean and the logarithm of the variance of the latents. */
-export function vaeEncoder(weights: Weights, config: VaeConfig): Uint8Array {
-  const image = input("image", "float32", ["B", config.in_channels, "H", "W"]);
+export function vaeDecoder(weights: Weights, config: VaeConfig): Uint8Array {
+  const latents = input("latents", "float32", ["B", config.latent_channels, "h", "w"]);
+  return build([latents], { image: decode(weights, config, latents) });
+}
+
+/**
+ * The encoder's forward pass: image [B, 3, H, W] in -1 to 1 → moments [B, 8, h, w]: the mean and the logarithm of the
+ * variance of the latents.
+ */
+export function encode(weights: Weights, config: VaeConfig, image: Value): Value {
   const w = weights.at("encoder");
   let h = convolution(w.at("conv_in"), image, config.block_out_channels[0]!);
   config.block_out_channels.forEach((size, i, all) => {
@@ -66,9 +72,12 @@ export function vaeEncoder(weights: Weights, config: VaeConfig): Uint8Array {
   h = midBlock(w.at("mid_block"), h, config);
   const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, 1e-6));
   const moments = convolution(w.at("conv_out"), normal, 2 * config.latent_channels);
-  return build([image], {
-    moments: config.use_quant_conv
-      ? convolution(weights.at("quant_conv"), moments, 2 * config.latent_channels, 1)
-      : moments,
-  });
+  return config.use_quant_conv
+    ? convolution(weights.at("quant_conv"), moments, 2 * config.latent_channels, 1)
+    : moments;
+}
+
+export function vaeEncoder(weights: Weights, config: VaeConfig): Uint8Array {
+  const image = input("image", "float32", ["B", config.in_channels, "H", "W"]);
+  return build([image], { moments: encode(weights, config, image) });
 }
