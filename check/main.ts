@@ -25,16 +25,20 @@ if (dir === undefined || !existsSync(dir)) {
 }
 const subfolders = readdirSync(dir, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 let [checked, short] = [0, 0];
+function report(folder: string, subject: string, result: string, ok: boolean): void {
+  console.log(`${folder === "" ? subject : `${folder} ${subject}`}  ${result}  ${ok ? "ok" : "short"}`);
+  checked += 1;
+  short += ok ? 0 : 1;
+}
 for (const folder of ["", ...subfolders.map(({ name }) => name)]) {
   for (const [file, check] of Object.entries(CHECKS)) {
     if (!existsSync(join(dir, folder, file))) continue;
-    for (const { subject, error, bound } of await check(join(dir, folder))) {
-      const ok = error <= bound;
-      console.log(
-        `${folder === "" ? subject : `${folder} ${subject}`}  ${error.toExponential(2)}  ${ok ? "ok" : "short"}`,
-      );
-      checked += 1;
-      short += ok ? 0 : 1;
+    try {
+      for (const { subject, error, bound } of await check(join(dir, folder))) {
+        report(folder, subject, error.toExponential(2), error <= bound);
+      }
+    } catch (error) {
+      report(folder, file, error instanceof Error ? error.message : String(error), false);
     }
   }
 }

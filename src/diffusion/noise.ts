@@ -131,7 +131,8 @@ function normal16(block: Float32Array): void {
 
 /** A torch CPU generator, seeded with `torch.Generator().manual_seed(seed)`. */
 export class NoiseGenerator {
-  readonly #words: MersenneTwister;
+  /** made at the first draw: a sampler that draws nothing does not pay for it */
+  #words: MersenneTwister | null = null;
   readonly #seed: number;
   #drawn = 0;
   #spare: number | null = null;
@@ -140,8 +141,6 @@ export class NoiseGenerator {
   constructor(from: number | NoisePosition) {
     const { seed, drawn, spare } = typeof from === "number" ? { seed: from, drawn: 0, spare: null } : from;
     this.#seed = seed;
-    this.#words = new MersenneTwister(seed % 2 ** 32);
-    this.#words.skip(drawn);
     this.#drawn = drawn;
     this.#spare = spare;
   }
@@ -151,6 +150,10 @@ export class NoiseGenerator {
   }
 
   #word(): number {
+    if (this.#words === null) {
+      this.#words = new MersenneTwister(this.#seed % 2 ** 32);
+      this.#words.skip(this.#drawn);
+    }
     this.#drawn++;
     return this.#words.word();
   }

@@ -45,8 +45,7 @@ const schema = z.object({
   solver_type: z.enum(["midpoint", "heun", "logrho", "bh1", "bh2"]),
   lower_order_final: z.boolean(),
   euler_at_final: z.boolean(),
-  /** Python writes -Infinity, which is not JSON: readers may leave it as text or null */
-  lambda_min_clipped: z.union([z.number(), z.literal("-Infinity").transform(() => Number.NEGATIVE_INFINITY)]),
+  lambda_min_clipped: z.number(),
   disable_corrector: z.array(z.int()),
   original_inference_steps: z.int().positive(),
   timestep_scaling: z.number(),
@@ -265,10 +264,11 @@ export function schedulerConfig(name: SchedulerName, raw: Readonly<Record<string
 }
 
 /**
- * The API's name for the checkpoint's own scheduler. `className` is model_index.json's (it wins in diffusers), else the
- * config's `_class_name`. Throws SchedulerConfigError when no name of the API stands for it.
+ * The API's name for the scheduler that a scheduler_config.json is written for (`_class_name`).
+ * Throws SchedulerConfigError when no name of the API stands for it.
  */
-export function ownScheduler(raw: Readonly<Record<string, unknown>>, className = raw._class_name): SchedulerName {
+export function ownScheduler(raw: Readonly<Record<string, unknown>>): SchedulerName {
+  const className = raw._class_name;
   const own = Object.keys(CLASSES).find((known): known is SchedulerClass => known === className);
   if (own === undefined) throw new SchedulerConfigError("_class_name", className, "is not supported");
   const config = readAs(own, raw);
@@ -278,9 +278,4 @@ export function ownScheduler(raw: Readonly<Record<string, unknown>>, className =
     if (ofName === own && Object.entries(sets).every(([key, value]) => config[key as Key] === value)) return name;
   }
   throw new SchedulerConfigError("algorithm_type", config.algorithm_type, "is not supported without use_karras_sigmas");
-}
-
-/** scheduler_config.json as Python writes it: JSON that may also hold a bare -Infinity (lambda_min_clipped). */
-export function parseSchedulerConfig(text: string): Record<string, unknown> {
-  return JSON.parse(text.replace(/:\s*-Infinity\b/g, ': "-Infinity"'));
 }

@@ -93,7 +93,8 @@ export function readJson(file: string): object {
   }
   let json: unknown;
   try {
-    json = JSON.parse(readFileSync(file, "utf8"));
+    // Python writes a bare -Infinity into scheduler_config.json (lambda_min_clipped), where it is the default.
+    json = JSON.parse(readFileSync(file, "utf8").replaceAll(/:\s*-Infinity\b/g, ": null"));
   } catch (cause) {
     throw new CheckpointError(`${name} is not JSON`, { cause });
   }
