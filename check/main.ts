@@ -9,6 +9,7 @@ import { check as modules } from "./modules.ts";
 import { check as noise } from "./noise.ts";
 import { check as samplers } from "./samplers.ts";
 import { check as tokens } from "./tokens.ts";
+import { check as training } from "./training.ts";
 
 /** The file that says that a check applies to its folder. */
 const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
@@ -16,6 +17,7 @@ const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
   "tokens.json": tokens,
   "samplers.safetensors": samplers,
   "modules.safetensors": modules,
+  "training.safetensors": training,
 };
 
 const dir = process.argv[2];

@@ -7,12 +7,18 @@ import type { Tensor } from "../src/onnx/tensor.ts";
 import { input } from "../src/onnx/value.ts";
 
 export interface Session {
-  /** Feeds by input name → every output by its name. */
-  run(feeds: Readonly<Record<string, Tensor>>): Promise<Record<string, Tensor>>;
+  /** Feeds by input name → every output by its name, those that `into` names written into its tensors. */
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    into?: Readonly<Record<string, Tensor>>,
+  ): Promise<Record<string, Tensor>>;
   release(): Promise<void>;
 }
 
-const toRuntime = ({ data, dims }: Tensor) =>
+const mapValues = <T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
+
+const toRuntime = ({ data, dims }: Tensor): ort.Tensor =>
   data instanceof Float32Array ? new ort.Tensor("float32", data, dims) : new ort.Tensor("int64", data, dims);
 
 /** What a session computes on. */
@@ -32,9 +38,9 @@ export async function openSession({ bytes, folder }: Graph, { options }: Provide
     extra: { session: { model_external_initializers_file_folder_path: folder } },
   });
   return {
-    async run(feeds) {
-      const runtimeFeeds = Object.fromEntries(Object.entries(feeds).map(([name, tensor]) => [name, toRuntime(tensor)]));
-      const results = await session.run(runtimeFeeds);
+    async run(feeds, into = {}) {
+      const own = session.outputNames.map((name) => [name, name in into ? toRuntime(into[name]!) : null]);
+      const results = await session.run(mapValues(feeds, toRuntime), Object.fromEntries(own));
       return Object.fromEntries(
         Object.entries(results).map(([name, { data, dims }]) => [name, { data: data as Tensor["data"], dims }]),
       );

@@ -1,0 +1,100 @@
+/** Gradients and optimiser steps against `<dir>/training.safetensors`. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { alphasCumprod } from "../src/diffusion/schedule.ts";
+import { schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { openBase, openControlNet } from "../src/models/base.ts";
+import { findCheckpoint } from "../src/models/checkpoint.ts";
+import { StoredWeights } from "../src/models/weights.ts";
+import type { Tensor } from "../src/onnx/tensor.ts";
+import { controlnetStep } from "../src/training/loss.ts";
+import { readParameters } from "../src/training/stored.ts";
+import { CPU } from "../workers/runtime.ts";
+import { startState, Trainer } from "../workers/trainer.ts";
+import type { Finding } from "./finding.ts";
+import { relative } from "./modules.ts";
+import { readTensors } from "./tensors.ts";
+
+/** The optimiser settings that the reference was made with. */
+const SETTINGS = { learning_rate: 1e-3, weight_decay: 0.01, max_grad_norm: Infinity, ema_decay: 0 };
+const STEPS = 6;
+const UNET = "diffusion_pytorch_model";
+
+/** Row `index` of the first axis. */
+function row({ dims, data }: Tensor, index: number): Tensor {
+  const size = data.length / dims[0]!;
+  return { dims: dims.slice(1), data: data.slice(index * size, (index + 1) * size) };
+}
+
+async function openTrainer(dir: string, id: string, { dims }: Tensor) {
+  const base = openBase(join(dir, "base"));
+  const stored = findCheckpoint(join(dir, "base", "unet"), UNET);
+  const folder = join(dir, "controlnets", id);
+  const parameters = readParameters(findCheckpoint(folder, UNET));
+  const shapes = new Map([...parameters.tensors].map(([name, tensor]) => [name, tensor.dims]));
+  const size = { batch: dims[0]!, height: dims[2]!, width: dims[3]! };
+  const weights = new StoredWeights(stored.tensors);
+  const bytes = controlnetStep(weights, base.unet, openControlNet(folder).config, shapes, size, "epsilon");
+  return Trainer.open({ bytes, folder: stored.folder }, startState(parameters, SETTINGS), CPU);
+}
+
+export async function check(dir: string): Promise<Finding[]> {
+  const expected = readTensors(join(dir, "training.safetensors"));
+  const scheduler = JSON.parse(readFileSync(join(dir, "base/scheduler/scheduler_config.json"), "utf8"));
+  const alphas = alphasCumprod(schedulerConfig("ddpm", scheduler));
+  const batch = (index: number): Record<string, Tensor> => {
+    const of = (name: string) => row(expected.get(name)!, index);
+    const timesteps = Array.from(of("timesteps").data, Number);
+    const factors = (value: (alpha: number) => number): Tensor => ({
+      dims: [timesteps.length, 1, 1, 1],
+      data: Float32Array.from(timesteps, (t) => Math.sqrt(value(alphas[t]!))),
+    });
+    return {
+      latents: of("latents"),
+      noise: of("noise"),
+      encoder_hidden_states: of("encoder_hidden_states"),
+      hint: of("hint"),
+      timestep: { dims: [timesteps.length], data: Float32Array.from(timesteps) },
+      alpha: factors((alpha) => alpha),
+      sigma: factors((alpha) => 1 - alpha),
+    };
+  };
+  const of = (prefix: string) =>
+    [...expected].flatMap(([key, tensor]) =>
+      key.startsWith(prefix) ? [[key.slice(prefix.length), tensor] as const] : [],
+    );
+  const latents = row(expected.get("latents")!, 0);
+
+  const canny = await openTrainer(dir, "canny", latents);
+  const loss = await canny.accumulate(batch(0));
+  await canny.release();
+  const wanted = Number(expected.get("canny.loss")!.data[0]);
+  const errors = of("canny.grad.").map(([name, tensor]) => relative(canny.gradients.tensors.get(name)!, tensor));
+
+  const trainer = await openTrainer(dir, "untrained", latents);
+  const losses = expected.get("adamw.losses")!;
+  let apart = 0;
+  let moving = 0;
+  for (let i = 0; i < STEPS; i++) {
+    apart = Math.max(apart, Math.abs((await trainer.accumulate(batch(i))) - Number(losses.data[i])));
+    if (i === 0) {
+      // Which parameters of the untrained net have a gradient at all: not one may differ.
+      moving = of("untrained.grad.").filter(([name, largest]) => {
+        const moves = trainer.gradients.tensors.get(name)!.data.some((value) => value !== 0);
+        return moves !== (largest.data[0] !== 0);
+      }).length;
+    }
+    trainer.update(i + 1, SETTINGS);
+  }
+  await trainer.release();
+  const after = of("adamw.after.").map(([name, tensor]) =>
+    relative(trainer.state.parameters.tensors.get(name)!, tensor),
+  );
+  return [
+    { subject: "training canny.loss", error: Math.abs(loss - wanted) / wanted, bound: 1e-4 },
+    { subject: `training canny.grad (${errors.length} tensors)`, error: Math.max(...errors), bound: 1e-3 },
+    { subject: "training untrained: tensors that move and should not, or the reverse", error: moving, bound: 0 },
+    { subject: "training adamw.losses", error: apart, bound: 1e-4 },
+    ...(after.length === 0 ? [] : [{ subject: "training adamw.after", error: Math.max(...after), bound: 1e-2 }]),
+  ];
+}

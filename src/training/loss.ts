@@ -1,0 +1,165 @@
+/** What a training step computes: a loss, and its gradient toward every parameter, as one graph. */
+import type { SchedulerConfig } from "../diffusion/scheduler-config.ts";
+import { hiddenStates } from "../models/clip.ts";
+import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "../models/config.ts";
+import { controlResiduals, embedHint } from "../models/controlnet.ts";
+import { skipChannels } from "../models/encoder.ts";
+import { denoise } from "../models/unet.ts";
+import { decode, encode } from "../models/vae.ts";
+import { type WeightStore, Weights } from "../models/weights.ts";
+import { build } from "../onnx/build.ts";
+import { gradient } from "../onnx/gradient.ts";
+import { abs, add, exp, mul, reduceMean, reshape, scale, slice, sub } from "../onnx/operators.ts";
+import { constant, input, type Value } from "../onnx/value.ts";
+import { type Shapes, TrainableWeights } from "./parameters.ts";
+
+/** Sizes of a batch: latent cells where there are latents. */
+export interface BatchSize {
+  readonly batch: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+export type PredictionType = SchedulerConfig["prediction_type"];
+
+/** The output that holds a parameter's gradient. */
+export const gradientOf = (parameter: string) => `grad.${parameter}`;
+
+const mean = (x: Value) =>
+  reshape(
+    reduceMean(
+      x,
+      x.shape.map((_, axis) => axis),
+    ),
+    [],
+  );
+const square = (x: Value) => mul(x, x);
+
+/** Inputs, `loss` [] and `grad.<name>` of every parameter that the networks have asked for. */
+function step(inputs: readonly Value[], loss: Value, ...weights: TrainableWeights[]): Uint8Array {
+  const parameters = weights.flatMap((trained) => [...trained.inputs]);
+  const gradients = gradient(
+    loss,
+    parameters.map(([, value]) => value),
+  );
+  const named = parameters.map(([name], i) => [gradientOf(name), gradients[i]!]);
+  return build([...inputs, ...parameters.map(([, value]) => value)], { loss, ...Object.fromEntries(named) });
+}
+
+const targets: Record<PredictionType, (x: Value, noise: Value, alpha: Value, sigma: Value) => Value> = {
+  epsilon: (_, noise) => noise,
+  /** Salimans & Ho 2022 (arXiv 2202.00512), appendix D. */
+  v_prediction: (x, noise, alpha, sigma) => sub(mul(alpha, noise), mul(sigma, x)),
+  sample: (x) => x,
+};
+
+/**
+ * Ho et al. 2020 (arXiv 2006.11239), algorithm 1: latents x₀ and noise [B, C, h, w], alpha = √ᾱ_t and sigma = √(1 - ᾱ_t)
+ * [B, 1, 1, 1] → what the network sees, and the mean squared error of what it makes of it.
+ */
+function diffusion(channels: number, { batch, height, width }: BatchSize, prediction: PredictionType) {
+  const latents = input("latents", "float32", [batch, channels, height, width]);
+  const noise = input("noise", "float32", [batch, channels, height, width]);
+  const alpha = input("alpha", "float32", [batch, 1, 1, 1]);
+  const sigma = input("sigma", "float32", [batch, 1, 1, 1]);
+  const timestep = input("timestep", "float32", [batch]);
+  return {
+    inputs: [latents, noise, alpha, sigma, timestep],
+    timestep,
+    sample: add(mul(alpha, latents), mul(sigma, noise)),
+    error: (out: Value) => mean(square(sub(out, targets[prediction](latents, noise, alpha, sigma)))),
+  };
+}
+
+/** Pixels of a latent cell's side, in hints and images. */
+const CELL = 8;
+
+/**
+ * A ControlNet on a locked base (arXiv 2302.05543, equation 5). Besides what `diffusion` names: encoder_hidden_states
+ * [B, 77, D] and hint [B, 3, 8h, 8w]. `parameters` are the ControlNet's.
+ */
+export function controlnetStep(
+  locked: WeightStore,
+  unet: UnetConfig,
+  config: ControlnetConfig,
+  parameters: Shapes,
+  size: BatchSize,
+  prediction: PredictionType,
+): Uint8Array {
+  const trained = new TrainableWeights(parameters);
+  const w = new Weights(trained);
+  const { inputs, sample, timestep, error } = diffusion(unet.in_channels, size, prediction);
+  const text = input("encoder_hidden_states", "float32", [size.batch, 77, unet.cross_attention_dim]);
+  const hintShape = [size.batch, config.conditioning_channels, CELL * size.height, CELL * size.width];
+  const hint = input("hint", "float32", hintShape);
+
+  const conditions = { timestep, encoder_hidden_states: text };
+  const residuals = controlResiduals(w, config, sample, conditions, embedHint(w, config, hint));
+  const out = denoise(new Weights(locked), unet, sample, conditions, residuals);
+  return step([...inputs, text, hint], error(out), trained);
+}
+
+/**
+ * The base itself: U-Net and text encoder together. Besides what `diffusion` names: input_ids [B, 77]. `parameters` are named
+ * "unet.…" and "text_encoder.…".
+ */
+export function baseStep(
+  unet: UnetConfig,
+  clip: ClipConfig,
+  parameters: Shapes,
+  size: BatchSize,
+  prediction: PredictionType,
+): Uint8Array {
+  const [unetWeights, clipWeights] = [
+    new TrainableWeights(parameters, "unet."),
+    new TrainableWeights(parameters, "text_encoder."),
+  ];
+  const { inputs, sample, timestep, error } = diffusion(unet.in_channels, size, prediction);
+  const ids = input("input_ids", "int64", [size.batch, clip.max_position_embeddings]);
+  const text = hiddenStates(new Weights(clipWeights), clip, ids)[`normed_${clip.num_hidden_layers}`]!;
+  const nothing = [...skipChannels(unet), unet.block_out_channels.at(-1)!].map((channels) =>
+    constant("float32", [1, channels, 1, 1], new Float32Array(channels)),
+  );
+  const out = denoise(new Weights(unetWeights), unet, sample, { timestep, encoder_hidden_states: text }, nothing);
+  return step([...inputs, ids], error(out), unetWeights, clipWeights);
+}
+
+/** Weight of the latents' distance from a unit normal: as small as in Rombach et al. 2022 (arXiv 2112.10752), appendix G. */
+const KL_WEIGHT = 1e-6;
+
+/** Differences of neighbouring pixels along an axis. */
+const edges = (x: Value, axis: number) => {
+  const size = x.shape[axis] as number;
+  return sub(slice(x, axis, 1, size), slice(x, axis, 0, size - 1));
+};
+
+/**
+ * The VAE: image [B, 3, H, W] in -1 … 1, noise [B, C, H/8, W/8] → absolute, squared and edge error of the reconstruction, and the
+ * Kullback-Leibler divergence of the latents from a unit normal.
+ */
+export function vaeStep(config: VaeConfig, parameters: Shapes, { batch, height, width }: BatchSize): Uint8Array {
+  const trained = new TrainableWeights(parameters);
+  const w = new Weights(trained);
+  const image = input("image", "float32", [batch, config.in_channels, CELL * height, CELL * width]);
+  const noise = input("noise", "float32", [batch, config.latent_channels, height, width]);
+  const moments = encode(w, config, image);
+  const latent = slice(moments, 1, 0, config.latent_channels);
+  const logVariance = slice(moments, 1, config.latent_channels, 2 * config.latent_channels);
+  const decoded = decode(w, config, add(latent, mul(exp(scale(logVariance, 0.5)), noise)));
+
+  const difference = sub(decoded, image);
+  const reconstruction = [
+    mean(abs(difference)),
+    mean(square(difference)),
+    mean(abs(edges(difference, 2))),
+    mean(abs(edges(difference, 3))),
+  ].reduce(add);
+  const one = constant("float32", [], [1]);
+  const divergence = mean(sub(sub(add(square(latent), exp(logVariance)), logVariance), one));
+  // The divergence is a sum over latents, the reconstruction error a mean over pixels.
+  return step(
+    [image, noise],
+    add(reconstruction, scale(divergence, 0.5 * KL_WEIGHT * (config.latent_channels / 3))),
+    trained,
+  );
+}
