@@ -529,7 +529,7 @@ export function createSampler(
   const kept = Math.min(Math.trunc(numInferenceSteps * strength), numInferenceSteps);
   const begin = (numInferenceSteps - kept) * order;
   const timesteps = whole.timesteps.slice(begin);
-  if (timesteps.length === 0) {
+  if (kept < 1 || timesteps.length === 0) {
     throw new StepCountError(`strength ${strength} of ${numInferenceSteps} steps leaves no step to run`);
   }
   return {

@@ -103,10 +103,12 @@ export function spacedTimesteps(
       return Array.from({ length: count }, (_, i) => (placed - 1 - i) * ratio + config.steps_offset);
     },
     trailing: () => {
-      // numpy's arange(last, 0, -ratio): its step is the difference of its first two values
+      // numpy's arange(last, 0, -ratio): its step is the difference of its first two values. For a few counts (61, 103)
+      // rounding gives it one value more, which would be timestep -1: left out here.
       const ratio = config.num_train_timesteps / count;
       const step = last - ratio - last;
-      return Array.from({ length: Math.ceil(last / ratio) }, (_, i) => rint(last + i * step) - 1);
+      const length = Math.min(Math.ceil(last / ratio), count);
+      return Array.from({ length }, (_, i) => rint(last + i * step) - 1);
     },
   } satisfies Record<SchedulerConfig["timestep_spacing"], () => number[]>;
   return spacing[config.timestep_spacing]();

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { suite, test } from "node:test";
+import { check } from "../../check/samplers.ts";
+import { NoiseGenerator } from "../../src/diffusion/noise.ts";
+import { createSampler, type DrawNoise, type Sampler, StepCountError } from "../../src/diffusion/samplers.ts";
+import { SCHEDULERS, type SchedulerName } from "../../src/schema.ts";
+
+const fixtures = join(import.meta.dirname, "../fixtures");
+const SD = JSON.parse(readFileSync(join(fixtures, "sd15/base/scheduler/scheduler_config.json"), "utf8"));
+const STOCHASTIC = ["ddpm", "euler_ancestral", "dpmpp_2m_sde_karras", "lcm"];
+const MORE_EVALUATIONS: Partial<Record<SchedulerName, (steps: number) => number>> = {
+  heun: (steps) => 2 * steps - 1,
+  pndm: (steps) => steps + 1,
+};
+
+const noNoise: DrawNoise = () => assert.fail("no noise should be drawn");
+const network = (input: Float32Array, t: number) => input.map((x) => Math.tanh(0.7 * x + t / 1000));
+
+/** Latents after every evaluation. `between` is done to the state each time. */
+function run(sampler: Sampler, between = <T>(state: T): T => state): Float32Array[] {
+  let noise = new NoiseGenerator(1);
+  let state = sampler.start(noise.normal(64).map((x) => x * sampler.initNoiseSigma));
+  return sampler.timesteps.map((t) => {
+    const output = network(sampler.input(state), t);
+    state = between(sampler.next(state, output, (count) => noise.normal(count)));
+    noise = new NoiseGenerator(between(noise.position));
+    return state.latents;
+  });
+}
+
+suite("samplers", () => {
+  for (const name of ["samplers", "schedules"]) {
+    test(`walk diffusers' trajectories: ${name}`, async () => {
+      const findings = await check(fixtures, name);
+      assert.ok(findings.length >= 48);
+      const short = findings.filter(({ error, bound }) => !(error <= bound));
+      assert.deepEqual(short, []);
+      // What is not at the limit of float32 is far better than the bound.
+      const worst = findings.filter(({ bound, subject }) => bound === 1e-4 && !/cosine|zero_snr/.test(subject));
+      for (const { subject, error } of worst) assert.ok(error < 2e-5, `${subject}: ${error}`);
+    });
+  }
+
+  for (const name of SCHEDULERS) {
+    test(`${name} goes on to the same bytes from a state that was written out and read back`, () => {
+      const sampler = createSampler(name, SD, 6);
+      const again = createSampler(name, SD, 6, { strength: 1 });
+      assert.deepEqual(run(again, structuredClone), run(sampler));
+    });
+
+    test(`${name} leaves the state it is given, and the output, as they are`, () => {
+      const sampler = createSampler(name, SD, 6);
+      const noise = new NoiseGenerator(1);
+      let state = sampler.start(noise.normal(64));
+      for (const t of sampler.timesteps) {
+        const output = network(sampler.input(state), t);
+        const before = structuredClone({ state, output });
+        const next = sampler.next(state, output, (count) => noise.normal(count));
+        sampler.denoised(state, output);
+        assert.deepEqual({ state, output }, before);
+        assert.equal(next.step, state.step + 1);
+        state = next;
+      }
+    });
+
+    test(`${name} counts network evaluations`, () => {
+      const sampler = createSampler(name, SD, 10);
+      assert.equal(sampler.total, MORE_EVALUATIONS[name]?.(10) ?? 10);
+      assert.equal(sampler.timesteps.length, sampler.total);
+    });
+
+    test(`${name} ${STOCHASTIC.includes(name) ? "draws the latents' size of" : "needs no"} noise`, () => {
+      const sampler = createSampler(name, SD, 4);
+      const state = sampler.start(new NoiseGenerator(1).normal(64));
+      const drawn: number[] = [];
+      const draw: DrawNoise = (count) => {
+        drawn.push(count);
+        return new Float32Array(count);
+      };
+      sampler.next(state, state.latents, STOCHASTIC.includes(name) ? draw : noNoise);
+      assert.deepEqual(drawn, STOCHASTIC.includes(name) ? [64] : []);
+    });
+
+    test(`${name} finds the clean image behind noise that the network knows`, () => {
+      const sampler = createSampler(name, SD, 6);
+      const clean = Float32Array.from({ length: 64 }, (_, k) => Math.sin(k));
+      const noise = new NoiseGenerator(2).normal(64);
+      // With the true noise as every output, each step stays on the line between image and noise.
+      let state = sampler.start(sampler.addNoise(clean, noise, 0));
+      for (let i = 0; i < sampler.total; i++) {
+        const denoised = sampler.denoised(state, noise);
+        if (!STOCHASTIC.includes(name) || i === 0) {
+          for (const [k, x] of denoised.entries()) assert.ok(Math.abs(x - clean[k]!) < 2e-3, `evaluation ${i}: ${x}`);
+        }
+        state = sampler.next(state, noise, (count) => new Float32Array(count));
+      }
+    });
+
+    test(`${name} skips the first steps for a strength, as many as diffusers`, () => {
+      const whole = createSampler(name, SD, 10);
+      const part = createSampler(name, SD, 10, { strength: 0.55 });
+      const skipped = name === "heun" ? 10 : 5; // int(10 · 0.55) of 10 steps are left; Heun has two entries each
+      assert.deepEqual(part.timesteps, whole.timesteps.slice(skipped));
+      const [clean, noise] = [new Float32Array(64).fill(0.5), new NoiseGenerator(3).normal(64)];
+      assert.deepEqual(part.addNoise(clean, noise, 0), whole.addNoise(clean, noise, skipped));
+      assert.ok(run(part).every((latents) => latents.every(Number.isFinite)));
+      assert.throws(() => createSampler(name, SD, 10, { strength: 0.09 }), StepCountError);
+    });
+
+    test(`${name} stays finite for 1, 2, 3 and 50 steps`, () => {
+      for (const steps of [1, 2, 3, 50]) {
+        const latents = run(createSampler(name, SD, steps)).at(-1)!;
+        assert.ok(latents.every(Number.isFinite), `${steps} steps`);
+      }
+    });
+  }
+
+  test("lcm refuses more steps than it was distilled from, pndm too few for its Runge-Kutta steps", () => {
+    assert.throws(() => createSampler("lcm", SD, 51), /50 original inference steps/);
+    assert.throws(() => createSampler("pndm", { ...SD, skip_prk_steps: false }, 3), StepCountError);
+    assert.equal(createSampler("pndm", { ...SD, skip_prk_steps: false }, 10).total, 19);
+    assert.throws(() => createSampler("ddim", SD, 1001), StepCountError);
+  });
+
+  test("pictures do not know of each other: same seed, same bytes", () => {
+    const sampler = createSampler("euler_ancestral", SD, 5);
+    const alone = run(sampler);
+    run(sampler);
+    assert.deepEqual(run(sampler), alone);
+  });
+});

@@ -1,0 +1,144 @@
+import assert from "node:assert/strict";
+import { suite, test } from "node:test";
+import {
+  alphasCumprod,
+  karrasSigmas,
+  rint,
+  sigmasOf,
+  sigmaToTimestep,
+  spacedTimesteps,
+} from "../../src/diffusion/schedule.ts";
+import { ownScheduler, SchedulerConfigError, schedulerConfig } from "../../src/diffusion/scheduler-config.ts";
+import { SCHEDULERS } from "../../src/schema.ts";
+
+const SD = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", steps_offset: 1 };
+
+suite("noise schedule", () => {
+  // Expected values are those of diffusers 0.40 with torch 2.13.
+  test("has torch's ᾱ for Stable Diffusion's betas to the bit, and its sigmas but for torch's own square root", () => {
+    const alphas = alphasCumprod(schedulerConfig("euler", SD));
+    assert.equal(alphas.length, 1000);
+    assert.deepEqual(
+      [alphas[0], alphas[500], alphas[999]],
+      [0.9991499781608582, 0.27633246779441833, 0.00466009508818388],
+    );
+    const sigmas = sigmasOf(alphas);
+    assert.equal(sigmas[999], 14.614646911621094);
+    assert.ok(Math.abs(sigmas[0]! / 0.02916753478348255 - 1) < 2 ** -23);
+  });
+
+  test("ends in pure noise with rescale_betas_zero_snr", () => {
+    const config = schedulerConfig("ddim", { ...SD, rescale_betas_zero_snr: true });
+    assert.equal(alphasCumprod(config).at(-1), 0);
+    assert.equal(alphasCumprod(config, 2 ** -24).at(-1), 2 ** -24);
+    assert.equal(alphasCumprod(config)[0], alphasCumprod(schedulerConfig("ddim", SD))[0]);
+  });
+
+  test("takes trained betas as they are", () => {
+    const config = schedulerConfig("ddim", { ...SD, trained_betas: [0.5, 0.5, 0.75] });
+    assert.deepEqual(alphasCumprod(config), [0.5, 0.25, 0.0625]);
+  });
+
+  test("spaces timesteps as numpy does", () => {
+    const spaced = (timestep_spacing: string, count: number, how = {}) =>
+      spacedTimesteps(schedulerConfig("ddim", { ...SD, timestep_spacing }), count, how);
+    assert.deepEqual(spaced("leading", 4), [751, 501, 251, 1]);
+    assert.deepEqual(spaced("leading", 4, { open: true }), [801, 601, 401, 201]);
+    assert.deepEqual(spaced("trailing", 4), [999, 749, 499, 249]);
+    assert.deepEqual(spaced("trailing", 7), [999, 856, 713, 570, 428, 285, 142]);
+    assert.deepEqual(spaced("linspace", 4), [999, 666, 333, 0]);
+    assert.deepEqual(spaced("linspace", 1), [0]);
+    assert.deepEqual(spaced("linspace", 4, { open: true }), [999, 749, 500, 250]);
+    assert.deepEqual(spaced("linspace", 5, { fractional: true }), [999, 749.25, 499.5, 249.75, 0]);
+    for (let count = 1; count <= 150; count++) assert.equal(spaced("trailing", count).length, count);
+  });
+
+  test("rounds halves to even, as numpy does", () => {
+    assert.deepEqual([0.5, 1.5, 2.5, 499.5, 2.4, 2.6].map(rint), [0, 2, 2, 500, 2, 3]);
+  });
+
+  test("goes from a timestep to its sigma and back", () => {
+    const sigmas = sigmasOf(alphasCumprod(schedulerConfig("euler", SD)));
+    for (const t of [0, 1, 437, 998, 999]) assert.ok(Math.abs(sigmaToTimestep(sigmas[t]!, sigmas) - t) < 1e-3, `${t}`);
+    assert.equal(sigmaToTimestep(1e9, sigmas), 999);
+    assert.equal(sigmaToTimestep(0, sigmas), 0);
+  });
+
+  test("places Karras sigmas between the ends it is given", () => {
+    const bounded = schedulerConfig("euler_karras", { ...SD, sigma_min: 0.1, sigma_max: 10 });
+    const [max, ...rest] = karrasSigmas(bounded, 14.6, 0.03, 5);
+    assert.ok(Math.abs(max! - 10) < 1e-12 && Math.abs(rest.at(-1)! - 0.1) < 1e-12);
+    assert.deepEqual(karrasSigmas(schedulerConfig("euler_karras", SD), 14.6, 0.03, 1).map(rint), [15]);
+  });
+});
+
+suite("scheduler_config.json", () => {
+  test("gives a scheduler the keys it knows, and its own defaults for the rest", () => {
+    assert.equal(schedulerConfig("ddim", {}).beta_schedule, "linear");
+    assert.equal(schedulerConfig("lcm", {}).beta_schedule, "scaled_linear");
+    assert.equal(schedulerConfig("ddim", {}).clip_sample, true);
+    assert.equal(schedulerConfig("pndm", { clip_sample: true }).clip_sample, false);
+    assert.equal(schedulerConfig("pndm", {}).timestep_spacing, "leading");
+    assert.equal(schedulerConfig("euler", {}).timestep_spacing, "linspace");
+    assert.equal(schedulerConfig("euler", { timestep_spacing: "leading" }).timestep_spacing, "leading");
+    assert.equal(
+      schedulerConfig("dpmpp_2m", { lambda_min_clipped: null }).lambda_min_clipped,
+      Number.NEGATIVE_INFINITY,
+    );
+  });
+
+  test("is overruled by what the scheduler's name says", () => {
+    assert.equal(schedulerConfig("euler", { use_karras_sigmas: true }).use_karras_sigmas, false);
+    assert.equal(schedulerConfig("dpmpp_2m_karras", {}).use_karras_sigmas, true);
+    assert.equal(schedulerConfig("dpmpp_2m", { algorithm_type: "dpmsolver" }).algorithm_type, "dpmsolver++");
+    assert.equal(schedulerConfig("unipc", { use_karras_sigmas: true }).use_karras_sigmas, true);
+  });
+
+  const refused: [string, Parameters<typeof schedulerConfig>[0], Record<string, unknown>][] = [
+    ["thresholding", "ddim", { thresholding: true }],
+    ["beta_schedule", "ddim", { beta_schedule: "sigmoid" }],
+    ["timestep_spacing", "ddim", { timestep_spacing: "quadratic" }],
+    ["prediction_type", "ddim", { prediction_type: "flow_prediction" }],
+    ["prediction_type", "pndm", { prediction_type: "sample" }],
+    ["variance_type", "ddpm", { variance_type: "learned_range" }],
+    ["use_exponential_sigmas", "euler", { use_exponential_sigmas: true }],
+    ["use_beta_sigmas", "heun", { use_beta_sigmas: true }],
+    ["timestep_type", "euler", { timestep_type: "continuous" }],
+    ["interpolation_type", "euler", { interpolation_type: "log_linear" }],
+    ["use_lu_lambdas", "dpmpp_2m", { use_lu_lambdas: true }],
+    ["use_flow_sigmas", "unipc", { use_flow_sigmas: true }],
+    ["predict_x0", "unipc", { predict_x0: false }],
+    ["num_train_timesteps", "lcm", { num_train_timesteps: "1000" }],
+  ];
+  for (const [key, name, config] of refused) {
+    test(`is refused by name for ${name} when it says ${JSON.stringify(config)}`, () => {
+      assert.throws(
+        () => schedulerConfig(name, { ...SD, ...config }),
+        (error) => error instanceof SchedulerConfigError && error.key === key && error.message.includes(key),
+      );
+    });
+  }
+
+  test("may say anything that the scheduler does not know", () => {
+    assert.doesNotThrow(() => schedulerConfig("pndm", { thresholding: true, use_beta_sigmas: true, shift: 3 }));
+    assert.deepEqual(schedulerConfig("ddim", { ...SD, _class_name: "X", shift: 3 }), schedulerConfig("ddim", SD));
+  });
+
+  test("names the checkpoint's own scheduler", () => {
+    const own = (_class_name: string, rest = {}) => ownScheduler({ _class_name, ...rest });
+    assert.equal(own("PNDMScheduler"), "pndm");
+    assert.equal(own("EulerDiscreteScheduler"), "euler");
+    assert.equal(own("EulerDiscreteScheduler", { use_karras_sigmas: true }), "euler_karras");
+    assert.equal(own("DPMSolverMultistepScheduler", { algorithm_type: "deis" }), "dpmpp_2m");
+    const sde = { algorithm_type: "sde-dpmsolver++" };
+    assert.equal(own("DPMSolverMultistepScheduler", { ...sde, use_karras_sigmas: true }), "dpmpp_2m_sde_karras");
+    assert.throws(() => own("DPMSolverMultistepScheduler", sde), /algorithm_type/);
+    assert.throws(() => own("LMSDiscreteScheduler"), /_class_name "LMSDiscreteScheduler" is not supported/);
+    assert.throws(() => own("toString"), /_class_name "toString"/);
+    assert.throws(() => ownScheduler({}), SchedulerConfigError);
+  });
+
+  test("suits every scheduler of the API as Stable Diffusion has it", () => {
+    for (const name of SCHEDULERS) assert.equal(schedulerConfig(name, SD).beta_end, 0.012);
+  });
+});
