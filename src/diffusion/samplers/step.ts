@@ -1,0 +1,98 @@
+/** What every sampler's step is written in: the state of one picture, its noise schedule, sums of arrays. */
+import type { SchedulerConfig } from "../scheduler-config.ts";
+
+/** One picture between two network evaluations. Arrays all have the latents' length; none is ever written to again. */
+export interface SamplerState {
+  /** network evaluations done */
+  step: number;
+  /** what the next evaluation starts from, [C·h·w] */
+  latents: Float32Array;
+  /** what a multistep method keeps of earlier evaluations, oldest first */
+  history: Float32Array[];
+  /** the latents that an unfinished step started from */
+  base: Float32Array | null;
+  /** the part of a Runge-Kutta sum already gathered */
+  gathered: Float32Array | null;
+}
+
+/** This many steps, or this strength, cannot be run by this scheduler. */
+export class StepCountError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "StepCountError";
+  }
+}
+
+/** latents = alpha · x₀ + sigma · noise; the network is shown latents / norm. */
+export interface Level {
+  alpha: number;
+  sigma: number;
+  norm: number;
+}
+
+/** A run's noise schedule, one entry an evaluation; `sigmas` has the final one too. */
+export interface Schedule {
+  timesteps: number[];
+  levels: Level[];
+  initNoiseSigma: number;
+  /** ᾱ of every training timestep */
+  alphas: number[];
+  sigmas: number[];
+}
+
+/** Everything a step may look at. `i`: index of this evaluation in the whole schedule. */
+export interface Step extends SamplerState {
+  config: SchedulerConfig;
+  schedule: Schedule;
+  numInferenceSteps: number;
+  i: number;
+  output: Float32Array;
+  draw: () => Float32Array;
+}
+
+export type Next = Pick<SamplerState, "latents"> & Partial<SamplerState>;
+
+export interface Algorithm {
+  /** entries of the schedule per inference step, where image-to-image skips steps (diffusers' `order`) */
+  order: 1 | 2;
+  schedule(config: SchedulerConfig, numInferenceSteps: number): Schedule;
+  next(step: Step): Next;
+}
+
+export type Term = readonly [coefficient: number, array: Float32Array];
+
+/** Σ coefficient · array, summed in double, rounded once. */
+export function sum(...terms: Term[]): Float32Array {
+  const total = new Float64Array(terms[0]![1].length);
+  for (const [coefficient, array] of terms) {
+    for (let k = 0; k < total.length; k++) total[k]! += coefficient * array[k]!;
+  }
+  return Float32Array.from(total);
+}
+
+function clip(config: SchedulerConfig, x0: Float32Array): Float32Array {
+  if (!config.clip_sample) return x0;
+  const range = config.clip_sample_range;
+  return x0.map((value) => Math.min(Math.max(value, -range), range));
+}
+
+/** x₀ that a model output stands for: noise, the image itself, or velocity (Salimans & Ho 2022, arXiv:2202.00512). */
+export const X0 = {
+  epsilon: ({ alpha, sigma }, x, output) => sum([1 / alpha, x], [-sigma / alpha, output]),
+  v_prediction: ({ alpha, sigma, norm }, x, output) => sum([alpha / norm ** 2, x], [-sigma / norm, output]),
+  sample: (_level, _x, output) => output,
+} satisfies Record<
+  SchedulerConfig["prediction_type"],
+  (level: Level, x: Float32Array, output: Float32Array) => Float32Array
+>;
+
+/** The noise that a model output stands for. */
+export const EPSILON = {
+  epsilon: (_level, _x, output) => output,
+  v_prediction: ({ alpha, sigma }, x, output) => sum([alpha, output], [sigma, x]),
+  sample: ({ alpha, sigma }, x, output) => sum([1 / sigma, x], [-alpha / sigma, output]),
+} satisfies typeof X0;
+
+export function x0Of({ config, schedule, i, latents, output }: Step): Float32Array {
+  return clip(config, X0[config.prediction_type](schedule.levels[i]!, latents, output));
+}
