@@ -9,6 +9,7 @@ export function attentionGradients(
   { attributes, inputs }: Node,
   gradient: Value,
   [q, k, v]: readonly Value[],
+  output: Value,
 ): (Value | null)[] {
   const heads = attributes.num_heads as number;
   const [batch, , channels] = q!.shape as number[];
@@ -22,11 +23,14 @@ export function attentionGradients(
   const scores = matmul(scale(query, factor), flip(key)); // [B, heads, T, S]
   const mask = inputs[5] ?? null;
   const weights = softmax(mask === null ? scores : add(scores, mask));
-  const toWeights = mul(weights, matmul(out, flip(value)));
-  const toScores = sub(toWeights, mul(weights, reduceSum(toWeights, [3])));
+  // Σ_s weights·toWeights is Σ_c gradient·output (Dao et al. 2022, arXiv 2205.14135, appendix B.2): no pass over [T, S].
+  const perHead = reshape(mul(gradient, output), [batch!, q!.shape[1] as number, heads, size]);
+  const average = transpose(reduceSum(perHead, [3]), [0, 2, 1, 3]); // [B, heads, T, 1]
+  const toScores = mul(weights, sub(matmul(out, flip(value)), average));
+  // (xᵀ·y)ᵀ for yᵀ·x: the large matrix stays as it lies.
   return [
     joined(scale(matmul(toScores, key), factor)),
-    joined(scale(matmul(flip(toScores), query), factor)),
-    joined(matmul(flip(weights), out)),
+    joined(flip(scale(matmul(flip(query), toScores), factor))),
+    joined(flip(matmul(flip(out), weights))),
   ];
 }

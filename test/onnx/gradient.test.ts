@@ -141,6 +141,7 @@ const cases: Record<string, () => Promise<void>> = {
   "LayerNormalization of a group": () =>
     compare([[2, 3, 8]], (x) => op.layerNorm(x, constant("float32", [1], [1]), constant("float32", [1], [0]), 1e-5)),
   "Conv 3×3": () => compare([[2, 3, 4, 5], [4, 3, 3, 3], [4]], (x, w, b) => op.conv(x, w, b)),
+  "Conv 3×3 over a large image": () => compare([[2, 2, 16, 17], [2, 2, 3, 3], [2]], (x, w, b) => op.conv(x, w, b)),
   "Conv 1×1": () => compare([[2, 3, 4, 5], [4, 3, 1, 1], [4]], (x, w, b) => op.conv(x, w, b)),
   "Conv 3×3 with stride 2, even and odd sides": () =>
     compare([[2, 2, 6, 5], [3, 2, 3, 3], [3]], (x, w, b) => op.conv(x, w, b, { stride: 2 })),
