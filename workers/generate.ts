@@ -29,14 +29,18 @@ import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 
 type Ending = Extract<FromEngine, { type: "done" | "failed" | "canceled" }>;
 
+interface Running {
+  ended: Promise<Ending>;
+  end: (ending: Ending) => void;
+  onProgress: (step: number, total: number) => void;
+}
+
 /** The engine thread, seen from the main thread. */
 class Engine {
   readonly catalog: Promise<Catalog>;
   readonly #thread: Thread;
-  readonly #running = new Map<
-    string,
-    { onProgress: (step: number, total: number) => void; end: (e: Ending) => void }
-  >();
+  readonly #running = new Map<string, Running>();
+  readonly #exited: Promise<void>;
 
   /** `onDeath` is called once when the thread ends, however it does. */
   constructor(file: URL, options: EngineSettings, onDeath: (error: Error) => void) {
@@ -45,7 +49,12 @@ class Engine {
     this.catalog = promise;
     let death = new Error("the engine thread has ended");
     this.#thread.on("error", (error) => (death = error instanceof Error ? error : new Error(String(error))));
-    this.#thread.on("exit", () => onDeath(death));
+    this.#exited = new Promise((exited) => {
+      this.#thread.on("exit", () => {
+        exited();
+        onDeath(death);
+      });
+    });
     this.#thread.on("message", (message: FromEngine) => {
       if (message.type === "catalog") return resolve(message.catalog);
       const running = this.#running.get(message.id);
@@ -54,14 +63,17 @@ class Engine {
     });
   }
 
-  generate(message: Extract<ToEngine, { type: "generate" }>, onProgress: (step: number, total: number) => void) {
-    const { promise, resolve: end } = Promise.withResolvers<Ending>();
-    this.#running.set(message.id, { onProgress, end });
+  generate(message: Extract<ToEngine, { type: "generate" }>, onProgress: Running["onProgress"]): Promise<Ending> {
+    const { promise: ended, resolve: end } = Promise.withResolvers<Ending>();
+    this.#running.set(message.id, { ended, end, onProgress });
     this.#thread.postMessage(message);
-    return promise.finally(() => this.#running.delete(message.id));
+    return ended.finally(() => this.#running.delete(message.id));
   }
 
-  async terminate(): Promise<void> {
+  /** Cancels what runs and ends the thread, after the step under way: a thread that is ended inside one aborts the process. */
+  async stop(): Promise<void> {
+    for (const id of this.#running.keys()) this.#thread.postMessage({ type: "cancel", id } satisfies ToEngine);
+    await Promise.race([Promise.all([...this.#running.values()].map(({ ended }) => ended)), this.#exited]);
     await this.#thread.terminate();
   }
 }
@@ -182,7 +194,7 @@ export async function startWorker(
       await worker.close();
       await farewell(redis, name);
       redis.disconnect();
-      await engine.terminate();
+      await engine.stop();
     },
   };
 }

@@ -2,7 +2,7 @@
  * Real processes for tests: each on a socket or port of its own, and gone when the test is. What is to end goes on the
  * test's stack, which ends the latest first.
  */
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -70,9 +70,11 @@ export async function startRedis(stack: AsyncDisposableStack) {
 export function startNode(stack: AsyncDisposableStack, file: string, env: Record<string, string>) {
   const path = join(import.meta.dirname, "../..", file);
   const { REDIS_URL: _, ...inherited } = process.env;
-  const child = spawn(process.execPath, [path], { env: { ...inherited, ...env }, stdio: ["ignore", "pipe", "pipe"] });
+  // The IPC channel ends the process when the test's own process is killed.
+  const stdio: StdioOptions = ["ignore", "pipe", "pipe", "ipc"];
+  const child = spawn(process.execPath, [path], { env: { ...inherited, ...env }, stdio });
   const state = { child, output: "" };
-  for (const stream of [child.stdout, child.stderr]) stream.on("data", (chunk) => (state.output += chunk));
+  for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (state.output += chunk));
   stack.defer(() => kill(child, "SIGKILL"));
   return state;
 }
