@@ -1,0 +1,211 @@
+/** Folders as they are published differ from what diffusers writes today: each difference, and each that is refused. */
+import assert from "node:assert/strict";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { readTensors } from "../../check/tensors.ts";
+import { type BaseModel, type Network, openBase, openControlNet } from "../../src/models/base.ts";
+import { misfit } from "../../src/models/fit.ts";
+import { CPU, openSession } from "../../workers/runtime.ts";
+
+const FIXTURE = join(import.meta.dirname, "../fixtures/sd15");
+const modules = readTensors(join(FIXTURE, "modules.safetensors"));
+const folders: string[] = [];
+after(() => {
+  for (const folder of folders) rmSync(folder, { recursive: true });
+});
+
+/** A copy of the sd15 base model, changed. */
+function changed(change: (folder: string) => void): string {
+  const folder = mkdtempSync(join(tmpdir(), "base-"));
+  folders.push(folder);
+  cpSync(join(FIXTURE, "base"), folder, { recursive: true });
+  change(folder);
+  return folder;
+}
+
+function editJson(file: string, edit: (json: Record<string, unknown>) => void): void {
+  const json = JSON.parse(readFileSync(file, "utf8"));
+  edit(json);
+  writeFileSync(file, JSON.stringify(json));
+}
+
+/** Rewrites a safetensors file's header: the same bytes under other names, or fewer of them. */
+function renameTensors(file: string, rename: (name: string) => string | null, to = file): void {
+  const bytes = readFileSync(file);
+  const end = 8 + Number(bytes.readBigUInt64LE());
+  const header = JSON.parse(bytes.subarray(8, end).toString()) as Record<string, unknown>;
+  const renamed = Object.entries(header).map(([name, entry]) => [rename(name), entry] as const);
+  const json = Buffer.from(JSON.stringify(Object.fromEntries(renamed.filter(([name]) => name !== null))));
+  const length = Buffer.alloc(8);
+  length.writeBigUInt64LE(BigInt(json.length));
+  writeFileSync(to, Buffer.concat([length, json, bytes.subarray(end)]));
+}
+
+const WEIGHTS = "diffusion_pytorch_model";
+
+async function run(network: Network, feeds: Parameters<Awaited<ReturnType<typeof openSession>>["run"]>[0]) {
+  const session = await openSession(network.graph(), CPU);
+  const outputs = await session.run(feeds);
+  await session.release();
+  return outputs;
+}
+
+const decoded = async (base: BaseModel) =>
+  (await run(base.networks.vae_decoder, { latents: modules.get("vae.z")! })).image!.data;
+
+async function sameAsFixture(folder: string): Promise<void> {
+  assert.deepEqual(await decoded(openBase(folder)), await decoded(openBase(join(FIXTURE, "base"))));
+}
+
+test("the VAE's attention under the names of before diffusers 0.14", () =>
+  sameAsFixture(
+    changed((folder) =>
+      renameTensors(join(folder, "vae", `${WEIGHTS}.safetensors`), (name) =>
+        name
+          .replace(/attentions\.0\.to_q/, "attentions.0.query")
+          .replace(/attentions\.0\.to_k/, "attentions.0.key")
+          .replace(/attentions\.0\.to_v/, "attentions.0.value")
+          .replace(/attentions\.0\.to_out\.0/, "attentions.0.proj_attn"),
+      ),
+    ),
+  ));
+
+test("configs with only the keys that diffusers wrote in its first versions", () => {
+  const kept = {
+    unet: [
+      "act_fn",
+      "attention_head_dim",
+      "block_out_channels",
+      "cross_attention_dim",
+      "norm_num_groups",
+      "sample_size",
+    ],
+    vae: [
+      "block_out_channels",
+      "down_block_types",
+      "up_block_types",
+      "latent_channels",
+      "norm_num_groups",
+      "sample_size",
+    ],
+  };
+  const folder = changed((folder) => {
+    for (const [part, keys] of Object.entries(kept)) {
+      editJson(join(folder, part, "config.json"), (json) => {
+        for (const key of Object.keys(json)) if (!keys.includes(key)) delete json[key];
+      });
+    }
+  });
+  const [bare, whole] = [openBase(folder), openBase(join(FIXTURE, "base"))];
+  assert.deepEqual(bare.networks.unet.graph().bytes, whole.networks.unet.graph().bytes);
+  assert.deepEqual(bare.networks.vae_decoder.graph().bytes, whole.networks.vae_decoder.graph().bytes);
+  assert.equal(bare.vae.scaling_factor, whole.vae.scaling_factor);
+});
+
+test("a safety checker and a feature extractor are skipped with a warning", () => {
+  const folder = changed((folder) =>
+    editJson(join(folder, "model_index.json"), (json) => {
+      json.safety_checker = ["stable_diffusion", "StableDiffusionSafetyChecker"];
+      json.feature_extractor = ["transformers", "CLIPImageProcessor"];
+    }),
+  );
+  assert.deepEqual(openBase(folder).warnings, ["safety_checker is not run", "feature_extractor is not run"]);
+});
+
+test("half-precision files instead of the plain ones", () =>
+  sameAsFixture(
+    changed((folder) => {
+      for (const [part, stem] of [
+        ["unet", WEIGHTS],
+        ["vae", WEIGHTS],
+        ["text_encoder", "model"],
+      ] as const)
+        renameSync(join(folder, part, `${stem}.safetensors`), join(folder, part, `${stem}.fp16.safetensors`));
+    }),
+  ));
+
+test("half-precision files and pickles beside the plain ones change nothing", () =>
+  sameAsFixture(
+    changed((folder) => {
+      writeFileSync(join(folder, "vae", `${WEIGHTS}.fp16.safetensors`), "");
+      writeFileSync(join(folder, "vae", `${WEIGHTS}.bin`), "");
+    }),
+  ));
+
+test("weights in several files, by their index", () =>
+  sameAsFixture(
+    changed((folder) => {
+      const file = join(folder, "vae", `${WEIGHTS}.safetensors`);
+      const shards = {
+        encoder: `${WEIGHTS}-00001-of-00002.safetensors`,
+        rest: `${WEIGHTS}-00002-of-00002.safetensors`,
+      };
+      const shardOf = (name: string) => (name.startsWith("encoder") ? shards.encoder : shards.rest);
+      const names = [...readHeaderNames(file)];
+      for (const shard of Object.values(shards))
+        renameTensors(file, (name) => (shardOf(name) === shard ? name : null), join(folder, "vae", shard));
+      rmSync(file);
+      const weight_map = Object.fromEntries(names.map((name) => [name, shardOf(name)]));
+      writeFileSync(`${file}.index.json`, JSON.stringify({ metadata: {}, weight_map }));
+    }),
+  ));
+
+function readHeaderNames(file: string): string[] {
+  const bytes = readFileSync(file);
+  const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString());
+  return Object.keys(header).filter((name) => name !== "__metadata__");
+}
+
+test("weights behind links, as a Hugging Face cache has them", () =>
+  sameAsFixture(
+    changed((folder) => {
+      mkdirSync(join(folder, "blobs"));
+      const file = join(folder, "vae", `${WEIGHTS}.safetensors`);
+      renameSync(file, join(folder, "blobs", "0123abcd"));
+      symlinkSync("../blobs/0123abcd", file);
+    }),
+  ));
+
+const refused = (what: string, change: (folder: string) => void, message: RegExp) =>
+  test(`refuses ${what}`, () => assert.throws(() => openBase(changed(change)), message));
+
+refused(
+  "a folder without weights",
+  (folder) => rmSync(join(folder, "unet", `${WEIGHTS}.safetensors`)),
+  /unet\/diffusion_pytorch_model\.safetensors is missing/,
+);
+refused(
+  "a pickle, by its name",
+  (folder) => renameSync(join(folder, "unet", `${WEIGHTS}.safetensors`), join(folder, "unet", `${WEIGHTS}.bin`)),
+  /unet\/diffusion_pytorch_model\.bin is a pickle.*only \.safetensors/,
+);
+refused(
+  "a config key that would change the result",
+  (folder) => editJson(join(folder, "unet", "config.json"), (json) => (json.center_input_sample = true)),
+  /unet\/config\.json: "center_input_sample": not supported/,
+);
+refused(
+  "a value that the graphs do not compute",
+  (folder) => editJson(join(folder, "unet", "config.json"), (json) => (json.resnet_time_scale_shift = "scale_shift")),
+  /"resnet_time_scale_shift"/,
+);
+refused(
+  "weights of another shape than the config says, with both",
+  (folder) => editJson(join(folder, "unet", "config.json"), (json) => (json.cross_attention_dim = 64)),
+  /32.*64/,
+);
+refused(
+  "another family, by its name",
+  (folder) => editJson(join(folder, "model_index.json"), (json) => (json._class_name = "FluxPipeline")),
+  /"FluxPipeline" is not one of StableDiffusionPipeline/,
+);
+
+test("a ControlNet of other channels does not fit, and both are named", () => {
+  const { unet } = openBase(join(FIXTURE, "base"));
+  const { config } = openControlNet(join(FIXTURE, "controlnets", "canny"));
+  assert.equal(misfit(unet, config), null);
+  assert.match(misfit(unet, { ...config, block_out_channels: [16, 32, 32, 64] })!, /\[16, .*64\].*\[16, .*32\]/);
+  assert.match(misfit(unet, { ...config, cross_attention_dim: 768 })!, /\[B, 77, 768\].*\[B, 77, 32\]/);
+});
