@@ -1,0 +1,111 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { after, test } from "node:test";
+import supertest from "supertest";
+import type { Generation } from "../../src/schema.ts";
+import { freePort, kill, startNode, temporaryFolder, until } from "./processes.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+/** `npm start`, ready. */
+async function start(DATA_DIR: string) {
+  const PORT = String(await freePort());
+  const env = { DATA_DIR, PORT, EXECUTION_PROVIDER: "cpu" };
+  const supervisor = startNode(stack, "start.ts", env);
+  stack.defer(() => kill(supervisor.child, "SIGTERM"));
+  await until(`ready in ${supervisor.output}`, async () => supervisor.output.includes("ready: "));
+  return {
+    env,
+    supervisor,
+    http: supertest(`http://127.0.0.1:${PORT}`),
+    /** The process that has the name now. */
+    pid: (name: string) =>
+      Number([...supervisor.output.matchAll(new RegExp(`${name} runs \\(pid (\\d+)\\)`, "g"))].at(-1)![1]),
+  };
+}
+
+const runs = (pid: number) => {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+};
+
+const QUICK = { prompt: "x", num_inference_steps: 1 };
+const LONG = { prompt: "x", num_inference_steps: 100, scheduler: "ddim", width: 128, height: 128 };
+
+test("npm start brings everything up, starts what dies again, and loses no generation", async (t) => {
+  const DATA_DIR = await temporaryFolder(stack);
+  const service = await start(DATA_DIR);
+  const { http, supervisor, pid } = service;
+  const ended = (id: string) =>
+    until(`the end of ${id}`, async () => {
+      const { body } = await http.get(`/v1/generations/${id}`).catch(() => ({ body: {} }));
+      return body.ended_at ? (body as Generation) : undefined;
+    });
+  const ready = () => until("ready", async () => (await http.get("/ready").catch(() => undefined))?.status === 200);
+  let made: Generation;
+
+  await t.test("it makes pictures, and says that they are noise", async () => {
+    const answer = await http.post("/v1/generations").set("Prefer", "wait=60").send(QUICK);
+    made = answer.body;
+    assert.equal(made.status, "succeeded");
+    assert.match(supervisor.output, /their pictures are noise/);
+  });
+
+  await t.test("a second start on the same port or the same DATA_DIR says why it cannot", async () => {
+    const port = startNode(stack, "start.ts", { ...service.env, DATA_DIR: await temporaryFolder(stack) });
+    assert.deepEqual(await once(port.child, "exit"), [1, null]);
+    assert.match(port.output, /^PORT=\d+ on 127\.0\.0\.1 cannot be used: .*EADDRINUSE/);
+    const folder = startNode(stack, "start.ts", { ...service.env, PORT: String(await freePort()) });
+    assert.deepEqual(await once(folder.child, "exit"), [1, null]);
+    assert.match(folder.output, /^another npm start is running on DATA_DIR=/);
+  });
+
+  await t.test("a killed gateway comes back", async () => {
+    process.kill(pid("gateway"), "SIGKILL");
+    assert.deepEqual(await ended(made.id), made);
+  });
+
+  await t.test("a killed worker comes back and makes what the dead one had begun", async () => {
+    const { id } = (await http.post("/v1/generations").send(LONG)).body;
+    await until("its third step", async () => (await http.get(`/v1/generations/${id}`)).body.progress.step > 2);
+    process.kill(pid("worker"), "SIGKILL");
+    assert.equal((await ended(id)).status, "succeeded");
+  });
+
+  await t.test("a killed Redis comes back with all it held", async () => {
+    const { id } = (await http.post("/v1/generations").send(LONG)).body;
+    process.kill(pid("redis"), "SIGKILL");
+    assert.equal((await ended(id)).status, "succeeded");
+    assert.deepEqual(await ended(made.id), made);
+    await ready();
+  });
+
+  await t.test("SIGTERM stops all of it, Redis last; a new start has all of it again", async () => {
+    const pids = ["gateway", "worker", "redis"].map(pid);
+    await kill(supervisor.child, "SIGTERM");
+    assert.equal(supervisor.child.exitCode, 0);
+    assert.deepEqual(pids.filter(runs), []);
+    const again = await start(DATA_DIR);
+    const { body } = await again.http.get(`/v1/generations/${made.id}`);
+    assert.equal(body.ended_at, made.ended_at);
+    assert.equal((await again.http.get(new URL(made.images[0]!.url).pathname)).status, 200);
+    await kill(again.supervisor.child, "SIGTERM");
+  });
+});
+
+test("when npm start itself is killed its children stop, and the next start takes over", async () => {
+  const DATA_DIR = await temporaryFolder(stack);
+  const killed = await start(DATA_DIR);
+  const { body } = await killed.http.post("/v1/generations").set("Prefer", "wait=60").send(QUICK);
+  const children = ["gateway", "worker"].map(killed.pid);
+  await kill(killed.supervisor.child, "SIGKILL");
+  await until("the children to stop", async () => !children.some(runs));
+  const next = await start(DATA_DIR);
+  assert.match(next.supervisor.output, /stopping the Redis that an earlier start has left behind/);
+  assert.equal((await next.http.get(`/v1/generations/${body.id}`)).body.status, "succeeded");
+  await kill(next.supervisor.child, "SIGTERM");
+});
