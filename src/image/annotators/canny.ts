@@ -45,30 +45,25 @@ function gradient({ width, height, data }: Pixels) {
   const dy = new Int16Array(dx.length);
   const norm = new Int16Array(dx.length);
   for (let y = 0; y < height; y++) {
-    // Beyond the picture its outermost rows and columns go on.
-    const above = Math.max(y - 1, 0) * width;
-    const row = y * width;
-    const below = Math.min(y + 1, height - 1) * width;
-    for (let x = 0, i = (y + 1) * stride + 1; x < width; x++, i++) {
-      const left = Math.max(x - 1, 0);
-      const right = Math.min(x + 1, width - 1);
+    // Beyond the picture its outermost rows and columns go on. These are offsets into `data`.
+    const above = Math.max(y - 1, 0) * width * 3;
+    const row = y * width * 3;
+    const below = Math.min(y + 1, height - 1) * width * 3;
+    for (let x = 0, i = (y + 1) * stride + 1; x < width; x++, i++)
       for (let c = 0; c < 3; c++) {
-        const at = (pixel: number) => data[pixel * 3 + c]!;
-        const [topLeft, topRight, bottomLeft, bottomRight] = [
-          at(above + left),
-          at(above + right),
-          at(below + left),
-          at(below + right),
-        ];
-        const gx = topRight + 2 * at(row + right) + bottomRight - topLeft - 2 * at(row + left) - bottomLeft;
-        const gy = bottomLeft + 2 * at(below + x) + bottomRight - topLeft - 2 * at(above + x) - topRight;
+        const left = Math.max(x - 1, 0) * 3 + c;
+        const middle = x * 3 + c;
+        const right = Math.min(x + 1, width - 1) * 3 + c;
+        const rising = data[below + right]! - data[above + left]!;
+        const falling = data[above + right]! - data[below + left]!;
+        const gx = rising + falling + 2 * (data[row + right]! - data[row + left]!);
+        const gy = rising - falling + 2 * (data[below + middle]! - data[above + middle]!);
         const size = Math.abs(gx) + Math.abs(gy);
         if (c > 0 && size <= norm[i]!) continue;
         dx[i] = gx;
         dy[i] = gy;
         norm[i] = size;
       }
-    }
   }
   return { dx, dy, norm, stride };
 }
