@@ -1,5 +1,6 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { pooling } from "../src/diffusion/text.ts";
 import { type Network, openBase, openControlNet } from "../src/models/base.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { CPU, openSession } from "../workers/runtime.ts";
@@ -45,9 +46,22 @@ export async function check(dir: string): Promise<Finding[]> {
     findings.push({ subject: name, error: relative(actual, expected.get(name)!), bound: BOUND });
   const base = openBase(join(dir, "base"));
 
-  const ids = expected.get("text.input_ids")!;
-  const text = await run(base.networks.text_encoder, { input_ids: ids, pooling: floats([1, 1, 77]) });
-  compare("text.hidden", text[`normed_${base.clip.num_hidden_layers}`]!);
+  for (const [t, { config, network }] of base.text.entries()) {
+    const name = t === 0 ? "text" : `text_${t + 1}`;
+    const input_ids = expected.get(`${name}.input_ids`)!;
+    const ids = [...input_ids.data].map(Number);
+    // As the U-Net reads it: SDXL one layer early and before the final norm.
+    const layer = BigInt(config.num_hidden_layers - (base.text.length === 2 ? 1 : 0));
+    const text = await run(network, {
+      input_ids,
+      layer: { dims: [1], data: BigInt64Array.of(layer) },
+      pooling: { dims: [1, 1, ids.length], data: pooling(ids, config.eos_token_id) },
+    });
+    compare(`${name}.hidden`, base.text.length === 2 ? text.hidden! : text.normed!);
+    if (expected.has(`${name}.pooled`)) {
+      compare(`${name}.pooled`, text.text_embeds!);
+    }
+  }
 
   const z = expected.get("vae.z")!;
   compare("vae.decoded", (await run(base.networks.vae_decoder, { latents: z })).image!);
@@ -60,6 +74,10 @@ export async function check(dir: string): Promise<Finding[]> {
     sample: expected.get("sample")!,
     timestep: { dims: [batch], data: Float32Array.from(expected.get("timestep")!.data, Number) },
     encoder_hidden_states: expected.get("encoder_hidden_states")!,
+    ...(expected.has("time_ids") && {
+      text_embeds: expected.get("text_embeds")!,
+      time_ids: expected.get("time_ids")!,
+    }),
   };
   const names = residualNames(expected);
   const none = Object.fromEntries(names.map((name) => [name, floats([1, channelsOf(expected, name), 1, 1])]));
@@ -74,6 +92,7 @@ export async function check(dir: string): Promise<Finding[]> {
       hint_embedding: hint_embedding!,
       rows: { dims: [batch], data: BigInt64Array.from({ length: batch }, (_, i) => BigInt(i)) },
       scales: floats([batch, names.length], CONDITIONING_SCALE),
+      ...Object.fromEntries(base.unet.block_out_channels.map((_, k) => [`mask_${k}`, floats([1, 1, 1, 1], 1)])),
     };
     const alone = await run(networks.controlnet, { ...feeds, ...none });
     for (const name of names) {

@@ -1,5 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { chunkPrompt } from "../src/diffusion/prompt.ts";
 import { loadTokenizer } from "../src/diffusion/tokenizer.ts";
 import type { Finding } from "./finding.ts";
 
@@ -21,7 +22,8 @@ export async function check(dir: string): Promise<Finding[]> {
   return entries.map(({ text, input_ids, input_ids_untruncated }) => ({
     subject: `tokens ${JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)}`,
     error:
-      differences(tokenizer.tokenIds(text).ids, input_ids) + differences(tokenizer.encode(text), input_ids_untruncated),
+      differences([...chunkPrompt(text, "plain", "truncate", tokenizer).chunks[0]!.ids], input_ids) +
+      differences(tokenizer.encode(text), input_ids_untruncated),
     bound: 0,
   }));
 }

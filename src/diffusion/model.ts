@@ -5,19 +5,31 @@ import type { Tokenizer } from "./tokenizer.ts";
 /** Runs one network: feeds by input name → outputs by name. Where and how is the caller's business. */
 export type Run = (feeds: Readonly<Record<string, Tensor>>) => Promise<Record<string, Tensor>>;
 
+/** A text encoder with its tokenizer. Inputs and outputs: src/models/clip.ts. */
+export interface LoadedTower {
+  readonly config: ClipConfig;
+  readonly tokenizer: Tokenizer;
+  readonly run: Run;
+}
+
 /** A base model as the pipeline needs it. Inputs and outputs of each network: src/models. */
 export interface LoadedModel {
   readonly unet: UnetConfig;
   readonly vae: VaeConfig;
-  readonly clip: ClipConfig;
+  /** One, or SDXL's two. */
+  readonly text: readonly LoadedTower[];
+  /** SDXL: whether an absent negative prompt is zeros instead of the empty text. */
+  readonly force_zeros_for_empty_prompt: boolean;
   /** scheduler_config.json. */
   readonly scheduler: Readonly<Record<string, unknown>>;
-  readonly tokenizer: Tokenizer;
-  readonly run: { readonly text_encoder: Run; readonly unet: Run; readonly vae_decoder: Run };
+  readonly run: {
+    readonly unet: Run;
+    readonly vae_decoder: Run;
+    readonly vae_encoder: Run;
+  };
 }
 
 export interface LoadedControlNet {
-  readonly id: string;
   readonly config: ControlnetConfig;
   readonly run: { readonly hint: Run; readonly controlnet: Run };
 }

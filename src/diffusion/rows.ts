@@ -20,3 +20,13 @@ export const fill = (dims: readonly number[], value: number): Tensor => ({
   dims,
   data: new Float32Array(dims.reduce((product, dim) => product * dim, 1)).fill(value),
 });
+
+/** Rows on top of each other: [..., ...dims], with as many in front as there are values for. */
+export function stack(rows: readonly Float32Array[], dims: readonly number[]): Tensor {
+  const data = new Float32Array(rows.reduce((sum, { length }) => sum + length, 0));
+  rows.reduce((at, row) => {
+    data.set(row, at);
+    return at + row.length;
+  }, 0);
+  return { dims: [data.length / dims.reduce((product, dim) => product * dim, 1), ...dims], data };
+}

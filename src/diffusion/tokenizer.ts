@@ -6,8 +6,8 @@ import { Tokenizer as BytePairEncoder } from "@huggingface/tokenizers";
 export interface Tokenizer {
   /** all ids, beginning and end tokens included, however many */
   encode(text: string): number[];
-  /** exactly 77 ids, cut or padded; `truncated` is the end of the text that did not fit, as the model reads it */
-  tokenIds(text: string): { ids: number[]; truncated: string | null };
+  /** the text of ids, as the model reads it */
+  decode(ids: number[]): string;
   bos: number;
   eos: number;
   pad: number;
@@ -134,14 +134,6 @@ export function loadTokenizer(dir: string): Tokenizer {
     pad,
     length: MODEL_MAX_LENGTH,
     encode,
-    tokenIds(text) {
-      const all = encode(text);
-      if (all.length <= MODEL_MAX_LENGTH) {
-        return { ids: [...all, ...Array<number>(MODEL_MAX_LENGTH - all.length).fill(pad)], truncated: null };
-      }
-      const kept = MODEL_MAX_LENGTH - 1;
-      const truncated = library.decode(all.slice(kept, -1), { clean_up_tokenization_spaces: false }).trim();
-      return { ids: [...all.slice(0, kept), eos], truncated };
-    },
+    decode: (ids) => library.decode(ids, { clean_up_tokenization_spaces: false }).trim(),
   };
 }

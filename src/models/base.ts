@@ -14,13 +14,29 @@ import {
   vaeConfig,
 } from "./config.ts";
 import { controlnet, hintEncoder } from "./controlnet.ts";
+import { requireFit } from "./fit.ts";
 import type { Graph } from "./graph.ts";
 import { unet } from "./unet.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
 import { StoredWeights, Weights } from "./weights.ts";
 
-/** Pipelines of diffusers whose checkpoints are the networks that are built here. */
-const PIPELINES = ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionControlNetPipeline"];
+/** Pipelines of diffusers whose checkpoints are the networks that are built here, with the number of their text towers. */
+const PIPELINES: Readonly<Record<string, 1 | 2>> = {
+  StableDiffusionPipeline: 1,
+  StableDiffusionImg2ImgPipeline: 1,
+  StableDiffusionInpaintPipeline: 1,
+  StableDiffusionControlNetPipeline: 1,
+  StableDiffusionControlNetImg2ImgPipeline: 1,
+  StableDiffusionControlNetInpaintPipeline: 1,
+  LatentConsistencyModelPipeline: 1,
+  LatentConsistencyModelImg2ImgPipeline: 1,
+  StableDiffusionXLPipeline: 2,
+  StableDiffusionXLImg2ImgPipeline: 2,
+  StableDiffusionXLInpaintPipeline: 2,
+  StableDiffusionXLControlNetPipeline: 2,
+  StableDiffusionXLControlNetImg2ImgPipeline: 2,
+  StableDiffusionXLControlNetInpaintPipeline: 2,
+};
 
 /** Components that a picture does not need: skipped, and the user is told. */
 const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
@@ -32,16 +48,24 @@ export interface Network {
   readonly weightBytes: number;
 }
 
+/** A text encoder with the tokenizer that feeds it. */
+export interface TextTower {
+  readonly config: ClipConfig;
+  readonly tokenizerFolder: string;
+  readonly network: Network;
+}
+
 export interface BaseModel {
   readonly folder: string;
   readonly unet: UnetConfig;
   readonly vae: VaeConfig;
-  readonly clip: ClipConfig;
+  /** One, or SDXL's two. */
+  readonly text: readonly TextTower[];
+  /** SDXL: whether an absent negative prompt is zeros instead of the empty text. */
+  readonly force_zeros_for_empty_prompt: boolean;
   /** scheduler_config.json as it stands. */
   readonly scheduler: object;
-  readonly tokenizerFolder: string;
   readonly networks: {
-    readonly text_encoder: Network;
     readonly unet: Network;
     readonly vae_decoder: Network;
     readonly vae_encoder: Network;
@@ -64,8 +88,9 @@ function network({ tensors, folder }: Checkpoint, build: (weights: Weights) => U
 export function openBase(folder: string): BaseModel {
   const index = readJson(join(folder, "model_index.json")) as Record<string, unknown>;
   const pipeline = String(index._class_name);
-  if (!PIPELINES.includes(pipeline)) {
-    throw new UnsupportedError(`model_index.json: "${pipeline}" is not one of ${PIPELINES.join(", ")}`);
+  const towers = PIPELINES[pipeline];
+  if (towers === undefined) {
+    throw new UnsupportedError(`model_index.json: "${pipeline}" is not one of ${Object.keys(PIPELINES).join(", ")}`);
   }
   const present = (part: string) => Array.isArray(index[part]) && index[part][0] !== null;
   const warnings = SKIPPED.filter(present).map((part) => `${part} is not run`);
@@ -73,24 +98,26 @@ export function openBase(folder: string): BaseModel {
   const config = (part: string, file = "config.json") => readJson(join(folder, part, file));
   const unetSettings = parseConfig(unetConfig, config("unet"), "unet/config.json");
   const vaeSettings = parseConfig(vaeConfig, config("vae"), "vae/config.json");
-  const clipSettings = parseConfig(clipConfig, config("text_encoder"), "text_encoder/config.json");
-  if (clipSettings.hidden_size !== unetSettings.cross_attention_dim) {
-    throw new UnsupportedError(
-      `the text encoder gives [B, 77, ${clipSettings.hidden_size}], the U-Net needs [B, 77, ${unetSettings.cross_attention_dim}]`,
-    );
-  }
-  if (
-    vaeSettings.latent_channels !== unetSettings.in_channels ||
-    unetSettings.out_channels !== unetSettings.in_channels
-  ) {
-    throw new UnsupportedError(
-      `the U-Net takes [B, ${unetSettings.in_channels}, h, w] and gives [B, ${unetSettings.out_channels}, h, w], the VAE has [B, ${vaeSettings.latent_channels}, h, w]`,
-    );
-  }
+  const text = ["", "_2"].slice(0, towers).map((suffix): TextTower => {
+    const part = `text_encoder${suffix}`;
+    if (Array.isArray(index[part]) && !present(part)) {
+      throw new UnsupportedError(`model_index.json: a ${pipeline} without ${part} is not supported`);
+    }
+    const settings = parseConfig(clipConfig, config(part), `${part}/config.json`);
+    return {
+      config: settings,
+      tokenizerFolder: join(folder, `tokenizer${suffix}`),
+      network: network(findCheckpoint(join(folder, part), "model"), (w) => clip(w, settings)),
+    };
+  });
+  requireFit(
+    unetSettings,
+    vaeSettings,
+    text.map((tower) => tower.config),
+  );
 
   const vae = findCheckpoint(join(folder, "vae"), "diffusion_pytorch_model");
   const networks = {
-    text_encoder: network(findCheckpoint(join(folder, "text_encoder"), "model"), (w) => clip(w, clipSettings)),
     unet: network(findCheckpoint(join(folder, "unet"), "diffusion_pytorch_model"), (w) => unet(w, unetSettings)),
     vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
     vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
@@ -99,9 +126,9 @@ export function openBase(folder: string): BaseModel {
     folder,
     unet: unetSettings,
     vae: vaeSettings,
-    clip: clipSettings,
+    text,
+    force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
     scheduler: config("scheduler", "scheduler_config.json"),
-    tokenizerFolder: join(folder, "tokenizer"),
     networks,
     warnings,
   };

@@ -1,5 +1,5 @@
 import { build } from "../onnx/build.ts";
-import { add, attention, gather, gelu, matmul, reshape, sigmoidLinear } from "../onnx/operators.ts";
+import { add, attention, concat, gather, gelu, matmul, reshape, sigmoidLinear } from "../onnx/operators.ts";
 import { constant, input, type Value } from "../onnx/value.ts";
 import type { ClipConfig } from "./config.ts";
 import { linear, norm } from "./layers.ts";
@@ -32,8 +32,14 @@ function layer(w: Weights, x: Value, mask: Value, config: ClipConfig): Value {
   return add(attended, linear(w.at("mlp.fc2"), activations[config.hidden_act](inner), size));
 }
 
-/** Every hidden state of CLIP's text tower on ids [B, 77]: hidden_0 … hidden_n, and each after the final norm. */
-export function hiddenStates(weights: Weights, config: ClipConfig, ids: Value): Record<string, Value> {
+export interface HiddenStates {
+  /** [B, 77, D]: before the first layer, and after each. */
+  readonly hidden: readonly Value[];
+  readonly finalNorm: (x: Value) => Value;
+}
+
+/** CLIP's text tower on ids [B, 77]. */
+export function hiddenStates(weights: Weights, config: ClipConfig, ids: Value): HiddenStates {
   const tokens = config.max_position_embeddings;
   // Released files have the prefix, those that transformers 5 writes have not.
   const w = weights.has("text_model.final_layer_norm.weight") ? weights.at("text_model") : weights;
@@ -41,32 +47,35 @@ export function hiddenStates(weights: Weights, config: ClipConfig, ids: Value): 
   const positions = w.get("embeddings.position_embedding.weight", [tokens, config.hidden_size]);
   const mask = causalMask(tokens);
 
-  let h = add(gather(words, ids), positions); // [B, 77, D]
-  const states: Record<string, Value> = {};
-  for (let i = 0; i <= config.num_hidden_layers; i++) {
-    states[`hidden_${i}`] = h;
-    states[`normed_${i}`] = norm(w.at("final_layer_norm"), h, config.layer_norm_eps);
-    if (i < config.num_hidden_layers) {
-      h = layer(w.at(`encoder.layers.${i}`), h, mask, config);
-    }
+  const hidden = [add(gather(words, ids), positions)]; // [B, 77, D]
+  for (let i = 0; i < config.num_hidden_layers; i++) {
+    hidden.push(layer(w.at(`encoder.layers.${i}`), hidden[i]!, mask, config));
   }
-  return states;
+  return { hidden, finalNorm: (x) => norm(w.at("final_layer_norm"), x, config.layer_norm_eps) };
 }
 
 /**
- * CLIP's text tower (arXiv 2103.00020): input_ids [B, 77] int64 →
- * - hidden_i [B, 77, D]: after i layers, as SDXL reads them, and normed_i, the same after the final norm, as SD 1.x and 2.x do,
+ * CLIP's text tower (arXiv 2103.00020): input_ids [B, 77] int64, layer [1] int64 (0 … num_hidden_layers) →
+ * - hidden [B, 77, D]: after that many layers, as SDXL reads it, and normed, the same after the final norm, as SD 1.x and 2.x do,
  * - text_embeds [B, P], where the tower has a projection: `pooling` [B, 1, 77] is 1 at the end-of-text token, else 0.
  */
 export function clip(weights: Weights, config: ClipConfig): Uint8Array {
   const tokens = config.max_position_embeddings;
+  const size = config.hidden_size;
   const ids = input("input_ids", "int64", ["B", tokens]);
+  const chosen = input("layer", "int64", [1]);
   const pooling = input("pooling", "float32", ["B", 1, tokens]);
-  const outputs = hiddenStates(weights, config, ids);
+  const { hidden, finalNorm } = hiddenStates(weights, config, ids);
+  const all = concat(
+    hidden.map((state) => reshape(state, [1, "B", tokens, size])),
+    0,
+  ); // [layers + 1, B, 77, D]
+  const one = reshape(gather(all, chosen), ["B", tokens, size]);
+  const outputs: Record<string, Value> = { hidden: one, normed: finalNorm(one) };
   if (weights.has("text_projection.weight")) {
-    const last = matmul(pooling, outputs[`normed_${config.num_hidden_layers}`]!); // [B, 1, D]
-    const pooled = reshape(last, ["B", config.hidden_size]);
+    const last = matmul(pooling, finalNorm(hidden.at(-1)!)); // [B, 1, D]
+    const pooled = reshape(last, ["B", size]);
     outputs.text_embeds = linear(weights.at("text_projection"), pooled, config.projection_dim, { bias: false });
   }
-  return build([ids, pooling], outputs);
+  return build([ids, chosen, pooling], outputs);
 }

@@ -1,5 +1,5 @@
 import { show } from "../onnx/value.ts";
-import type { ControlnetConfig, UnetConfig } from "./config.ts";
+import { type ClipConfig, type ControlnetConfig, type UnetConfig, UnsupportedError, type VaeConfig } from "./config.ts";
 import { skipChannels } from "./encoder.ts";
 
 /** Why a ControlNet cannot add to a U-Net, with both shapes; null when it can. */
@@ -19,4 +19,36 @@ export function misfit(unet: UnetConfig, controlnet: ControlnetConfig): string |
     return `its added embedding takes ${controlnet.projection_class_embeddings_input_dim} values, the U-Net's ${unet.projection_class_embeddings_input_dim}`;
   }
   return null;
+}
+
+/** Sizes and crops that SDXL's U-Net is told, each as addition_time_embed_dim numbers. */
+const TIME_IDS = 6;
+
+/**
+ * The parts of a base model against each other; two text towers are joined, and the second one's pooled text goes to the U-Net.
+ * @throws UnsupportedError with both shapes
+ */
+export function requireFit(unet: UnetConfig, vae: VaeConfig, towers: readonly ClipConfig[]): void {
+  const width = towers.reduce((sum, { hidden_size }) => sum + hidden_size, 0);
+  if (width !== unet.cross_attention_dim) {
+    throw new UnsupportedError(
+      `the text encoder gives [B, 77, ${width}], the U-Net needs [B, 77, ${unet.cross_attention_dim}]`,
+    );
+  }
+  const pooled = towers.length === 2 ? towers[1]!.projection_dim : null;
+  const takes =
+    unet.addition_embed_type === null
+      ? null
+      : (unet.projection_class_embeddings_input_dim ?? 0) - TIME_IDS * (unet.addition_time_embed_dim ?? 0);
+  if (pooled !== takes) {
+    const shape = (size: number | null) => (size === null ? "none" : `[B, ${size}]`);
+    throw new UnsupportedError(`the pooled text is ${shape(pooled)}, the U-Net needs ${shape(takes)}`);
+  }
+  const latents = vae.latent_channels;
+  const inpainting = 2 * latents + 1; // latents, mask, the masked image's latents
+  if (![latents, inpainting].includes(unet.in_channels) || unet.out_channels !== latents) {
+    throw new UnsupportedError(
+      `the U-Net takes [B, ${unet.in_channels}, h, w] and gives [B, ${unet.out_channels}, h, w], the VAE has [B, ${latents}, h, w]`,
+    );
+  }
 }

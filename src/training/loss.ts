@@ -116,7 +116,8 @@ export function baseStep(
   ];
   const { inputs, sample, timestep, error } = diffusion(unet.in_channels, size, prediction);
   const ids = input("input_ids", "int64", [size.batch, clip.max_position_embeddings]);
-  const text = hiddenStates(new Weights(clipWeights), clip, ids)[`normed_${clip.num_hidden_layers}`]!;
+  const { hidden, finalNorm } = hiddenStates(new Weights(clipWeights), clip, ids);
+  const text = finalNorm(hidden.at(-1)!);
   const nothing = [...skipChannels(unet), unet.block_out_channels.at(-1)!].map((channels) =>
     constant("float32", [1, channels, 1, 1], new Float32Array(channels)),
   );

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { check } from "../../check/tokens.ts";
+import { chunkPrompt } from "../../src/diffusion/prompt.ts";
 import { loadTokenizer } from "../../src/diffusion/tokenizer.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
@@ -24,14 +25,6 @@ suite("tokenizer", () => {
     const findings = await check(fixtures);
     assert.equal(findings.length, 15);
     for (const { subject, error } of findings) assert.equal(error, 0, subject);
-  });
-
-  test("says which end of a prompt was cut off", () => {
-    assert.equal(clip.tokenIds("a cat").truncated, null);
-    const { ids, truncated } = clip.tokenIds(`${"word ".repeat(75)}red house, blue sea`);
-    assert.equal(ids.length, 77);
-    assert.equal(ids.at(-1), clip.eos);
-    assert.equal(truncated, "red house , blue sea");
   });
 
   // Ids from transformers 5.18. These are the places where JavaScript's idea of a letter or a space differs from Rust's.
@@ -57,7 +50,8 @@ suite("tokenizer", () => {
     const sd2 = loadTokenizer(withSpecialTokens(t, map));
     assert.equal(sd2.pad, 0);
     assert.deepEqual(sd2.encode("a cat! dog!!"), [49406, 320, 2368, 0, 1929, 0, 0, 49407]);
-    assert.deepEqual(sd2.tokenIds("a cat").ids, [49406, 320, 2368, 49407, ...Array(73).fill(0)]);
+    const { chunks } = chunkPrompt("a cat", "plain", "truncate", sd2);
+    assert.deepEqual(chunks[0]!.ids, [49406, 320, 2368, 49407, ...Array(73).fill(0)]);
     // normalized: found after lower-casing
     assert.deepEqual(sd2.encode("A Cat <|ENDOFTEXT|> x"), [49406, 320, 2368, 49407, 343, 49407]);
   });
