@@ -8,7 +8,7 @@
 import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { NotReady } from "./errors.ts";
-import { Catalog, EVALUATIONS, type Generation, type GenerationRequest, type ImageRecord } from "./schema.ts";
+import { Catalog, evaluations, type Generation, type GenerationRequest, type ImageRecord } from "./schema.ts";
 
 export const QUEUE = "generations";
 const CATALOG = "catalog";
@@ -91,7 +91,7 @@ export class GenerationQueue {
       status: "queued",
       request: JSON.stringify(request),
       step: "0",
-      total: String(EVALUATIONS[request.scheduler](request.num_inference_steps)),
+      total: String(evaluations(request)),
       created_at: new Date().toISOString(),
     };
     await this.#within(() => this.#redis.multi().hset(recordKey(id), fields).expire(recordKey(id), 60).exec());

@@ -22,6 +22,11 @@ export const SCHEDULERS = [
 export const SchedulerName = z.enum(SCHEDULERS);
 export type SchedulerName = z.infer<typeof SchedulerName>;
 
+export const PromptSyntax = z.enum(["plain", "weighted"]);
+export type PromptSyntax = z.infer<typeof PromptSyntax>;
+export const LongPrompt = z.enum(["truncate", "chunk"]);
+export type LongPrompt = z.infer<typeof LongPrompt>;
+
 /** Content type of each output format. */
 export const CONTENT_TYPES = { png: "image/png", webp: "image/webp", jpeg: "image/jpeg" } as const;
 export const OutputFormat = z.enum(["png", "webp", "jpeg"]);
@@ -97,7 +102,37 @@ const controlShape = {
     .default(0)
     .describe("The ControlNet runs at evaluation i of total when i/total >= start …"),
   control_guidance_end: z.number().min(0).max(1).default(1).describe("… and (i+1)/total <= end."),
+  control_mode: z
+    .enum(["balanced", "prompt", "control"])
+    .default("balanced")
+    .describe(
+      "Which counts more, as in the A1111 extension: prompt = residual i times 0.825^(12-i); control = so too, and on the conditional half only.",
+    ),
+  resize_mode: z
+    .enum(["stretch", "crop", "fill"])
+    .default("stretch")
+    .describe(
+      "How an image of other proportions becomes width × height: stretched as in diffusers, scaled to cover and cropped, or scaled to fit and filled up.",
+    ),
+  layer_scales: z
+    .array(z.number().min(0).max(10))
+    .min(1)
+    .max(100)
+    .nullable()
+    .default(null)
+    .describe(
+      "A factor for each residual, as many as the model's `residuals`: skip connections first, then the middle.",
+    ),
 };
+
+const sizeOfSdxl = z
+  .tuple([z.int().min(0).max(MAX_SIDE), z.int().min(0).max(MAX_SIDE)])
+  .nullable()
+  .default(null);
+
+/** How far image-to-image and inpainting go from the image, when the request does not say. */
+export const DEFAULT_STRENGTH = 0.8;
+const strength = z.number().gt(0).max(1);
 
 const generationShape = {
   prompt: z.string().max(MAX_PROMPT).describe("What the picture shows; may be empty."),
@@ -107,6 +142,20 @@ const generationShape = {
     .nullable()
     .default(null)
     .describe("What guidance leads away from; null = as diffusers does without one."),
+  prompt_syntax: PromptSyntax.default("plain").describe(
+    "plain: every character is text. weighted: as AUTOMATIC1111's web UI reads emphasis: (word) 1.1, (word:1.3) 1.3, [word] 1/1.1, nested ones multiplied, \\( \\) \\[ \\] \\\\ the characters themselves, BREAK begins a new chunk. Each token's embedding is multiplied by its weight, then the chunk is scaled to the mean it had; the pooled text of SDXL is not weighted. Its prompt editing ([a:b:0.5], [a|b]) and AND are read as text.",
+  ),
+  long_prompt: LongPrompt.default("truncate").describe(
+    "What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one. A shorter prompt of the two is filled up with empty chunks.",
+  ),
+  clip_skip: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      "The prompt's text is read this many layers earlier than usual, at most the model's max_clip_skip; 1 = last but one layer (SDXL: last but two). As in diffusers, the negative prompt's is not.",
+    ),
   num_inference_steps: z.int().min(1).max(MAX_STEPS).default(20),
   guidance_scale: z.number().min(0).max(100).default(7.5).describe("1 or less = no classifier-free guidance."),
   num_images: z.int().min(1).max(MAX_IMAGES).default(1).describe("Picture i is made with seed + i."),
@@ -114,6 +163,15 @@ const generationShape = {
     .boolean()
     .default(false)
     .describe("ControlNets on the conditional half only, scales 0.1 to 1, evenly spaced in the logarithm."),
+  cfg_resolution_weighting: z
+    .boolean()
+    .default(false)
+    .describe("ControlNets on the conditional half only, residual i times 64 / its height (arXiv 2302.05543, 3.4)."),
+  original_size: sizeOfSdxl.describe(
+    "[height, width] that the picture is to look taken from; null = its own. SDXL only.",
+  ),
+  crops_coords_top_left: sizeOfSdxl.describe("[top, left] of the crop it is to look like; null = [0, 0]. SDXL only."),
+  target_size: sizeOfSdxl.describe("[height, width]; null = its own. SDXL only."),
   output_format: OutputFormat.default("png"),
   metadata: z
     .record(z.string(), z.unknown())
@@ -126,6 +184,15 @@ const generationShape = {
 
 const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 
+interface CrossChecked {
+  num_images: number;
+  num_inference_steps: number;
+  controls: Control[];
+  image?: unknown;
+  mask_image?: unknown;
+  strength?: number | null | undefined;
+}
+
 interface Control {
   image: unknown;
   control_guidance_start: number;
@@ -133,7 +200,19 @@ interface Control {
 }
 
 /** What one field alone cannot tell. */
-function crossChecks(ctx: z.core.ParsePayload<{ num_images: number; controls: Control[] }>) {
+function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
+  const { image, mask_image: mask, strength, num_inference_steps: steps } = ctx.value;
+  const needsImage = (field: string, message: string) =>
+    ctx.issues.push({ code: "custom", input: ctx.value, path: [field], message });
+  if (!image && mask) {
+    needsImage("mask_image", "needs an image to be painted in");
+  }
+  if (!image && typeof strength === "number") {
+    needsImage("strength", "is for image-to-image: it needs an image");
+  }
+  if (image && Math.trunc(steps * (strength ?? DEFAULT_STRENGTH)) < 1) {
+    needsImage("strength", `of ${steps} steps leaves no step to run`);
+  }
   for (const [index, control] of ctx.value.controls.entries()) {
     const refuse = (field: string, message: string) =>
       ctx.issues.push({ code: "custom", input: control, path: ["controls", index, field], message });
@@ -159,10 +238,20 @@ export const GenerationInput = closed({
       closed({
         ...controlShape,
         image: oneOrList(ImageSource).describe("The control image, or a list with one for each of num_images."),
+        mask: ImageSource.optional().describe(
+          "Where the ControlNet acts, stretched to the picture's size: white = fully, black = not at all.",
+        ),
       }),
     )
     .max(MAX_CONTROLS)
     .default([]),
+  image: ImageSource.optional().describe("Start from this image, stretched to the picture's size."),
+  mask_image: ImageSource.optional().describe(
+    "Inpainting: paint anew where this is white, keep the image where it is black.",
+  ),
+  strength: strength
+    .optional()
+    .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`),
 })
   .check(crossChecks)
   .meta({ id: "CreateGeneration", description: "What to generate." });
@@ -176,7 +265,12 @@ export const GenerationRequest = closed({
   height: Side,
   scheduler: SchedulerName,
   seed,
-  controls: z.array(closed({ ...controlShape, image: oneOrList(ImageHash) })).max(MAX_CONTROLS),
+  controls: z
+    .array(closed({ ...controlShape, image: oneOrList(ImageHash), mask: ImageHash.nullable() }))
+    .max(MAX_CONTROLS),
+  image: ImageHash.nullable(),
+  mask_image: ImageHash.nullable(),
+  strength: strength.nullable().describe("null = from noise alone."),
 })
   .check(crossChecks)
   .meta({
@@ -185,11 +279,17 @@ export const GenerationRequest = closed({
   });
 export type GenerationRequest = z.infer<typeof GenerationRequest>;
 
+/** Every image that a request names. */
+export const imagesOf = ({ controls, image, mask_image }: GenerationRequest): string[] =>
+  [...controls.flatMap((control) => [control.image, control.mask]).flat(), image, mask_image].filter(
+    (hash) => hash !== null,
+  );
+
 /**
- * How many evaluations of the networks a scheduler makes of `num_inference_steps` n: the unit of progress.
+ * How many evaluations of the networks a scheduler makes of n inference steps: the unit of progress.
  * PNDM (skip_prk_steps) repeats its second timestep; Heun is second order but for its last step.
  */
-export const EVALUATIONS = {
+const EVALUATIONS = {
   ddim: (n) => n,
   ddpm: (n) => n,
   pndm: (n) => n + 1,
@@ -203,6 +303,10 @@ export const EVALUATIONS = {
   unipc: (n) => n,
   lcm: (n) => n,
 } satisfies Record<SchedulerName, (n: number) => number>;
+
+/** How many evaluations a request takes; image-to-image leaves out the first of its steps. */
+export const evaluations = ({ scheduler, num_inference_steps, strength }: GenerationRequest) =>
+  EVALUATIONS[scheduler](Math.trunc(num_inference_steps * (strength ?? 1)));
 
 export const GenerationStatus = z.enum(["queued", "processing", "succeeded", "failed", "canceled"]);
 export type GenerationStatus = z.infer<typeof GenerationStatus>;
@@ -265,6 +369,8 @@ export const Model = z
     scheduler: SchedulerName.describe("The checkpoint's own scheduler: the default."),
     prediction_type: z.enum(["epsilon", "v_prediction", "sample"]),
     residuals: z.int().describe("How many residuals its U-Net takes from a ControlNet."),
+    max_clip_skip: z.int().describe("The most layers that clip_skip can leave out."),
+    inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
     warnings: z.array(z.string()),
   })
   .meta({ id: "Model" });
@@ -301,6 +407,26 @@ export const Catalog = z.object({
   execution_provider: z.string(),
 });
 export type Catalog = z.infer<typeof Catalog>;
+
+const trainingShape = {
+  max_train_steps: z.int().min(1).max(10_000_000).describe("Steps of the optimiser."),
+  learning_rate: z.number().positive().max(1).default(1e-5),
+  lr_scheduler: z.enum(["constant", "cosine"]).default("constant"),
+  lr_warmup_steps: z.int().min(0).default(0).describe("Steps over which the learning rate rises from 0."),
+  train_batch_size: z.int().min(1).max(256).default(4),
+  gradient_accumulation_steps: z.int().min(1).max(1024).default(1).describe("Batches whose gradients make one step."),
+  resolution: Side.default(512).describe("Pixels: pictures and hints are scaled to cover this square, the middle kept."),
+  proportion_empty_prompts: z.number().min(0).max(1).default(0.5).describe("Share of pairs shown without their prompt."),
+  random_flip: z.boolean().default(false).describe("Mirrors half of the pairs."),
+  adam_weight_decay: z.number().min(0).max(1).default(0.01),
+  max_grad_norm: z.number().positive().default(1),
+  ema_decay: z.number().min(0).lt(1).default(0).describe("Decay of the averaged weights that are kept; 0 = the last weights."),
+  checkpointing_steps: z.int().min(1).default(500).describe("Steps between what a killed training goes on from."),
+};
+
+/** How a network is trained: what a command line says beside its folders. Names and defaults: diffusers' train_controlnet.py. */
+export const TrainingSettings = closed({ ...trainingShape, seed: seed.default(0) });
+export type TrainingSettings = z.infer<typeof TrainingSettings>;
 
 /** RFC 9457; the body of every answer from 400 up. */
 export const Problem = z

@@ -4,22 +4,20 @@
  */
 import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
-import type { LoadedControlNet, LoadedModel, Run } from "../src/diffusion/model.ts";
-import { decode, type Hints, prepare, start, step, vaeScale } from "../src/diffusion/pipeline.ts";
-import { loadTokenizer } from "../src/diffusion/tokenizer.ts";
-import { decode as decodeImage } from "../src/image/decode.ts";
+import { loadControlNet, loadModel, type Runner } from "../src/diffusion/load.ts";
+import type { LoadedControlNet, LoadedModel } from "../src/diffusion/model.ts";
+import { decode, prepare, step, vaeScale } from "../src/diffusion/pipeline.ts";
 import { encode } from "../src/image/encode.ts";
-import { hint, toPixels } from "../src/image/hint.ts";
-import { resize } from "../src/image/resize.ts";
-import type { BaseModel, ControlNet, Network } from "../src/models/base.ts";
-import { CONTENT_TYPES, type GenerationRequest } from "../src/schema.ts";
+import { toPixels } from "../src/image/hint.ts";
+import { CONTENT_TYPES } from "../src/schema.ts";
+import { readImages } from "./images.ts";
 import { openLibrary } from "./library.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
 import { Residents } from "./residents.ts";
 import { chooseProvider } from "./runtime.ts";
 
 const port = parentPort!;
-const { modelsDir, executionProvider, maxImagePixels } = workerData as EngineSettings;
+const { modelsDir, executionProvider } = workerData as EngineSettings;
 const send = (message: FromEngine) => port.postMessage(message);
 
 const provider = await chooseProvider(executionProvider);
@@ -28,57 +26,46 @@ const library = openLibrary(modelsDir);
 /** The generation under way, and whether it is to stop. */
 let running: { readonly id: string; canceled: boolean } | null = null;
 
-function runners<Names extends string>(networks: Record<Names, Network>): Record<Names, Run> {
-  const entries = Object.entries<Network>(networks).map(([name, network]) => [name, residents.runner(network)]);
-  return Object.fromEntries(entries) as Record<Names, Run>;
-}
+/** Models and ControlNets that a request has named, ready to run. */
+const models = new Map<string, LoadedModel>();
+const controlnets = new Map<string, LoadedControlNet>();
 
-const loadModel = (model: BaseModel): LoadedModel => ({
-  ...model,
-  scheduler: model.scheduler as Record<string, unknown>,
-  tokenizer: loadTokenizer(model.tokenizerFolder),
-  run: runners(model.networks),
-});
-
-const loadControlNet = (id: string, { config, networks }: ControlNet): LoadedControlNet => ({
-  id,
-  config,
-  run: runners(networks),
-});
-
-/** @throws Error naming what this worker does not have */
-function find<T>(kind: string, entries: ReadonlyMap<string, T>, id: string): T {
-  const entry = entries.get(id);
-  if (entry === undefined) {
-    throw new Error(`this worker has no ${kind} "${id}"`);
+/** What `ready` holds under `id`, or what `load` makes of the library's. @throws Error naming what this worker does not have */
+function find<From, To>(
+  ready: Map<string, To>,
+  library: ReadonlyMap<string, From>,
+  id: string,
+  load: (from: From) => To,
+): To {
+  const known = ready.get(id);
+  if (known !== undefined) {
+    return known;
   }
-  return entry;
+  const entry = library.get(id);
+  if (entry === undefined) {
+    throw new Error(`this worker has no model or ControlNet "${id}"`);
+  }
+  const loaded = load(entry);
+  ready.set(id, loaded);
+  return loaded;
 }
 
-/** A request's control images at the picture's size, one list a ControlNet. */
-async function readHints(request: GenerationRequest, images: Record<string, Uint8Array>): Promise<Hints[]> {
-  const { width, height } = request;
-  const read = async (hash: string) => {
-    const pixels = resize(await decodeImage(images[hash]!, { maxPixels: maxImagePixels }), width, height);
-    return { dims: [1, 3, height, width], data: hint(pixels) };
-  };
-  return Promise.all(request.controls.map(({ image }) => Promise.all([image].flat().map(read))));
-}
+const runner: Runner = (network) => residents.runner(network);
 
 async function generate({ id, request, images }: Extract<ToEngine, { type: "generate" }>): Promise<FromEngine> {
   residents.beginGeneration();
   const job = { id, canceled: false };
   running = job;
-  const model = loadModel(find("model", library.models, request.model));
-  const controlnets = request.controls.map(({ controlnet }) =>
-    loadControlNet(controlnet, find("ControlNet", library.controlnets, controlnet)),
+  const model = find(models, library.models, request.model, (base) => loadModel(base, runner));
+  const chosen = request.controls.map(({ controlnet }) =>
+    find(controlnets, library.controlnets, controlnet, (one) => loadControlNet(one, runner)),
   );
 
   const clock = stopwatch();
-  const plan = await prepare(request, model, controlnets, await readHints(request, images));
+  const plan = await prepare(request, model, chosen, await readImages(request, images));
   const encodeMs = clock();
 
-  let state = start(plan);
+  let state = plan.start;
   const { total } = plan.sampler;
   while (state.step < total) {
     await setImmediate(); // lets a cancel in

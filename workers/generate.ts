@@ -23,7 +23,7 @@ import {
   reportProgress,
   WORKER_OPTIONS,
 } from "../src/queue.ts";
-import { type Catalog, GenerationRequest, MAX_IMAGE_PIXELS } from "../src/schema.ts";
+import { type Catalog, GenerationRequest, imagesOf } from "../src/schema.ts";
 import { inputKey, outputKey, Storage } from "../src/storage.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 
@@ -111,7 +111,6 @@ export async function startWorker(
     {
       modelsDir: config.MODELS_DIR,
       executionProvider: config.EXECUTION_PROVIDER,
-      maxImagePixels: MAX_IMAGE_PIXELS,
     },
     (error) => {
       if (closing) return;
@@ -161,7 +160,7 @@ export async function startWorker(
     const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
     if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
     const images: Record<string, Uint8Array> = {};
-    for (const hash of request.controls.flatMap(({ image }) => image)) {
+    for (const hash of imagesOf(request)) {
       images[hash] ??= await storage.get(inputKey(id, hash));
     }
     const ending = await engine.generate({ type: "generate", id, request, images }, (step, total) => {

@@ -2,6 +2,7 @@
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { ownScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { maxClipSkip } from "../src/diffusion/text.ts";
 import { type BaseModel, type ControlNet, openBase, openControlNet } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
 import { misfit } from "../src/models/fit.ts";
@@ -60,6 +61,8 @@ function describe(id: string, model: BaseModel): Catalog["models"][number] {
     scheduler,
     prediction_type: schedulerConfig(scheduler, model.scheduler as Record<string, unknown>).prediction_type,
     residuals: skipChannels(model.unet).length + 1,
+    max_clip_skip: maxClipSkip(model),
+    inpainting: model.unet.in_channels !== model.vae.latent_channels,
     warnings: [...model.warnings],
   };
 }

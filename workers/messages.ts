@@ -10,7 +10,6 @@ export interface EngineSettings {
   /** Absolute. */
   modelsDir: string;
   executionProvider: Config["EXECUTION_PROVIDER"];
-  maxImagePixels: number;
 }
 
 export type ToEngine =

@@ -1,17 +1,104 @@
 import type { UnetConfig } from "../models/config.ts";
-import { skipChannels } from "../models/encoder.ts";
+import { residualLevels, skipChannels } from "../models/encoder.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import type { GenerationRequest } from "../schema.ts";
 import type { LoadedControlNet } from "./model.ts";
 import { fill, takeRows } from "./rows.ts";
+
+type ControlRequest = GenerationRequest["controls"][number];
 
 /** One ControlNet of a request, ready to run on one picture. */
 export interface Control {
   readonly controlnet: LoadedControlNet;
   /** [1, C0, h, w]. */
   readonly hint_embedding: Tensor;
-  readonly conditioning_scale: number;
+  /** The factor of each residual. */
+  readonly scales: readonly number[];
+  /** Residuals for the prompt's row alone: the ControlNet is not run on the unconditional one. */
+  readonly conditionalOnly: boolean;
+  /** Factors of the cells: mask_0, mask_1, … one a level of the U-Net. */
+  readonly masks: Readonly<Record<string, Tensor>>;
   readonly control_guidance_start: number;
   readonly control_guidance_end: number;
+}
+
+/** diffusers' guess mode: factors 0.1 … 1 over the residuals, evenly spaced in the logarithm. */
+const logspace = (i: number, count: number) => 10 ** (i / (count - 1) - 1);
+
+/** "My prompt is more important" of Mikubill/sd-webui-controlnet: the outer residuals count less (soft_injection in hook.py). */
+const soft = (i: number) => 0.825 ** (12 - i);
+
+/** The paper's 3.4 (arXiv 2302.05543): w_i = 64 / h_i, with h_i the height of residual i. */
+const byResolution = (height: number) => 64 / height;
+
+/** The factor of each of a ControlNet's residuals, for latents of `height` cells. */
+function residualScales(
+  control: ControlRequest,
+  { config }: LoadedControlNet,
+  request: GenerationRequest,
+  height: number,
+) {
+  const levels = residualLevels(config);
+  return levels.map((level, i) => {
+    let scale = control.conditioning_scale * (control.layer_scales?.[i] ?? 1);
+    if (request.guess_mode && !config.global_pool_conditions) {
+      scale *= logspace(i, levels.length);
+    }
+    if (control.control_mode !== "balanced") {
+      scale *= soft(i);
+    }
+    if (request.cfg_resolution_weighting) {
+      scale *= byResolution(Math.ceil(height / 2 ** level));
+    }
+    return scale;
+  });
+}
+
+/** A mask [1, 1, H, W] as means over the cells of a coarser grid, whose last row and column may be smaller. */
+function shrink({ dims, data }: Tensor, size: number): Tensor {
+  const [height, width] = dims.slice(2) as [number, number];
+  const [rows, columns] = [Math.ceil(height / size), Math.ceil(width / size)];
+  const sums = new Float64Array(rows * columns);
+  const counts = new Float64Array(rows * columns);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const cell = Math.floor(y / size) * columns + Math.floor(x / size);
+      sums[cell]! += Number(data[y * width + x]);
+      counts[cell]!++;
+    }
+  }
+  return { dims: [1, 1, rows, columns], data: Float32Array.from(sums, (sum, i) => sum / counts[i]!) };
+}
+
+/** @param mask [1, 1, H, W] in 0 … 1, or null for the whole picture; @param scale pixels per latent cell */
+function cellFactors(mask: Tensor | null, scale: number, levels: number): Control["masks"] {
+  const perLevel = Array.from({ length: levels }, (_, k) => [
+    `mask_${k}`,
+    mask === null ? fill([1, 1, 1, 1], 1) : shrink(mask, scale * 2 ** k),
+  ]);
+  return Object.fromEntries(perLevel);
+}
+
+/** A ControlNet with what the request says of it, settled for a picture of `height` latent cells. */
+export function settle(
+  control: ControlRequest,
+  controlnet: LoadedControlNet,
+  request: GenerationRequest,
+  { mask, height, scale }: { mask: Tensor | null; height: number; scale: number },
+): Omit<Control, "hint_embedding"> {
+  const { control_guidance_start, control_guidance_end, control_mode } = control;
+  return {
+    controlnet,
+    scales: residualScales(control, controlnet, request, height),
+    conditionalOnly:
+      request.guess_mode ||
+      request.cfg_resolution_weighting ||
+      control_mode === "control" ||
+      controlnet.config.global_pool_conditions,
+    masks: cellFactors(mask, scale, controlnet.config.block_out_channels.length),
+    control_guidance_start,
+    control_guidance_end,
+  };
 }
 
 /** Residuals by the U-Net's input names: down_residual_0 …, mid_residual. */
@@ -28,46 +115,29 @@ export function noResiduals(config: UnetConfig): Residuals {
 
 /** Whether a ControlNet runs at evaluation `step` of `total` (diffusers' controlnet_keep); at scale 0 it would add nothing. */
 export function runsAt(control: Control, step: number, total: number): boolean {
-  const { conditioning_scale, control_guidance_start: start, control_guidance_end: end } = control;
-  return conditioning_scale !== 0 && step / total >= start && (step + 1) / total <= end;
+  const { scales, control_guidance_start: start, control_guidance_end: end } = control;
+  return scales.some((scale) => scale !== 0) && step / total >= start && (step + 1) / total <= end;
 }
 
-/** diffusers' guess mode: factors 0.1 … 1 over the residuals, evenly spaced in the logarithm. */
-const logspace = (count: number) => Array.from({ length: count }, (_, i) => 10 ** (i / (count - 1) - 1));
-
-/** What all ControlNets of a step are told, as the U-Net is: one row, or with guidance two, the unconditional first. */
-export interface StepInputs {
-  readonly sample: Tensor;
-  readonly timestep: Tensor;
-  readonly encoder_hidden_states: Tensor;
-}
+/** What all ControlNets of a step are told: one row, or with guidance two, the unconditional first; all [rows, …]. */
+export type StepInputs = Readonly<Record<string, Tensor>> & { readonly sample: Tensor };
 
 /** The residuals summed so far, plus those of one more ControlNet. */
-export async function addResiduals(
-  before: Residuals,
-  { controlnet, hint_embedding, conditioning_scale }: Control,
-  inputs: StepInputs,
-  guessMode: boolean,
-): Promise<Residuals> {
-  const pooled = controlnet.config.global_pool_conditions;
+export async function addResiduals(before: Residuals, control: Control, inputs: StepInputs): Promise<Residuals> {
   const rows = inputs.sample.dims[0]!;
-  // In guess mode only the last row, the prompt's, is controlled: the ControlNet runs on that alone.
-  const own = guessMode || pooled ? 1 : rows;
-  const count = Object.keys(before).length;
-  const factors = guessMode && !pooled ? logspace(count) : Array<number>(count).fill(1);
+  const own = control.conditionalOnly ? 1 : rows; // the last rows of the step's
+  const count = control.scales.length;
   const scales = new Float32Array(rows * count); // [rows, residuals]
   for (let row = rows - own; row < rows; row++) {
-    scales.set(
-      factors.map((factor) => factor * conditioning_scale),
-      row * count,
-    );
+    scales.set(control.scales, row * count);
   }
   const source = BigInt64Array.from({ length: rows }, (_, row) => BigInt(Math.max(0, row - (rows - own))));
   const ownInputs = Object.entries(inputs).map(([name, tensor]) => [name, takeRows(tensor, rows - own, rows)]);
-  const sums = await controlnet.run.controlnet({
+  const sums = await control.controlnet.run.controlnet({
     ...Object.fromEntries(ownInputs),
     ...before,
-    hint_embedding,
+    ...control.masks,
+    hint_embedding: control.hint_embedding,
     rows: { dims: [rows], data: source },
     scales: { dims: [rows, count], data: scales },
   });

@@ -1,15 +1,17 @@
 /**
- * A generation, from request to pictures: where a reader starts. `prepare` does what is done once, `start` draws the
- * noise, `step` makes one evaluation of the networks for every picture, `decode` turns latents into an image.
+ * A generation, from request to pictures: where a reader starts. `prepare` does what is done once, `step` makes one
+ * evaluation of the networks for every picture, `decode` turns latents into an image.
  * What changes between steps is plain data (`GenerationState`): written out and read back, it goes on to the same bytes.
  */
 import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema.ts";
-import { addResiduals, type Control, noResiduals, type Residuals, runsAt } from "./control.ts";
+import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle } from "./control.ts";
+import { guidanceEmbedding, guide } from "./guidance.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
 import { fill, repeatRow } from "./rows.ts";
 import { createSampler, type Sampler, type SamplerState } from "./samplers.ts";
+import { type Beginning, begin, blend, join, type Source } from "./source.ts";
 import { encodePrompts } from "./text.ts";
 
 /** One picture between two evaluations. */
@@ -25,117 +27,159 @@ export interface GenerationState {
   readonly pictures: readonly PictureState[];
 }
 
+/** What all steps of one picture have in common. */
+interface Picture extends Pick<Beginning, "keep" | "extra"> {
+  readonly controls: readonly Control[];
+}
+
 /** What a generation's steps have in common; made anew from the request when a state is taken up again. */
 export interface Plan {
   readonly request: GenerationRequest;
   readonly model: LoadedModel;
   readonly sampler: Sampler;
-  /** [rows, 77, D]. */
-  readonly encoder_hidden_states: Tensor;
-  /** The ControlNets of each picture. */
-  readonly controls: readonly (readonly Control[])[];
+  /** What the networks are told beside sample and timestep, [rows, …]: the unconditional row first where there is guidance. */
+  readonly conditions: Readonly<Record<string, Tensor>>;
+  readonly pictures: readonly Picture[];
+  readonly start: GenerationState;
   /** [C, h, w] of the latents. */
   readonly latentDims: readonly [number, number, number];
   readonly warnings: readonly string[];
 }
 
-/** A control image for all pictures, or one for each: [1, 3, H, W] in 0 … 1. */
-export type Hints = readonly Tensor[];
+/** The images of a request as tensors. */
+export interface Images {
+  /** For each of request.controls one hint for all pictures, or one for each: [1, 3, H, W] in 0 … 1. */
+  readonly hints: readonly (readonly Tensor[])[];
+  /** For each of request.controls the region it acts on, [1, 1, H, W] in 0 … 1; null = the whole picture. */
+  readonly masks: readonly (Tensor | null)[];
+  /** null = from noise alone. */
+  readonly source: Source | null;
+}
 
 /** Pixels per latent cell. */
 export const vaeScale = (model: Pick<LoadedModel, "vae">) => 2 ** (model.vae.block_out_channels.length - 1);
 
-const isGuided = (request: GenerationRequest) => request.guidance_scale > 1;
+/** A U-Net distilled for guidance is told its scale instead (diffusers' do_classifier_free_guidance). */
+const isGuided = (request: GenerationRequest, model: LoadedModel) =>
+  request.guidance_scale > 1 && model.unet.time_cond_proj_dim === null;
+
+/** SDXL's sizes and crops [rows, 6], as diffusers' _get_add_time_ids. */
+function timeIds(request: GenerationRequest, rows: number): Tensor {
+  const size = [request.height, request.width];
+  const ids = [request.original_size ?? size, request.crops_coords_top_left ?? [0, 0], request.target_size ?? size];
+  return repeatRow([6], Float32Array.from(ids.flat()), rows);
+}
+
+/** Each control image through its ControlNet's hint encoder → the ControlNets of every picture. */
+async function prepareControls(
+  request: GenerationRequest,
+  controlnets: readonly LoadedControlNet[],
+  { hints, masks }: Images,
+  height: number,
+  scale: number,
+): Promise<Control[][]> {
+  const controls: Control[][] = Array.from({ length: request.num_images }, () => []);
+  for (const [i, control] of request.controls.entries()) {
+    const controlnet = controlnets[i]!;
+    const embeddings: Tensor[] = [];
+    for (const hint of hints[i]!) {
+      embeddings.push((await controlnet.run.hint({ hint })).hint_embedding!);
+    }
+    const settled = settle(control, controlnet, request, { mask: masks[i]!, height, scale });
+    for (const [picture, list] of controls.entries()) {
+      list.push({ ...settled, hint_embedding: embeddings[embeddings.length === 1 ? 0 : picture]! });
+    }
+  }
+  return controls;
+}
 
 /**
- * Prompts and hints through their encoders, each hint once.
- * @param hints and @param controlnets in the order of request.controls
+ * What is done once: prompts, hints and images through their encoders, and the first latents.
+ * @param controlnets in the order of request.controls
  */
 export async function prepare(
   request: GenerationRequest,
   model: LoadedModel,
   controlnets: readonly LoadedControlNet[],
-  hints: readonly Hints[],
+  images: Images,
 ): Promise<Plan> {
-  const { encoder_hidden_states, warnings } = await encodePrompts(
-    model,
-    request.prompt,
-    request.negative_prompt,
-    isGuided(request),
-  );
-  const encoded: Tensor[][] = [];
-  for (const [i, controlnet] of controlnets.entries()) {
-    encoded.push([]);
-    for (const hint of hints[i]!) {
-      const { hint_embedding } = await controlnet.run.hint({ hint });
-      encoded[i]!.push(hint_embedding!);
-    }
-  }
-  const controls = Array.from({ length: request.num_images }, (_, picture) =>
-    request.controls.map((control, i) => ({
-      ...control,
-      controlnet: controlnets[i]!,
-      hint_embedding: encoded[i]![encoded[i]!.length === 1 ? 0 : picture]!,
-    })),
-  );
-  const scale = vaeScale(model);
-  return {
-    request,
-    model,
-    sampler: createSampler(request.scheduler, model.scheduler, request.num_inference_steps),
-    encoder_hidden_states,
-    controls,
-    latentDims: [model.vae.latent_channels, request.height / scale, request.width / scale],
-    warnings,
+  const guided = isGuided(request, model);
+  const rows = guided ? 2 : 1;
+  const { warnings, ...text } = await encodePrompts(model, request, guided);
+  const conditions = {
+    ...text,
+    ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, rows) }),
   };
+  const scale = vaeScale(model);
+  const latentDims = [model.vae.latent_channels, request.height / scale, request.width / scale] as const;
+  const strength = request.strength ?? 1;
+  const sampler = createSampler(request.scheduler, model.scheduler, request.num_inference_steps, { strength });
+  const controls = await prepareControls(request, controlnets, images, latentDims[1], scale);
+
+  const pictures: Picture[] = [];
+  const states: PictureState[] = [];
+  for (const [i, own] of controls.entries()) {
+    const noise = new NoiseGenerator((request.seed % 2 ** 32) + i);
+    const draw = (count: number) => noise.normal(count);
+    const { latents, keep, extra } =
+      images.source === null
+        ? beginFromNoise(sampler, latentDims, draw)
+        : await begin(images.source, model, sampler, latentDims, strength, draw);
+    pictures.push({ controls: own, keep, extra });
+    states.push({ sampler: sampler.start(latents), noise: noise.position });
+  }
+  return { request, model, sampler, conditions, pictures, start: { step: 0, pictures: states }, latentDims, warnings };
 }
 
-/** Pure noise for every picture. */
-export function start({ request, sampler, latentDims }: Plan): GenerationState {
-  const size = latentDims.reduce((product, dim) => product * dim, 1);
-  const pictures = Array.from({ length: request.num_images }, (_, i) => {
-    const noise = new NoiseGenerator(request.seed + i);
-    const latents = noise.normal(size).map((value) => value * sampler.initNoiseSigma);
-    return { sampler: sampler.start(latents), noise: noise.position };
-  });
-  return { step: 0, pictures };
-}
-
-/** Classifier-free guidance (arXiv 2207.12598): away from the unconditional row, toward the prompt's. */
-function guide({ data }: Tensor, scale: number): Float32Array {
-  const half = data.length / 2;
-  const [uncond, cond] = [data.subarray(0, half) as Float32Array, data.subarray(half) as Float32Array];
-  return uncond.map((value, i) => value + scale * (cond[i]! - value));
+function beginFromNoise(sampler: Sampler, dims: readonly number[], draw: (count: number) => Float32Array): Beginning {
+  const noise = draw(dims.reduce((product, dim) => product * dim, 1));
+  return { latents: noise.map((value) => value * sampler.initNoiseSigma), keep: null, extra: null };
 }
 
 /** noise_pred [C, h, w] of one picture at the state's step: every open ControlNet, then the locked U-Net on their sum. */
-async function predict(plan: Plan, controls: readonly Control[], state: SamplerState): Promise<Float32Array> {
-  const { request, model, sampler, encoder_hidden_states } = plan;
-  const rows = encoder_hidden_states.dims[0]!;
+async function predict(plan: Plan, { controls, extra }: Picture, state: SamplerState): Promise<Float32Array> {
+  const { request, model, sampler, conditions, latentDims } = plan;
+  const rows = conditions.encoder_hidden_states!.dims[0]!;
+  const latents = sampler.input(state);
   const inputs = {
-    sample: repeatRow(plan.latentDims, sampler.input(state), rows),
+    ...conditions,
+    sample: repeatRow(latentDims, latents, rows),
     timestep: fill([rows], sampler.timesteps[state.step]!),
-    encoder_hidden_states,
   };
   let residuals: Residuals = noResiduals(model.unet);
   for (const control of controls) {
     if (runsAt(control, state.step, sampler.total)) {
-      residuals = await addResiduals(residuals, control, inputs, request.guess_mode);
+      residuals = await addResiduals(residuals, control, inputs);
     }
   }
-  const { out } = await model.run.unet({ ...inputs, ...residuals });
-  return isGuided(request) ? guide(out!, request.guidance_scale) : (out!.data as Float32Array);
+  const [, ...cells] = latentDims;
+  const { out } = await model.run.unet({
+    ...inputs,
+    ...residuals,
+    ...(extra !== null && { sample: repeatRow([model.unet.in_channels, ...cells], join(latents, extra), rows) }),
+    ...(model.unet.time_cond_proj_dim !== null && {
+      timestep_cond: repeatRow(
+        [model.unet.time_cond_proj_dim],
+        guidanceEmbedding(request.guidance_scale, model.unet.time_cond_proj_dim),
+        rows,
+      ),
+    }),
+  });
+  return rows === 2 ? guide(out!, request.guidance_scale) : (out!.data as Float32Array);
 }
 
 /** One evaluation for every picture. */
 export async function step(plan: Plan, state: GenerationState): Promise<GenerationState> {
   const pictures: PictureState[] = [];
   // One picture after the other: a picture's bytes must not depend on what it is computed beside.
-  for (const [i, picture] of state.pictures.entries()) {
-    const output = await predict(plan, plan.controls[i]!, picture.sampler);
-    const noise = new NoiseGenerator(picture.noise);
-    const sampler = plan.sampler.next(picture.sampler, output, (count) => noise.normal(count));
-    pictures.push({ sampler, noise: noise.position });
+  for (const [i, picture] of plan.pictures.entries()) {
+    const before = state.pictures[i]!;
+    const output = await predict(plan, picture, before.sampler);
+    const noise = new NoiseGenerator(before.noise);
+    const after = plan.sampler.next(before.sampler, output, (count) => noise.normal(count));
+    const latents =
+      picture.keep === null ? after.latents : blend(picture.keep, after.latents, plan.sampler, after.step);
+    pictures.push({ sampler: { ...after, latents }, noise: noise.position });
   }
   return { step: state.step + 1, pictures };
 }

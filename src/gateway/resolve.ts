@@ -4,7 +4,14 @@ import { closest } from "fastest-levenshtein";
 import type { Config } from "../config.ts";
 import { Refused } from "../errors.ts";
 import { decode, ImageError } from "../image/decode.ts";
-import { type Catalog, type GenerationInput, type GenerationRequest, MAX_IMAGE_PIXELS, type Model } from "../schema.ts";
+import {
+  type Catalog,
+  DEFAULT_STRENGTH,
+  type GenerationInput,
+  type GenerationRequest,
+  MAX_IMAGE_PIXELS,
+  type Model,
+} from "../schema.ts";
 import { imageHash } from "../storage.ts";
 
 export interface Resolved {
@@ -21,32 +28,61 @@ export async function resolve(input: GenerationInput, catalog: Catalog, limits: 
     const message = `${width}×${height} is ${width * height} pixels: at most ${limits.MAX_PIXELS} are allowed`;
     throw new Refused(400, "too_many_pixels", message, [{ path: "width", message }]);
   }
+  checkFields(input, model);
   const images = new Map<string, Buffer>();
+  const store = async (uri: string, at: string) => {
+    const bytes = bytesOf(uri, at, limits);
+    const hash = imageHash(bytes);
+    if (!images.has(hash)) await checkImage(bytes, at);
+    images.set(hash, bytes);
+    return hash;
+  };
+  const storeIfAny = async (uri: string | undefined, at: string) => (uri === undefined ? null : store(uri, at));
   const controls: GenerationRequest["controls"] = [];
   for (const [index, control] of input.controls.entries()) {
     const path = `controls[${index}]`;
     checkControlNet(control.controlnet, model, catalog, `${path}.controlnet`);
-    const store = async (uri: string, at: string) => {
-      const bytes = bytesOf(uri, at, limits);
-      const hash = imageHash(bytes);
-      if (!images.has(hash)) await checkImage(bytes, at);
-      images.set(hash, bytes);
-      return hash;
-    };
+    checkLayerScales(control.layer_scales, model, `${path}.layer_scales`);
+    const mask = await storeIfAny(control.mask, `${path}.mask`);
     const { image } = control;
     if (typeof image === "string") {
-      controls.push({ ...control, image: await store(image, `${path}.image`) });
+      controls.push({ ...control, image: await store(image, `${path}.image`), mask });
     } else {
       const hashes: string[] = [];
       for (const [i, uri] of image.entries()) hashes.push(await store(uri, `${path}.image[${i}]`));
-      controls.push({ ...control, image: hashes });
+      controls.push({ ...control, image: hashes, mask });
     }
   }
   const {
     scheduler = model.scheduler,
     seed = randomInt(2 ** 32), // torch's generator takes no more of a seed than these 32 bits
+    strength = input.image === undefined ? null : DEFAULT_STRENGTH,
   } = input;
-  return { request: { ...input, model: model.id, width, height, scheduler, seed, controls }, images };
+  const image = await storeIfAny(input.image, "image");
+  const mask_image = await storeIfAny(input.mask_image, "mask_image");
+  const settled = { model: model.id, width, height, scheduler, seed, strength, controls, image, mask_image };
+  return { request: { ...input, ...settled }, images };
+}
+
+const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as const;
+
+/** Fields that this model cannot do anything with, and those that it cannot do without. */
+function checkFields(input: GenerationInput, model: Model): void {
+  const idle = SDXL_FIELDS.find((field) => model.family !== "sdxl" && input[field] !== null);
+  if (idle !== undefined) {
+    throw unknown("field_does_not_fit", idle, `is for SDXL; "${model.id}" is of the family ${model.family}`);
+  }
+  const missing = (["image", "mask_image"] as const).find((field) => model.inpainting && input[field] === undefined);
+  if (missing !== undefined) {
+    throw unknown("field_missing", missing, `"${model.id}" is an inpainting model: it needs image and mask_image`);
+  }
+}
+
+function checkLayerScales(scales: readonly number[] | null, model: Model, path: string): void {
+  if (scales !== null && scales.length !== model.residuals) {
+    const message = `has ${scales.length} factors, but "${model.id}" takes ${model.residuals} residuals`;
+    throw unknown("field_does_not_fit", path, message);
+  }
 }
 
 type Limits = Pick<Config, "MAX_PIXELS" | "MAX_IMAGE_BYTES">;

@@ -13,18 +13,21 @@ export function sample(pixels: Pixels): Float32Array {
   return hint(pixels).map((value) => 2 * value - 1);
 }
 
-/**
- * What to paint anew: [1, 1, H, W], 1 where the picture, made grey with Pillow's `convert("L")` weights (ITU-R 601-2), is 128 or
- * more, else 0 (diffusers' mask processor: resized with LANCZOS first, then grey, then binarised at 0.5).
- */
-export function mask({ width, height, data }: Pixels): Float32Array {
+/** How light each pixel is: [1, 1, H, W] in 0 … 1, with Pillow's `convert("L")` weights (ITU-R 601-2). */
+export function grey({ width, height, data }: Pixels): Float32Array {
   const out = new Float32Array(width * height); // [1, 1, H, W]
   for (let p = 0; p < out.length; p++) {
-    const grey = (data[p * 3]! * 19595 + data[p * 3 + 1]! * 38470 + data[p * 3 + 2]! * 7471 + 0x8000) >> 16;
-    out[p] = grey >= 128 ? 1 : 0;
+    const sum = data[p * 3]! * 19595 + data[p * 3 + 1]! * 38470 + data[p * 3 + 2]! * 7471;
+    out[p] = ((sum + 0x8000) >> 16) / 255;
   }
   return out;
 }
+
+/**
+ * What to paint anew: [1, 1, H, W], 1 where the picture made grey is half as light as white or lighter, else 0 (diffusers'
+ * mask processor: resized with LANCZOS first, then grey, then binarised at 0.5).
+ */
+export const mask = (pixels: Pixels) => grey(pixels).map((value) => (value >= 0.5 ? 1 : 0));
 
 /**
  * The VAE decoder's [3, H, W], -1 … 1 and a little beyond, as a picture: x / 2 + 0.5, clamped to 0 … 1, times 255, rounded half to

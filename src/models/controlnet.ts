@@ -2,7 +2,7 @@ import { build } from "../onnx/build.ts";
 import { add, concat, gather, mul, reduceMean, reshape, silu, slice, split } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { ControlnetConfig } from "./config.ts";
-import { type Conditions, conditionInputs, downBlocks, midBlock, timeEmbedding } from "./encoder.ts";
+import { type Conditions, conditionInputs, downBlocks, midBlock, residualLevels, timeEmbedding } from "./encoder.ts";
 import { convolution } from "./layers.ts";
 import { residualInputs } from "./unet.ts";
 import type { Weights } from "./weights.ts";
@@ -55,6 +55,7 @@ export function controlResiduals(
  * hint_embedding [1 or B, C0, h, w]; and for the U rows of the U-Net, which may be more (guidance without control):
  * - rows [U] int64: which of the B rows each of the U-Net's rows takes its residuals from,
  * - scales [U, R]: the factor of each residual, 0 where a row takes none,
+ * - mask_k [1, 1, h/2ᵏ, w/2ᵏ]: the factor of each cell at level k of the U-Net, or [1, 1, 1, 1] for all of them,
  * - down_residual_i, mid_residual: the sum of the ControlNets before this one (zeros of [1, C, 1, 1] for the first).
  * Outputs of the same names with an "_out": the sum with this one's added.
  */
@@ -65,14 +66,17 @@ export function controlnet(w: Weights, config: ControlnetConfig): Uint8Array {
   const before = residualInputs(config);
   const rows = input("rows", "int64", ["U"]);
   const scales = input("scales", "float32", ["U", before.length]);
+  const masks = config.block_out_channels.map((_, k) => input(`mask_${k}`, "float32", [1, 1, "?", "?"]));
+  const levels = residualLevels(config);
 
   const residuals = controlResiduals(w, config, sample, conditions, hintEmbedding);
   const outputs = residuals.map((residual, i) => {
-    const factor = reshape(slice(scales, 1, i, i + 1), ["U", 1, 1, 1]);
+    const scale = reshape(slice(scales, 1, i, i + 1), ["U", 1, 1, 1]);
+    const factor = mul(scale, masks[levels[i]!]!); // [U, 1, 1 or h, 1 or w]
     return add(before[i]!, mul(gather(residual, rows), factor)); // [U, C, h, w]
   });
   const named = Object.fromEntries(before.map((value, i) => [`${nameOf(value)}_out`, outputs[i]!]));
-  return build([sample, ...Object.values(conditions), hintEmbedding, rows, scales, ...before], named);
+  return build([sample, ...Object.values(conditions), hintEmbedding, rows, scales, ...masks, ...before], named);
 }
 
 const nameOf = (value: Value) => (value.source.kind === "input" ? value.source.name : "");

@@ -24,6 +24,16 @@ export function skipChannels(config: EncoderConfig): number[] {
   return channels;
 }
 
+/** The level of each residual, skip connections first, then the middle block's: level k has height and width h/2ᵏ, rounded up. */
+export function residualLevels(config: EncoderConfig): number[] {
+  const lowest = config.block_out_channels.length - 1;
+  const levels = [0];
+  for (let i = 0; i <= lowest; i++) {
+    levels.push(...Array<number>(layersOf(config, i)).fill(i), ...(i < lowest ? [i + 1] : []));
+  }
+  return [...levels, lowest];
+}
+
 /** What both networks are told about the step and the prompt. */
 export interface Conditions {
   /** [B] float32; fractional where a sampler's sigmas lie between the trained timesteps. */

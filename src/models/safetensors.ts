@@ -3,8 +3,24 @@
  * tensors' bytes. Only headers are read here, and every claim of theirs is checked: a checkpoint comes from strangers.
  */
 
-/** Bytes per element of the dtypes that checkpoints of the supported networks have. */
-const elementBytes = { F32: 4, F16: 2, BF16: 2, I64: 8 } as const;
+/** Bytes per element of the dtypes that files hold; a network reads few of them, but beside its weights lie counters and the like. */
+const elementBytes = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I64: 8,
+  I32: 4,
+  I16: 2,
+  I8: 1,
+  U64: 8,
+  U32: 4,
+  U16: 2,
+  U8: 1,
+  BOOL: 1,
+} as const;
 export type StoredDType = keyof typeof elementBytes;
 
 export interface StoredTensor {

@@ -1,4 +1,4 @@
-import { cast } from "../onnx/operators.ts";
+import { cast, transpose } from "../onnx/operators.ts";
 import { type DType, external, type Shape, ShapeError, show, type Value } from "../onnx/value.ts";
 import { CheckpointError, type StoredDType, type StoredTensor } from "./safetensors.ts";
 
@@ -35,9 +35,11 @@ export class Weights {
 /** A stored tensor and the file (a name, without folder) that it lies in. */
 export interface WeightSource extends StoredTensor {
   readonly location: string;
+  /** Its bytes are those of the matrix with rows and columns exchanged. */
+  readonly transposed?: true;
 }
 
-const dtypes: Record<StoredDType, DType> = { F32: "float32", F16: "float16", BF16: "bfloat16", I64: "int64" };
+const dtypes: Partial<Record<StoredDType, DType>> = { F32: "float32", F16: "float16", BF16: "bfloat16", I64: "int64" };
 
 /** Weights that stay in their files: the graph points to them, and turns half precision into float32. */
 export class StoredWeights implements WeightStore {
@@ -63,9 +65,15 @@ export class StoredWeights implements WeightStore {
         `"${name}" has the shape ${show(source.shape)}, but the network's config needs ${show(shape)}`,
       );
     }
+    const dtype = dtypes[source.dtype];
+    if (dtype === undefined) {
+      throw new CheckpointError(`"${name}" is stored as ${source.dtype}, not as one of ${Object.keys(dtypes).join(", ")}`);
+    }
     let value = this.#values.get(name);
     if (value === undefined) {
-      value = cast(external(name, dtypes[source.dtype], shape, source), "float32");
+      value = source.transposed
+        ? transpose(cast(external(name, dtype, [...shape].reverse(), source), "float32"), [1, 0])
+        : cast(external(name, dtype, shape, source), "float32");
       this.#values.set(name, value);
     }
     return value;

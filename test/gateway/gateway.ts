@@ -33,6 +33,7 @@ export const CATALOG: Catalog = {
       scheduler: "pndm",
       prediction_type: "epsilon",
       residuals: 13,
+      inpainting: false,
       warnings: [],
     },
   ],

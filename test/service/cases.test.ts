@@ -1,0 +1,121 @@
+/** Whole requests over HTTP against what diffusers makes of them: `expected.safetensors` of each case. */
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { readTensors } from "../../check/tensors.ts";
+import { decode } from "../../src/image/decode.ts";
+import { freePort, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
+
+const FIXTURES = join(import.meta.dirname, "../fixtures");
+/** Rounding to 8 bits alone gives 59.3 to 59.8 dB. */
+const LEAST_PSNR = 57;
+
+interface Case {
+  readonly family: string;
+  readonly name: string;
+  readonly dir: string;
+}
+
+const families = readdirSync(FIXTURES).filter((family) => existsSync(join(FIXTURES, family, "cases")));
+const cases: Case[] = families.flatMap((family) =>
+  readdirSync(join(FIXTURES, family, "cases")).map((name) => ({
+    family,
+    name,
+    dir: join(FIXTURES, family, "cases", name),
+  })),
+);
+
+const stack = new AsyncDisposableStack();
+const urls = new Map<string, string>();
+const figures: string[] = [];
+
+before(async () => {
+  for (const family of families) {
+    const port = await freePort();
+    const env = {
+      REDIS_URL: (await startRedis(stack)).url,
+      DATA_DIR: await temporaryFolder(stack),
+      MODELS_DIR: join(FIXTURES, family),
+      PORT: `${port}`,
+      EXECUTION_PROVIDER: "cpu",
+    };
+    const url = `http://127.0.0.1:${port}`;
+    startNode(stack, "src/gateway/server.ts", env);
+    startNode(stack, "workers/generate.ts", env);
+    await until("ready", () =>
+      fetch(`${url}/ready`).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+    );
+    urls.set(family, url);
+  }
+});
+
+after(async () => {
+  console.log(`\nPSNR over HTTP against diffusers (at least ${LEAST_PSNR} dB)\n${figures.join("\n")}\n`);
+  await stack.disposeAsync();
+});
+
+/** request.json with its files as data: URIs. */
+function readRequest(dir: string): Record<string, unknown> {
+  const uri = (file: string) => `data:image/png;base64,${readFileSync(join(dir, file)).toString("base64")}`;
+  const request = JSON.parse(readFileSync(join(dir, "request.json"), "utf8"));
+  for (const control of request.controls ?? []) {
+    control.image = uri(control.image);
+  }
+  for (const field of ["image", "mask_image"]) {
+    if (existsSync(join(dir, `${field}.png`))) {
+      request[field] = uri(`${field}.png`);
+    }
+  }
+  return request;
+}
+
+/** The pictures that the service makes of a request, as PNG bytes. */
+async function generate(family: string, request: object): Promise<Uint8Array[]> {
+  const response = await fetch(`${urls.get(family)}/v1/generations`, {
+    method: "POST",
+    headers: { "content-type": "application/json", prefer: "wait=60" },
+    body: JSON.stringify(request),
+  });
+  const generation = (await response.json()) as { status: string; images: { url: string }[] };
+  assert.equal(generation.status, "succeeded", JSON.stringify(generation));
+  return Promise.all(generation.images.map(async ({ url }) => (await fetch(url)).bytes()));
+}
+
+/** Peak signal-to-noise ratio in dB of 8-bit pictures against values in 0 … 1. */
+async function psnr(pictures: readonly Uint8Array[], expected: ArrayLike<number>): Promise<number> {
+  let squares = 0;
+  let i = 0;
+  for (const picture of pictures) {
+    for (const value of (await decode(picture, { maxPixels: 2 ** 24 })).data) {
+      squares += (value / 255 - expected[i++]!) ** 2;
+    }
+  }
+  assert.equal(i, expected.length);
+  return -10 * Math.log10(squares / i);
+}
+
+for (const { family, name, dir } of cases) {
+  test(`${family}/${name} is the picture that diffusers makes`, async () => {
+    const { data } = readTensors(join(dir, "expected.safetensors")).get("images")!;
+    const decibels = await psnr(await generate(family, readRequest(dir)), data as Float32Array);
+    figures.push(`${`${family}/${name}`.padEnd(32)} ${decibels.toFixed(2)} dB`);
+    assert.ok(decibels >= LEAST_PSNR, `${decibels.toFixed(2)} dB`);
+  });
+}
+
+test("an untrained ControlNet changes not one byte", async () => {
+  const plain = await generate("sd15", readRequest(join(FIXTURES, "sd15/cases/plain_ddim")));
+  const untrained = await generate("sd15", readRequest(join(FIXTURES, "sd15/cases/untrained_is_plain")));
+  assert.deepEqual(untrained, plain);
+});
+
+test("the same request gives the same bytes again, also after another", async () => {
+  const canny = readRequest(join(FIXTURES, "sd15/cases/canny"));
+  const first = await generate("sd15", canny);
+  await generate("sd15", readRequest(join(FIXTURES, "sd15/cases/three_controls")));
+  assert.deepEqual(await generate("sd15", canny), first);
+});
