@@ -12,6 +12,7 @@ import { toPixels } from "../src/image/hint.ts";
 import { CONTENT_TYPES } from "../src/schema.ts";
 import { readImages } from "./images.ts";
 import { openLibrary } from "./library.ts";
+import { Memo } from "./memo.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
 import { Residents } from "./residents.ts";
 import { chooseProvider } from "./runtime.ts";
@@ -50,15 +51,20 @@ function find<From, To>(
   return loaded;
 }
 
+/** Bytes of encoded prompts and hints that are kept: a prompt takes 0.5 MB, a hint at 512² 5 MB. */
+const MEMO_BYTES = 256 * 2 ** 20;
+const memo = new Memo(MEMO_BYTES);
+
 const runner: Runner = (network) => residents.runner(network);
+const remembering: Runner = (network) => memo.memoize(network, runner(network));
 
 async function generate({ id, request, images }: Extract<ToEngine, { type: "generate" }>): Promise<FromEngine> {
   residents.beginGeneration();
   const job = { id, canceled: false };
   running = job;
-  const model = find(models, library.models, request.model, (base) => loadModel(base, runner));
+  const model = find(models, library.models, request.model, (base) => loadModel(base, runner, remembering));
   const chosen = request.controls.map(({ controlnet }) =>
-    find(controlnets, library.controlnets, controlnet, (one) => loadControlNet(one, runner)),
+    find(controlnets, library.controlnets, controlnet, (one) => loadControlNet(one, runner, remembering)),
   );
 
   const clock = stopwatch();

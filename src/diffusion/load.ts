@@ -10,20 +10,27 @@ function runners<Names extends string>(networks: Readonly<Record<Names, Network>
   return Object.fromEntries(entries) as Record<Names, Run>;
 }
 
-/** A checkpoint's base model, with its tokenizers read (which takes some 100 ms). */
-export function loadModel(model: BaseModel, runner: Runner): LoadedModel {
+/**
+ * A checkpoint's base model, with its tokenizers read (which takes some 100 ms).
+ * @param remembering runs what is run once a request and often has had the same before: prompts here, hints below
+ */
+export function loadModel(model: BaseModel, runner: Runner, remembering: Runner): LoadedModel {
   return {
     ...model,
     scheduler: model.scheduler as Record<string, unknown>,
     text: model.text.map(({ config, tokenizerFolder, network }) => ({
       config,
       tokenizer: loadTokenizer(tokenizerFolder),
-      run: runner(network),
+      run: remembering(network),
     })),
     run: runners(model.networks, runner),
   };
 }
 
-export function loadControlNet({ config, networks }: ControlNet, runner: Runner): LoadedControlNet {
-  return { config, run: runners(networks, runner) };
+export function loadControlNet(
+  { config, networks }: ControlNet,
+  runner: Runner,
+  remembering: Runner,
+): LoadedControlNet {
+  return { config, run: { hint: remembering(networks.hint), controlnet: runner(networks.controlnet) } };
 }

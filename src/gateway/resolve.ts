@@ -72,6 +72,13 @@ function checkFields(input: GenerationInput, model: Model): void {
   if (idle !== undefined) {
     throw unknown("field_does_not_fit", idle, `is for SDXL; "${model.id}" is of the family ${model.family}`);
   }
+  if (input.clip_skip !== null && input.clip_skip > model.max_clip_skip) {
+    throw unknown(
+      "field_does_not_fit",
+      "clip_skip",
+      `"${model.id}" can do without ${model.max_clip_skip} layers at most`,
+    );
+  }
   const missing = (["image", "mask_image"] as const).find((field) => model.inpainting && input[field] === undefined);
   if (missing !== undefined) {
     throw unknown("field_missing", missing, `"${model.id}" is an inpainting model: it needs image and mask_image`);

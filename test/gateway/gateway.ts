@@ -33,6 +33,7 @@ export const CATALOG: Catalog = {
       scheduler: "pndm",
       prediction_type: "epsilon",
       residuals: 13,
+      max_clip_skip: 12,
       inpainting: false,
       warnings: [],
     },
