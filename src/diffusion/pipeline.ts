@@ -13,6 +13,7 @@ import { fill, repeatRow } from "./rows.ts";
 import { createSampler, type Sampler, type SamplerState } from "./samplers.ts";
 import { type Beginning, begin, blend, join, type Source } from "./source.ts";
 import { encodePrompts } from "./text.ts";
+import { decodeTiled } from "./tiles.ts";
 
 /** One picture between two evaluations. */
 export interface PictureState {
@@ -184,9 +185,21 @@ export async function step(plan: Plan, state: GenerationState): Promise<Generati
   return { step: state.step + 1, pictures };
 }
 
+/** Latent cells of a tile's side: 512 pixels, the size that SD's VAE was trained at. */
+const TILE_CELLS = 64;
+
+/** Latent cells that the VAE decodes at once, 1024² pixels: some GB of activations. A larger picture is decoded in tiles. */
+const MOST_CELLS_AT_ONCE = 128 * 128;
+
 /** The latents of a picture → its image [3, H, W], about -1 … 1. */
 export async function decode({ model, latentDims }: Plan, { sampler }: PictureState): Promise<Float32Array> {
-  const latents = sampler.latents.map((value) => value / model.vae.scaling_factor);
-  const { image } = await model.run.vae_decoder({ latents: { dims: [1, ...latentDims], data: latents } });
+  const data = sampler.latents.map((value) => value / model.vae.scaling_factor);
+  const [channels, height, width] = latentDims;
+  if (height * width > MOST_CELLS_AT_ONCE) {
+    const latents = { dims: [channels, height, width], data };
+    const scale = vaeScale(model);
+    return (await decodeTiled(model.run.vae_decoder, latents, TILE_CELLS, scale)).data as Float32Array;
+  }
+  const { image } = await model.run.vae_decoder({ latents: { dims: [1, ...latentDims], data } });
   return image!.data as Float32Array;
 }

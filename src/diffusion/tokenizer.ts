@@ -1,6 +1,6 @@
 /** CLIP's tokenizer, from the vocab.json and merges.txt that every released Stable Diffusion folder has. */
 import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { Tokenizer as BytePairEncoder } from "@huggingface/tokenizers";
 
 export interface Tokenizer {
@@ -100,20 +100,39 @@ function specialTokens(dir: string): Record<"bos" | "eos" | "pad", SpecialToken>
   return { bos: token("bos_token", BOS), eos: token("eos_token", EOS), pad: token("pad_token", EOS) };
 }
 
-/** Vocabulary and merges from the files of a released folder, or from the tokenizer.json of a newer one. */
-function byteLevelModel(dir: string): { vocab: Record<string, number>; merges: unknown } {
-  if (!existsSync(join(dir, "vocab.json")) && existsSync(join(dir, "tokenizer.json"))) {
-    return JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")).model;
-  }
-  const lines = readFileSync(join(dir, "merges.txt"), "utf8").split(/\r?\n/);
-  return {
-    vocab: JSON.parse(readFileSync(join(dir, "vocab.json"), "utf8")),
-    merges: lines.filter((line) => line !== "" && !line.startsWith("#version")),
-  };
+/** One character a byte: the printable bytes stand for themselves, the others follow from U+0100 on (OpenAI's bytes_to_unicode). */
+function byteCharacters(): string[] {
+  const isPrintable = (byte: number) => (byte >= 33 && byte <= 126) || (byte >= 161 && byte !== 173);
+  const bytes = Array.from({ length: 256 }, (_, byte) => byte);
+  const others = bytes.filter((byte) => !isPrintable(byte));
+  return [...bytes.filter(isPrintable), ...others.map((_, i) => 256 + i)].map((code) => String.fromCharCode(code));
+}
+
+/** CLIP's vocabulary follows from its merges (openai/CLIP, simple_tokenizer.py): bytes, bytes that end a word, merges, special tokens. */
+function vocabularyOf(merges: readonly string[]): Record<string, number> {
+  const bytes = byteCharacters();
+  const ending = bytes.map((byte) => `${byte}</w>`);
+  const tokens = [...bytes, ...ending, ...merges.map((merge) => merge.replace(" ", "")), BOS, EOS];
+  return Object.fromEntries(tokens.map((token, id) => [token, id]));
 }
 
 /**
- * The tokenizer of a folder with vocab.json and merges.txt, exact to transformers' CLIPTokenizer.
+ * Vocabulary and merges from the files of a released folder, or from the tokenizer.json of a newer one. The folders that ship
+ * with the project have special tokens only: the merges that they share lie in the folder above, and give the vocabulary.
+ */
+function byteLevelModel(dir: string): { vocab: Record<string, number>; merges: unknown } {
+  const has = (name: string) => existsSync(join(dir, name));
+  if (!has("vocab.json") && has("tokenizer.json")) {
+    return JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")).model;
+  }
+  const lines = readFileSync(join(has("merges.txt") ? dir : dirname(dir), "merges.txt"), "utf8").split(/\r?\n/);
+  const merges = lines.filter((line) => line !== "" && !line.startsWith("#version"));
+  const vocab = has("vocab.json") ? JSON.parse(readFileSync(join(dir, "vocab.json"), "utf8")) : vocabularyOf(merges);
+  return { vocab, merges };
+}
+
+/**
+ * The tokenizer of a folder with merges.txt and vocab.json, exact to transformers' CLIPTokenizer.
  * Throws when a file is missing or the vocabulary lacks one of the special tokens.
  */
 export function loadTokenizer(dir: string): Tokenizer {

@@ -8,14 +8,15 @@ import { chunkPrompt } from "../../src/diffusion/prompt.ts";
 import { loadTokenizer } from "../../src/diffusion/tokenizer.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
-const clip = loadTokenizer(join(fixtures, "clip-vocab"));
+const vocabulary = join(import.meta.dirname, "../../assets/clip-vocab");
+const clip = loadTokenizer(vocabulary);
 const inner = (text: string) => clip.encode(text).slice(1, -1);
 
 /** A copy of the CLIP vocabulary whose special_tokens_map.json says something else. */
 function withSpecialTokens(t: { after(fn: () => void): void }, map: object): string {
   const dir = mkdtempSync(join(tmpdir(), "tokenizer-"));
   t.after(() => rmSync(dir, { recursive: true }));
-  cpSync(join(fixtures, "clip-vocab"), dir, { recursive: true });
+  cpSync(join(vocabulary, "merges.txt"), join(dir, "merges.txt"));
   writeFileSync(join(dir, "special_tokens_map.json"), JSON.stringify(map));
   return dir;
 }
@@ -59,10 +60,17 @@ suite("tokenizer", () => {
   test("reads a folder that has its vocabulary in tokenizer.json alone", (t) => {
     const dir = mkdtempSync(join(tmpdir(), "tokenizer-"));
     t.after(() => rmSync(dir, { recursive: true }));
-    const vocab = JSON.parse(readFileSync(join(fixtures, "clip-vocab/vocab.json"), "utf8"));
-    const merges = readFileSync(join(fixtures, "clip-vocab/merges.txt"), "utf8").split("\n").slice(1).filter(Boolean);
-    writeFileSync(join(dir, "tokenizer.json"), JSON.stringify({ model: { vocab, merges } }));
-    assert.deepEqual(loadTokenizer(dir).encode("a photo of a cat"), [49406, 320, 1125, 539, 320, 2368, 49407]);
+    const small = join(fixtures, "sd15/base/tokenizer");
+    cpSync(join(small, "tokenizer.json"), join(dir, "tokenizer.json"));
+    assert.deepEqual(loadTokenizer(dir).encode("a photo of a cat"), loadTokenizer(small).encode("a photo of a cat"));
+  });
+
+  test("takes the published vocabulary and padding for a checkpoint without a tokenizer", () => {
+    const [sd1, sd2] = ["pad-endoftext", "pad-exclamation"].map((dir) => loadTokenizer(join(vocabulary, dir)));
+    for (const tokenizer of [sd1!, sd2!]) {
+      assert.deepEqual(tokenizer.encode("a photo of a cat"), [49406, 320, 1125, 539, 320, 2368, 49407]);
+    }
+    assert.deepEqual([sd1!.pad, sd2!.pad], [49407, 0]);
   });
 
   test("names the special token that a vocabulary lacks", (t) => {

@@ -1,0 +1,206 @@
+/** The pipeline on the tiny sd15 checkpoint, with every run of a network counted. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { deserialize, serialize } from "node:v8";
+import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
+import { decode, type GenerationState, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { decode as decodeImage } from "../../src/image/decode.ts";
+import { hint } from "../../src/image/hint.ts";
+import { resize } from "../../src/image/resize.ts";
+import { type Network, openBase, openControlNet } from "../../src/models/base.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { GenerationRequest } from "../../src/schema.ts";
+import { CPU, openSession, type Session } from "../../workers/runtime.ts";
+
+const FIXTURE = join(import.meta.dirname, "../fixtures/sd15");
+const SIZE = 64;
+
+const sessions = new Map<Network, Promise<Session>>();
+after(async () => {
+  for (const session of sessions.values()) await (await session).release();
+});
+
+/** The rows of each run, by network. */
+const runs = new Map<Network, number[]>();
+const runner: Runner = (network) => async (feeds) => {
+  if (!sessions.has(network)) sessions.set(network, openSession(network.graph(), CPU));
+  runs.set(network, [...(runs.get(network) ?? []), (feeds.sample ?? Object.values(feeds)[0]!).dims[0]!]);
+  return (await sessions.get(network)!).run(feeds);
+};
+
+const base = openBase(join(FIXTURE, "base"));
+const canny = openControlNet(join(FIXTURE, "controlnets/canny"));
+const depth = openControlNet(join(FIXTURE, "controlnets/depth"));
+const model = loadModel(base, runner, runner);
+const controlnets = [loadControlNet(canny, runner, runner), loadControlNet(depth, runner, runner)];
+
+async function readHint(name: string): Promise<Tensor> {
+  const pixels = await decodeImage(readFileSync(join(FIXTURE, "cases/canny_depth", name)), { maxPixels: 2 ** 20 });
+  return { dims: [1, 3, SIZE, SIZE], data: hint(resize(pixels, SIZE, SIZE)) };
+}
+const hints = [await readHint("control_0.png"), await readHint("control_1.png")];
+
+const HASH = `sha256:${"0".repeat(64)}`;
+
+const request = (fields: object, controls: object[] = []): GenerationRequest =>
+  GenerationRequest.parse({
+    model: "base",
+    prompt: "a red house by the sea",
+    width: SIZE,
+    height: SIZE,
+    num_inference_steps: 4,
+    scheduler: "ddim",
+    seed: 7,
+    image: null,
+    mask_image: null,
+    strength: null,
+    controls: controls.map((control) => ({
+      controlnet: "any",
+      image: HASH,
+      mask: null,
+      ...control,
+    })),
+    ...fields,
+  });
+
+function plan(fields: object, controls: object[] = [], images: Partial<Images> = {}): Promise<Plan> {
+  runs.clear();
+  return prepare(request(fields, controls), model, controlnets.slice(0, controls.length), {
+    hints: controls.map((_, i) => [hints[i]!]),
+    masks: controls.map(() => null),
+    source: null,
+    ...images,
+  });
+}
+
+/** Steps to the end; `between` may exchange the state after each step. */
+async function finish(plan: Plan, between = (state: GenerationState) => state): Promise<Float32Array[]> {
+  let state = plan.start;
+  while (state.step < plan.sampler.total) state = between(await step(plan, state));
+  const images: Float32Array[] = [];
+  for (const picture of state.pictures) images.push(await decode(plan, picture));
+  return images;
+}
+
+const generate = async (...args: Parameters<typeof plan>) => (await finish(await plan(...args)))[0]!;
+const rowsOf = (network: Network) => runs.get(network) ?? [];
+
+test("without guidance the U-Net runs on one row, with it on two", async () => {
+  await generate({ guidance_scale: 1 });
+  assert.deepEqual(rowsOf(base.networks.unet), [1, 1, 1, 1]);
+  await generate({ guidance_scale: 7.5 });
+  assert.deepEqual(rowsOf(base.networks.unet), [2, 2, 2, 2]);
+});
+
+test("a ControlNet runs at the evaluations of its window alone", async () => {
+  await generate({}, [{ control_guidance_start: 0.25, control_guidance_end: 0.75 }]);
+  assert.deepEqual(rowsOf(canny.networks.controlnet), [2, 2]);
+  assert.deepEqual(rowsOf(base.networks.unet), [2, 2, 2, 2]);
+});
+
+test("a ControlNet at scale 0 does not run, and changes not one byte", async () => {
+  const plain = await generate({});
+  assert.deepEqual(await generate({}, [{ conditioning_scale: 0 }]), plain);
+  assert.deepEqual(rowsOf(canny.networks.controlnet), []);
+  assert.deepEqual(await generate({}, [{ layer_scales: Array(13).fill(0) }]), plain);
+  assert.deepEqual(rowsOf(canny.networks.controlnet), []);
+});
+
+for (const [what, fields, control] of [
+  ["in guess mode", { guess_mode: true }, {}],
+  ["with cfg_resolution_weighting", { cfg_resolution_weighting: true }, {}],
+  ["in control_mode control", {}, { control_mode: "control" }],
+] as const) {
+  test(`${what} a ControlNet runs on the conditional half alone`, async () => {
+    await generate(fields, [control]);
+    assert.deepEqual(rowsOf(canny.networks.controlnet), [1, 1, 1, 1]);
+    assert.deepEqual(rowsOf(base.networks.unet), [2, 2, 2, 2]);
+  });
+}
+
+test("a hint is encoded once a request, however many steps and pictures there are", async () => {
+  await finish(await plan({ num_images: 2 }, [{}, {}]));
+  assert.deepEqual(rowsOf(canny.networks.hint), [1]);
+  assert.deepEqual(rowsOf(depth.networks.hint), [1]);
+  assert.equal(rowsOf(canny.networks.controlnet).length, 8);
+});
+
+test("one hint a picture: each picture has its own", async () => {
+  const both = await finish(await plan({ num_images: 2 }, [{}], { hints: [hints] }));
+  const [first] = await finish(await plan({}, [{}], { hints: [[hints[0]!]] }));
+  const [second] = await finish(await plan({ seed: 8 }, [{}], { hints: [[hints[1]!]] }));
+  assert.deepEqual(both, [first, second]);
+});
+
+for (const scheduler of ["ddim", "euler_ancestral", "heun", "pndm", "dpmpp_2m_sde_karras", "unipc"] as const) {
+  test(`${scheduler}: a picture has the same bytes alone and as one of several`, async () => {
+    const several = await finish(await plan({ scheduler, num_images: 3 }, [{}]));
+    for (const [i, picture] of several.entries()) {
+      assert.deepEqual(await generate({ scheduler, seed: 7 + i }, [{}]), picture);
+    }
+  });
+
+  test(`${scheduler}: a state written out and read back after every step goes on to the same bytes`, async () => {
+    const straight = await generate({ scheduler }, [{}]);
+    const again = await finish(await plan({ scheduler }, [{}]), (state) => deserialize(serialize(state)));
+    assert.deepEqual(again[0], straight);
+  });
+}
+
+test("an inpainting taken up from a written state in a new plan goes on to the same bytes", async () => {
+  const plane = SIZE * SIZE;
+  const source = {
+    image: { dims: [1, 3, SIZE, SIZE], data: new Float32Array(3 * plane).map((_, i) => Math.sin(i / 50)) },
+    mask: { dims: [1, 1, SIZE, SIZE], data: new Float32Array(plane).map((_, i) => (i < plane / 2 ? 1 : 0)) },
+  };
+  const fields = { scheduler: "euler_ancestral", strength: 1, image: HASH, mask_image: HASH };
+  const make = () => plan(fields, [{}], { source });
+  const first = await make();
+  const straight = await finish(first);
+  const halfway = serialize(await step(first, await step(first, first.start)));
+  assert.deepEqual(await finish({ ...(await make()), start: deserialize(halfway) }), straight);
+});
+
+const ONES = { dims: [1, 1, SIZE, SIZE], data: new Float32Array(SIZE * SIZE).fill(1) };
+const ZEROS = { dims: [1, 1, SIZE, SIZE], data: new Float32Array(SIZE * SIZE) };
+const LEFT = {
+  dims: [1, 1, SIZE, SIZE],
+  data: new Float32Array(SIZE * SIZE).map((_, i) => (i % SIZE < SIZE / 2 ? 1 : 0)),
+};
+
+test("a white mask changes nothing, a black one is as no ControlNet, half a mask is neither", async () => {
+  const [plain, controlled] = [await generate({}), await generate({}, [{}])];
+  assert.deepEqual(await generate({}, [{}], { masks: [ONES] }), controlled);
+  assert.deepEqual(await generate({}, [{}], { masks: [ZEROS] }), plain);
+  const half = await generate({}, [{}], { masks: [LEFT] });
+  assert.notDeepEqual(half, plain);
+  assert.notDeepEqual(half, controlled);
+});
+
+test("layer_scales of one change nothing; of a half they are conditioning_scale a half", async () => {
+  const scaled = (scale: number) => generate({}, [{ layer_scales: Array(13).fill(scale) }]);
+  assert.deepEqual(await scaled(1), await generate({}, [{}]));
+  assert.deepEqual(await scaled(0.5), await generate({}, [{ conditioning_scale: 0.5 }]));
+});
+
+const scalesOf = async (fields: object, control: object) =>
+  (await plan(fields, [control])).pictures[0]!.controls[0]!.scales.map((scale) => Number(scale.toFixed(6)));
+
+test("the factors of a mode are those of its source", async () => {
+  const soft = Array.from({ length: 13 }, (_, i) => Number((0.825 ** (12 - i)).toFixed(6)));
+  assert.deepEqual(await scalesOf({}, { control_mode: "prompt" }), soft);
+  assert.deepEqual(await scalesOf({}, { control_mode: "control" }), soft);
+  const guess = Array.from({ length: 13 }, (_, i) => Number((10 ** (i / 12 - 1)).toFixed(6)));
+  assert.deepEqual(await scalesOf({ guess_mode: true }, {}), guess);
+  // Latents of 8 × 8: the residuals are 8, 4, 2 and 1 high.
+  const byResolution = [8, 8, 8, 16, 16, 16, 32, 32, 32, 64, 64, 64, 64];
+  assert.deepEqual(await scalesOf({ cfg_resolution_weighting: true }, {}), byResolution);
+});
+
+test("sizes whose latents halve to odd numbers are drawn, with control", async () => {
+  const size = { width: 72, height: 88 };
+  const odd = { dims: [1, 3, 88, 72], data: new Float32Array(3 * 88 * 72).fill(0.5) };
+  assert.equal((await generate(size, [{}], { hints: [[odd]] })).length, 3 * 72 * 88);
+});
