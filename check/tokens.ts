@@ -15,9 +15,9 @@ function differences(actual: number[], expected: number[]): number {
   return Array.from({ length }, (_, k) => k).filter((k) => actual[k] !== expected[k]).length;
 }
 
-/** Every text of `<dir>/tokens.json` with the vocabulary in `<dir>/clip-vocab`: how many ids differ, none may. */
+/** Every text of `<dir>/tokens.json` with the vocabulary that ships with the project: how many ids differ, none may. */
 export async function check(dir: string): Promise<Finding[]> {
-  const tokenizer = loadTokenizer(join(dir, "clip-vocab"));
+  const tokenizer = loadTokenizer(join(import.meta.dirname, "../assets/clip-vocab"));
   const entries = JSON.parse(readFileSync(join(dir, "tokens.json"), "utf8")) as Entry[];
   return entries.map(({ text, input_ids, input_ids_untruncated }) => ({
     subject: `tokens ${JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)}`,
