@@ -240,12 +240,14 @@ describe("a generation that a worker makes", async () => {
 
   test("is the answer itself when the client waits for it, and its picture can be had and cached", async () => {
     const body = { prompt: "a red house", num_inference_steps: 2, scheduler: "ddim", seed: 7, num_images: 2 };
+    const started = Date.now();
     const answer = await gateway.http
       .post("/v1/generations")
       .set("Prefer", "respond-async, wait=1000")
       .send({ ...body, controls: [control], output_format: "webp" });
     assert.equal(conforms(answer).status, 200);
     assert.equal(answer.headers["preference-applied"], "wait=60");
+    assert.ok(Date.now() - started < 30_000, "the answer did not come with the end of the generation");
     const generation: Generation = answer.body;
     assert.equal(generation.status, "succeeded", JSON.stringify(generation.error));
     assert.deepEqual(generation.progress, { step: 2, total: 2 });
