@@ -10,13 +10,13 @@ import type { Tensor } from "../src/onnx/tensor.ts";
 import { controlnetStep } from "../src/training/loss.ts";
 import { readParameters } from "../src/training/stored.ts";
 import { CPU } from "../workers/runtime.ts";
-import { startState, Trainer } from "../workers/trainer.ts";
+import { startState, Trainer } from "../workers/training/trainer.ts";
 import type { Finding } from "./finding.ts";
 import { relative } from "./modules.ts";
 import { readTensors } from "./tensors.ts";
 
 /** The optimiser settings that the reference was made with. */
-const SETTINGS = { learning_rate: 1e-3, weight_decay: 0.01, max_grad_norm: Infinity, ema_decay: 0 };
+const SETTINGS = { learning_rate: 1e-3, adam_weight_decay: 0.01, max_grad_norm: Infinity, ema_decay: 0 };
 const STEPS = 6;
 const UNET = "diffusion_pytorch_model";
 

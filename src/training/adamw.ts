@@ -24,7 +24,7 @@ export interface Moments {
 
 export interface AdamWSettings {
   readonly learning_rate: number;
-  readonly weight_decay: number;
+  readonly adam_weight_decay: number;
 }
 
 const [BETA1, BETA2, EPSILON] = [0.9, 0.999, 1e-8];
@@ -37,9 +37,9 @@ export function adamw(
   gradients: Float32Array,
   { first, second }: Moments,
   step: number,
-  { learning_rate, weight_decay }: AdamWSettings,
+  { learning_rate, adam_weight_decay }: AdamWSettings,
 ): void {
-  const keep = 1 - learning_rate * weight_decay;
+  const keep = 1 - learning_rate * adam_weight_decay;
   const size = learning_rate / (1 - BETA1 ** step);
   const correction = 1 / Math.sqrt(1 - BETA2 ** step);
   for (let i = 0; i < parameters.length; i++) {

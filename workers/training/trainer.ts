@@ -1,11 +1,11 @@
 /** A training step as it runs: the graph on the runtime, the optimiser on arrays beside it. */
 
-import type { Graph } from "../src/models/graph.ts";
-import type { Tensor } from "../src/onnx/tensor.ts";
-import { type AdamWSettings, adamw, clipNorm, type Moments, moveAverage } from "../src/training/adamw.ts";
-import { gradientOf } from "../src/training/loss.ts";
-import { type Block, block } from "../src/training/parameters.ts";
-import { openSession, type Provider, type Session } from "./runtime.ts";
+import type { Graph } from "../../src/models/graph.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { type AdamWSettings, adamw, clipNorm, type Moments, moveAverage } from "../../src/training/adamw.ts";
+import { gradientOf } from "../../src/training/loss.ts";
+import { type Block, block } from "../../src/training/parameters.ts";
+import { openSession, type Provider, type Session } from "../runtime.ts";
 
 export interface OptimizerSettings extends AdamWSettings {
   readonly max_grad_norm: number;

@@ -1,0 +1,57 @@
+/** Rows of a dataset as the tensors of a step: see loss.ts for the graph's inputs. */
+import type { NoiseGenerator } from "../diffusion/noise.ts";
+import type { Tensor } from "../onnx/tensor.ts";
+import type { BatchDraw } from "./draws.ts";
+
+/** Rows of the same shape, one after the other. */
+export function stack(dims: readonly number[], rows: readonly Float32Array[]): Tensor {
+  const size = dims.reduce((product, dim) => product * dim, 1);
+  const data = new Float32Array(rows.length * size);
+  rows.forEach((row, i) => {
+    data.set(row, i * size);
+  });
+  return { dims: [rows.length, ...dims], data };
+}
+
+/** diffusers' DiagonalGaussianDistribution keeps the logarithm of the variance within these. */
+const [LOWEST, HIGHEST] = [-30, 20];
+
+/** A sample of the VAE's latents from their moments, mean then logarithm of the variance, times scaling_factor. */
+export function sampleLatents(moments: Float32Array, scalingFactor: number, noise: NoiseGenerator): Float32Array {
+  const size = moments.length / 2;
+  return noise.normal(size).map((value, i) => {
+    const logVariance = Math.min(Math.max(moments[size + i]!, LOWEST), HIGHEST);
+    return (moments[i]! + Math.exp(logVariance / 2) * value) * scalingFactor;
+  });
+}
+
+/**
+ * The inputs that every denoising step has.
+ * @param dims [C, h, w] of latents
+ * @param momentsOf the VAE's moments [2C, h, w] of a row's picture
+ * @param alphas ᾱ_t of each timestep
+ */
+export function denoisingFeeds(
+  { rows, noise }: BatchDraw,
+  dims: readonly number[],
+  momentsOf: (row: BatchDraw["rows"][number]) => Float32Array,
+  scalingFactor: number,
+  alphas: readonly number[],
+): Record<string, Tensor> {
+  const timesteps = rows.map(({ choices }) => Math.floor(choices[0] * alphas.length));
+  const latents = rows.map((row) => sampleLatents(momentsOf(row), scalingFactor, noise));
+  const perRow = (value: (timestep: number) => number): Tensor => ({
+    dims: [rows.length, 1, 1, 1],
+    data: Float32Array.from(timesteps, value),
+  });
+  return {
+    latents: stack(dims, latents),
+    noise: stack(
+      dims,
+      latents.map(({ length }) => noise.normal(length)),
+    ),
+    timestep: { dims: [rows.length], data: Float32Array.from(timesteps) },
+    alpha: perRow((t) => Math.sqrt(alphas[t]!)),
+    sigma: perRow((t) => Math.sqrt(1 - alphas[t]!)),
+  };
+}

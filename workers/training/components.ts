@@ -1,0 +1,60 @@
+/** A base model's folder, read piece by piece: what is to be trained from nothing has configs and no weights yet. */
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { alphasCumprod } from "../../src/diffusion/schedule.ts";
+import { schedulerConfig } from "../../src/diffusion/scheduler-config.ts";
+import { type Checkpoint, findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
+import { clipConfig, parseConfig, unetConfig, vaeConfig } from "../../src/models/config.ts";
+import type { Block } from "../../src/training/parameters.ts";
+import { type FloatDType, readParameters, writeSafetensors } from "../../src/training/stored.ts";
+
+const read = (base: string, part: string) => readJson(join(base, part, "config.json"));
+export const readUnet = (base: string) => parseConfig(unetConfig, read(base, "unet"), "unet/config.json");
+export const readVae = (base: string) => parseConfig(vaeConfig, read(base, "vae"), "vae/config.json");
+export const readClip = (base: string) =>
+  parseConfig(clipConfig, read(base, "text_encoder"), "text_encoder/config.json");
+
+/** How a base is noised in training: ᾱ_t of each timestep, and what its U-Net predicts. */
+export function readNoising(base: string) {
+  const raw = readJson(join(base, "scheduler", "scheduler_config.json")) as Record<string, unknown>;
+  const config = schedulerConfig("ddpm", raw);
+  return { alphas: alphasCumprod(config), prediction: config.prediction_type };
+}
+
+/** The stems of weight files: diffusers' components, and transformers'. */
+export const STEM = { unet: "diffusion_pytorch_model", vae: "diffusion_pytorch_model", text_encoder: "model" };
+
+/** Whether a component has weights, of whatever kind, or is one to start from nothing. */
+export const hasWeights = (folder: string) => readdirSync(folder).some((name) => name !== "config.json");
+
+/** The stored parameters of a component, or fresh ones where it has none. */
+export function parametersOf(base: string, part: keyof typeof STEM, fresh: () => Block): Block {
+  const folder = join(base, part);
+  return hasWeights(folder) ? readParameters(findCheckpoint(folder, STEM[part])) : fresh();
+}
+
+/** The dtype in which a checkpoint is kept. */
+export const dtypeOf = ({ tensors }: Checkpoint): FloatDType =>
+  [...tensors.values()].some(({ dtype }) => dtype === "F32") ? "F32" : "F16";
+
+/** A component in the diffusers layout, whole or not at all: made beside its place and moved there. */
+export function writeComponent(
+  folder: string,
+  stem: string,
+  config: object,
+  tensors: Block["tensors"],
+  dtype: FloatDType,
+): void {
+  const made = join(dirname(folder), `.${stem}.${process.pid}.part`);
+  mkdirSync(made, { recursive: true });
+  try {
+    writeSafetensors(join(made, `${stem}.safetensors`), tensors, dtype);
+    writeFileSync(join(made, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+    if (existsSync(folder)) {
+      rmSync(folder, { recursive: true });
+    }
+    renameSync(made, folder);
+  } finally {
+    rmSync(made, { recursive: true, force: true });
+  }
+}

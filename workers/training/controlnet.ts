@@ -1,0 +1,94 @@
+import { join } from "node:path";
+import { hint } from "../../src/image/hint.ts";
+import { openBase } from "../../src/models/base.ts";
+import { findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
+import { controlnetConfig, parseConfig, UnsupportedError } from "../../src/models/config.ts";
+import { StoredWeights } from "../../src/models/weights.ts";
+import { denoisingFeeds, stack } from "../../src/training/batch.ts";
+import { readDataset } from "../../src/training/dataset.ts";
+import { controlnetFrom } from "../../src/training/initialize.ts";
+import { controlnetStep } from "../../src/training/loss.ts";
+import { readParameters } from "../../src/training/stored.ts";
+import { dtypeOf, readNoising, STEM, writeComponent } from "./components.ts";
+import { encodePictures, encodePrompts, tokenize } from "./encoded.ts";
+import { mirror, Pictures } from "./pictures.ts";
+import type { OpenSubject } from "./subject.ts";
+
+/** The config of a ControlNet for a U-Net: what both have, and what diffusers' ControlNetModel.from_unet adds. */
+export function configFor(unet: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const shared = Object.entries(unet).filter(([key]) => key in controlnetConfig.shape);
+  return {
+    _class_name: "ControlNetModel",
+    ...Object.fromEntries(shared),
+    conditioning_channels: 3,
+    conditioning_embedding_out_channels: [16, 32, 96, 256],
+    controlnet_conditioning_channel_order: "rgb",
+    global_pool_conditions: false,
+  };
+}
+
+/** A ControlNet for a locked base: arXiv 2302.05543, section 3.2. */
+export const openControlnetTraining: OpenSubject = async (folders, settings, onPreparing) => {
+  const base = openBase(folders.base);
+  if (base.text.length !== 1) {
+    throw new UnsupportedError("a ControlNet for SDXL cannot be trained here yet");
+  }
+  const tower = base.text[0]!;
+  const rawConfig = configFor(readJson(join(folders.base, "unet", "config.json")) as Record<string, unknown>);
+  const config = parseConfig(controlnetConfig, rawConfig, "config.json");
+  const unet = findCheckpoint(join(folders.base, "unet"), STEM.unet);
+  const { alphas, prediction } = readNoising(folders.base);
+
+  const pairs = readDataset(folders.dataset, true);
+  const pictures = new Pictures(settings.resolution);
+  const cache = join(folders.work, "cache");
+  const wrong: string[] = [];
+  const tokens = tokenize(tower.tokenizerFolder, pairs, wrong);
+  const vae = {
+    graph: base.networks.vae_encoder.graph,
+    folder: join(folders.base, "vae"),
+    latentChannels: base.vae.latent_channels,
+  };
+  const moments = await encodePictures(vae, pairs, pictures, settings, cache, wrong, onPreparing);
+  const text = {
+    graph: tower.network.graph,
+    folder: join(folders.base, "text_encoder"),
+    layers: tower.config.num_hidden_layers,
+    width: tower.config.hidden_size,
+  };
+  const prompts = await encodePrompts(text, tokens, cache, onPreparing);
+
+  const side = settings.resolution;
+  return {
+    count: pairs.length,
+    start: () => controlnetFrom(readParameters(unet), config, settings.seed),
+    graph(parameters, size) {
+      const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));
+      const locked = new StoredWeights(unet.tensors);
+      return { bytes: controlnetStep(locked, base.unet, config, shapes, size, prediction), folder: unet.folder };
+    },
+    async feeds(draw) {
+      const hints: Float32Array[] = [];
+      for (const { pair, flipped } of draw.rows) {
+        const pixels = await pictures.get(pairs[pair]!.hint!);
+        hints.push(hint(flipped ? mirror(pixels) : pixels));
+      }
+      const latentDims = [base.vae.latent_channels, side / 8, side / 8];
+      const texts = draw.rows.map(({ pair, emptyPrompt }) => prompts(emptyPrompt ? null : pair));
+      return {
+        ...denoisingFeeds(
+          draw,
+          latentDims,
+          ({ pair, flipped }) => moments(pair, flipped),
+          base.vae.scaling_factor,
+          alphas,
+        ),
+        encoder_hidden_states: stack([tokens.empty.length, tower.config.hidden_size], texts),
+        hint: stack([3, side, side], hints),
+      };
+    },
+    async save(parameters) {
+      writeComponent(folders.output, STEM.unet, rawConfig, parameters.tensors, dtypeOf(unet));
+    },
+  };
+};

@@ -1,0 +1,61 @@
+import { join } from "node:path";
+import { sample } from "../../src/image/hint.ts";
+import { readJson } from "../../src/models/checkpoint.ts";
+import { stack } from "../../src/training/batch.ts";
+import { DatasetError, readDataset, refuse } from "../../src/training/dataset.ts";
+import { initialize, vaeShapes } from "../../src/training/initialize.ts";
+import { vaeStep } from "../../src/training/loss.ts";
+import { parametersOf, readVae, STEM, writeComponent } from "./components.ts";
+import { cut, mirror, Pictures } from "./pictures.ts";
+import type { OpenSubject } from "./subject.ts";
+
+/** The VAE, on squares of `resolution` pixels cut from the pictures at random. */
+export const openVaeTraining: OpenSubject = async (folders, settings, onPreparing) => {
+  const vae = readVae(folders.base);
+  const pairs = readDataset(folders.dataset, false);
+  const pictures = new Pictures(null);
+  const side = settings.resolution;
+  const wrong: string[] = [];
+  for (const [i, pair] of pairs.entries()) {
+    onPreparing("files", i, pairs.length);
+    await pictures.check(pair, wrong);
+  }
+  refuse(wrong);
+  return {
+    count: pairs.length,
+    start: () => parametersOf(folders.base, "vae", () => initialize(vaeShapes(vae), settings.seed)),
+    graph(parameters, size) {
+      const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));
+      return { bytes: vaeStep(vae, shapes, size), folder: folders.base };
+    },
+    async feeds({ rows, noise }) {
+      const images: Float32Array[] = [];
+      for (const { pair, flipped, choices } of rows) {
+        const { where, image } = pairs[pair]!;
+        const whole = await pictures.get(image);
+        if (Math.min(whole.width, whole.height) < side) {
+          throw new DatasetError(
+            `${where}: ${whole.width}×${whole.height} pixels are fewer than the resolution ${side}`,
+          );
+        }
+        const left = Math.floor(choices[0] * (whole.width - side + 1));
+        const top = Math.floor(choices[1] * (whole.height - side + 1));
+        const square = cut(whole, left, top, side);
+        images.push(sample(flipped ? mirror(square) : square));
+      }
+      const latents = [vae.latent_channels, side / 8, side / 8];
+      const size = latents.reduce((product, dim) => product * dim, 1);
+      return {
+        image: stack([3, side, side], images),
+        noise: stack(
+          latents,
+          rows.map(() => noise.normal(size)),
+        ),
+      };
+    },
+    async save(parameters) {
+      const config = readJson(join(folders.base, "vae", "config.json"));
+      writeComponent(join(folders.output, "vae"), STEM.vae, config, parameters.tensors, "F16");
+    },
+  };
+};
