@@ -1,69 +1,27 @@
 /** The pipeline on the tiny sd15 checkpoint, with every run of a network counted. */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { deserialize, serialize } from "node:v8";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
-import { decode, type GenerationState, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
-import { decode as decodeImage } from "../../src/image/decode.ts";
+import { type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { hint } from "../../src/image/hint.ts";
-import { resize } from "../../src/image/resize.ts";
 import { type Network, openBase, openControlNet } from "../../src/models/base.ts";
-import type { Tensor } from "../../src/onnx/tensor.ts";
-import { GenerationRequest } from "../../src/schema.ts";
-import { CPU, openSession, type Session } from "../../workers/runtime.ts";
-
-const FIXTURE = join(import.meta.dirname, "../fixtures/sd15");
-const SIZE = 64;
-
-const sessions = new Map<Network, Promise<Session>>();
-after(async () => {
-  for (const session of sessions.values()) await (await session).release();
-});
+import { finish, HASH, readImage, request, runner, SD15, SIZE } from "./tiny.ts";
 
 /** The rows of each run, by network. */
 const runs = new Map<Network, number[]>();
-const runner: Runner = (network) => async (feeds) => {
-  if (!sessions.has(network)) sessions.set(network, openSession(network.graph(), CPU));
+const counting: Runner = (network) => (feeds) => {
   runs.set(network, [...(runs.get(network) ?? []), (feeds.sample ?? Object.values(feeds)[0]!).dims[0]!]);
-  return (await sessions.get(network)!).run(feeds);
+  return runner(network)(feeds);
 };
 
-const base = openBase(join(FIXTURE, "base"));
-const canny = openControlNet(join(FIXTURE, "controlnets/canny"));
-const depth = openControlNet(join(FIXTURE, "controlnets/depth"));
-const model = loadModel(base, runner, runner);
-const controlnets = [loadControlNet(canny, runner, runner), loadControlNet(depth, runner, runner)];
-
-async function readHint(name: string): Promise<Tensor> {
-  const pixels = await decodeImage(readFileSync(join(FIXTURE, "cases/canny_depth", name)), { maxPixels: 2 ** 20 });
-  return { dims: [1, 3, SIZE, SIZE], data: hint(resize(pixels, SIZE, SIZE)) };
-}
-const hints = [await readHint("control_0.png"), await readHint("control_1.png")];
-
-const HASH = `sha256:${"0".repeat(64)}`;
-
-const request = (fields: object, controls: object[] = []): GenerationRequest =>
-  GenerationRequest.parse({
-    model: "base",
-    prompt: "a red house by the sea",
-    width: SIZE,
-    height: SIZE,
-    num_inference_steps: 4,
-    scheduler: "ddim",
-    seed: 7,
-    image: null,
-    mask_image: null,
-    strength: null,
-    controls: controls.map((control) => ({
-      controlnet: "any",
-      image: HASH,
-      mask: null,
-      ...control,
-    })),
-    ...fields,
-  });
+const base = openBase(join(SD15, "base"));
+const canny = openControlNet(join(SD15, "controlnets/canny"));
+const depth = openControlNet(join(SD15, "controlnets/depth"));
+const model = loadModel(base, counting, counting);
+const controlnets = [canny, depth].map((one) => loadControlNet(one, counting, counting));
+const hints = [await readImage("canny_depth/control_0.png", hint), await readImage("canny_depth/control_1.png", hint)];
 
 function plan(fields: object, controls: object[] = [], images: Partial<Images> = {}): Promise<Plan> {
   runs.clear();
@@ -73,15 +31,6 @@ function plan(fields: object, controls: object[] = [], images: Partial<Images> =
     source: null,
     ...images,
   });
-}
-
-/** Steps to the end; `between` may exchange the state after each step. */
-async function finish(plan: Plan, between = (state: GenerationState) => state): Promise<Float32Array[]> {
-  let state = plan.start;
-  while (state.step < plan.sampler.total) state = between(await step(plan, state));
-  const images: Float32Array[] = [];
-  for (const picture of state.pictures) images.push(await decode(plan, picture));
-  return images;
 }
 
 const generate = async (...args: Parameters<typeof plan>) => (await finish(await plan(...args)))[0]!;

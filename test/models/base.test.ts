@@ -8,6 +8,7 @@ import { readTensors } from "../../check/tensors.ts";
 import { type BaseModel, type Network, openBase, openControlNet } from "../../src/models/base.ts";
 import { misfit } from "../../src/models/fit.ts";
 import { CPU, openSession } from "../../workers/runtime.ts";
+import { type RawTensor, readRaw, writeRaw } from "./rewrite.ts";
 
 const FIXTURE = join(import.meta.dirname, "../fixtures/sd15");
 const modules = readTensors(join(FIXTURE, "modules.safetensors"));
@@ -31,16 +32,10 @@ function editJson(file: string, edit: (json: Record<string, unknown>) => void): 
   writeFileSync(file, JSON.stringify(json));
 }
 
-/** Rewrites a safetensors file's header: the same bytes under other names, or fewer of them. */
+/** The same tensors under other names; null leaves one out. */
 function renameTensors(file: string, rename: (name: string) => string | null, to = file): void {
-  const bytes = readFileSync(file);
-  const end = 8 + Number(bytes.readBigUInt64LE());
-  const header = JSON.parse(bytes.subarray(8, end).toString()) as Record<string, unknown>;
-  const renamed = Object.entries(header).map(([name, entry]) => [rename(name), entry] as const);
-  const json = Buffer.from(JSON.stringify(Object.fromEntries(renamed.filter(([name]) => name !== null))));
-  const length = Buffer.alloc(8);
-  length.writeBigUInt64LE(BigInt(json.length));
-  writeFileSync(to, Buffer.concat([length, json, bytes.subarray(end)]));
+  const renamed = [...readRaw(file)].map(([name, tensor]) => [rename(name), tensor] as const);
+  writeRaw(to, new Map(renamed.filter((entry): entry is [string, RawTensor] => entry[0] !== null)));
 }
 
 const WEIGHTS = "diffusion_pytorch_model";
@@ -143,7 +138,7 @@ test("weights in several files, by their index", () =>
         rest: `${WEIGHTS}-00002-of-00002.safetensors`,
       };
       const shardOf = (name: string) => (name.startsWith("encoder") ? shards.encoder : shards.rest);
-      const names = [...readHeaderNames(file)];
+      const names = [...readRaw(file).keys()];
       for (const shard of Object.values(shards))
         renameTensors(file, (name) => (shardOf(name) === shard ? name : null), join(folder, "vae", shard));
       rmSync(file);
@@ -151,12 +146,6 @@ test("weights in several files, by their index", () =>
       writeFileSync(`${file}.index.json`, JSON.stringify({ metadata: {}, weight_map }));
     }),
   ));
-
-function readHeaderNames(file: string): string[] {
-  const bytes = readFileSync(file);
-  const header = JSON.parse(bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString());
-  return Object.keys(header).filter((name) => name !== "__metadata__");
-}
 
 test("weights behind links, as a Hugging Face cache has them", () =>
   sameAsFixture(
