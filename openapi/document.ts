@@ -5,7 +5,7 @@ import { buildApp, type Parts } from "../src/gateway/app.ts";
 
 export async function openApiDocument(): Promise<string> {
   const unused = undefined as never; // no route is called
-  const parts: Parts = { config: readConfig({}), queue: unused, storage: unused };
+  const parts: Parts = { config: readConfig({}), queue: unused, storage: unused, outbound: unused };
   const app = await buildApp(parts, pino({ level: "silent" }));
   await app.ready();
   return `${JSON.stringify(app.swagger(), null, 2)}\n`;

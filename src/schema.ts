@@ -44,6 +44,7 @@ export const MAX_IMAGE_PIXELS = 50_000_000;
 /** The most characters of a prompt: far more than any text encoder reads, little enough to be tokenized in no time. */
 export const MAX_PROMPT = 10_000;
 export const MAX_METADATA_BYTES = 4096;
+export const MAX_URL = 2000;
 /** The longest time that `Prefer: wait` holds a request, in seconds; more counts as this. */
 export const MAX_WAIT_SECONDS = 60;
 
@@ -134,6 +135,30 @@ const sizeOfSdxl = z
 export const DEFAULT_STRENGTH = 0.8;
 const strength = z.number().gt(0).max(1);
 
+/** What a webhook can tell of a generation, in the order in which it happens; only one of the last three does. */
+export const WEBHOOK_EVENTS = ["started", "succeeded", "failed", "canceled"] as const;
+export const WebhookEvent = z.enum(WEBHOOK_EVENTS);
+export type WebhookEvent = z.infer<typeof WebhookEvent>;
+
+const Webhook = closed({
+  url: z
+    .url({ protocol: /^https?$/, error: "must be an https: address" })
+    .max(MAX_URL)
+    .refine((url) => !/^\w+:\/\/[^/?#]*@/.test(url), "must hold no user name or password")
+    .describe(
+      "An https: address that is POSTed to; http:, or a private address, only where the installation allows it.",
+    ),
+  events: z
+    .array(WebhookEvent)
+    .min(1)
+    .refine((events) => new Set(events).size === events.length, "must name each event once")
+    .meta({ uniqueItems: true })
+    .default(["succeeded", "failed", "canceled"])
+    .describe("What to tell: the start, the end."),
+}).describe(
+  "Events are POSTed there as {type, timestamp, data: the generation}, signed by Standard Webhooks with the key of GET /v1/webhooks/secret. An event comes at least once; its webhook-id is the same each time. What is not answered by 2xx within 15 s is sent again for more than a day.",
+);
+
 const generationShape = {
   prompt: z.string().max(MAX_PROMPT).describe("What the picture shows; may be empty."),
   negative_prompt: z
@@ -173,6 +198,8 @@ const generationShape = {
   crops_coords_top_left: sizeOfSdxl.describe("[top, left] of the crop it is to look like; null = [0, 0]. SDXL only."),
   target_size: sizeOfSdxl.describe("[height, width]; null = its own. SDXL only."),
   output_format: OutputFormat.default("png"),
+  preview: z.boolean().default(false).describe("Whether progress events show what the first picture is on its way to."),
+  webhook: Webhook.nullable().default(null),
   metadata: z
     .record(z.string(), z.unknown())
     .default({})
@@ -359,6 +386,31 @@ export const Generation = z
   .meta({ id: "Generation" });
 export type Generation = z.infer<typeof Generation>;
 
+/** One try to deliver a webhook. */
+export const WebhookAttempt = z.object({
+  at: instant,
+  status: z.int().nullable().describe("What the endpoint answered; null = it did not answer, or was not asked."),
+  error: z.string().nullable().describe("Why this was no delivery."),
+  duration_ms: z.number().min(0),
+  next_attempt_at: instant.nullable(),
+});
+export type WebhookAttempt = z.infer<typeof WebhookAttempt>;
+
+export const WebhookDelivery = z
+  .object({
+    id: z.string().describe("The event's, sent as webhook-id each time."),
+    object: z.literal("webhook_delivery"),
+    generation: z.string(),
+    type: z.enum(WEBHOOK_EVENTS.map((event) => `generation.${event}` as const)),
+    url: z.string(),
+    status: z.enum(["pending", "delivered", "failed"]).describe("failed = it is not tried again, unless by replay."),
+    attempts: z.array(WebhookAttempt).describe("The latest 20, oldest first."),
+    next_attempt_at: instant.nullable(),
+    created_at: instant.describe("When the event happened."),
+  })
+  .meta({ id: "WebhookDelivery" });
+export type WebhookDelivery = z.infer<typeof WebhookDelivery>;
+
 export const Model = z
   .object({
     id: Id,
@@ -415,12 +467,24 @@ const trainingShape = {
   lr_warmup_steps: z.int().min(0).default(0).describe("Steps over which the learning rate rises from 0."),
   train_batch_size: z.int().min(1).max(256).default(4),
   gradient_accumulation_steps: z.int().min(1).max(1024).default(1).describe("Batches whose gradients make one step."),
-  resolution: Side.default(512).describe("Pixels: pictures and hints are scaled to cover this square, the middle kept."),
-  proportion_empty_prompts: z.number().min(0).max(1).default(0.5).describe("Share of pairs shown without their prompt."),
+  resolution: Side.default(512).describe(
+    "Pixels: pictures and hints are scaled to cover this square, the middle kept.",
+  ),
+  proportion_empty_prompts: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.5)
+    .describe("Share of pairs shown without their prompt."),
   random_flip: z.boolean().default(false).describe("Mirrors half of the pairs."),
   adam_weight_decay: z.number().min(0).max(1).default(0.01),
   max_grad_norm: z.number().positive().default(1),
-  ema_decay: z.number().min(0).lt(1).default(0).describe("Decay of the averaged weights that are kept; 0 = the last weights."),
+  ema_decay: z
+    .number()
+    .min(0)
+    .lt(1)
+    .default(0)
+    .describe("Decay of the averaged weights that are kept; 0 = the last weights."),
   checkpointing_steps: z.int().min(1).default(500).describe("Steps between what a killed training goes on from."),
 };
 

@@ -7,22 +7,25 @@ import { parentPort, workerData } from "node:worker_threads";
 import { loadControlNet, loadModel, type Runner } from "../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../src/diffusion/model.ts";
 import { decode, prepare, step, vaeScale } from "../src/diffusion/pipeline.ts";
+import { preview } from "../src/diffusion/preview.ts";
 import { encode } from "../src/image/encode.ts";
 import { toPixels } from "../src/image/hint.ts";
+import type { Tensor } from "../src/onnx/tensor.ts";
 import { CONTENT_TYPES } from "../src/schema.ts";
 import { readImages } from "./images.ts";
 import { openLibrary } from "./library.ts";
 import { Memo } from "./memo.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
+import { PreparedCache } from "./prepared.ts";
 import { Residents } from "./residents.ts";
 import { chooseProvider } from "./runtime.ts";
 
 const port = parentPort!;
-const { modelsDir, executionProvider } = workerData as EngineSettings;
+const { modelsDir, executionProvider, cacheDir } = workerData as EngineSettings;
 const send = (message: FromEngine) => port.postMessage(message);
 
 const provider = await chooseProvider(executionProvider);
-const residents = new Residents(provider);
+const residents = new Residents(provider, new PreparedCache(cacheDir, (message) => send({ type: "warning", message })));
 const library = openLibrary(modelsDir);
 /** The generation under way, and whether it is to stop. */
 let running: { readonly id: string; canceled: boolean } | null = null;
@@ -78,8 +81,13 @@ async function generate({ id, request, images }: Extract<ToEngine, { type: "gene
     if (job.canceled) {
       return { type: "canceled", id };
     }
-    state = await step(plan, state);
-    send({ type: "progress", id, step: state.step, total });
+    let shown: Uint8Array | null = null;
+    const see = async (denoised: Tensor) => {
+      const { dims, data } = await preview(model, denoised);
+      shown = await encode(toPixels(data as Float32Array, dims[3]!, dims[2]!), "jpeg");
+    };
+    state = await step(plan, state, request.preview ? see : undefined);
+    send({ type: "progress", id, step: state.step, total, preview: shown });
   }
   const denoiseMs = clock();
 

@@ -10,6 +10,8 @@ export interface EngineSettings {
   /** Absolute. */
   modelsDir: string;
   executionProvider: Config["EXECUTION_PROVIDER"];
+  /** Where prepared networks are kept (workers/prepared.ts); absolute. */
+  cacheDir: string;
 }
 
 export type ToEngine =
@@ -35,8 +37,10 @@ export interface MadeImage {
 export type FromEngine =
   /** Once, when the engine has read MODELS_DIR; no job is taken before. */
   | { type: "catalog"; catalog: Catalog }
-  /** After each evaluation of the networks. */
-  | { type: "progress"; id: string; step: number; total: number }
+  /** For the log. */
+  | { type: "warning"; message: string }
+  /** After each evaluation of the networks; the preview is a JPEG, and there when the request asks for one. */
+  | { type: "progress"; id: string; step: number; total: number; preview: Uint8Array | null }
   | {
       type: "done";
       id: string;

@@ -5,16 +5,12 @@ import { loadTokenizer } from "./tokenizer.ts";
 /** Makes a network runnable; it may load it at the first run. */
 export type Runner = (network: Network) => Run;
 
-function runners<Names extends string>(networks: Readonly<Record<Names, Network>>, runner: Runner): Record<Names, Run> {
-  const entries = Object.entries<Network>(networks).map(([name, network]) => [name, runner(network)]);
-  return Object.fromEntries(entries) as Record<Names, Run>;
-}
-
 /**
  * A checkpoint's base model, with its tokenizers read (which takes some 100 ms).
  * @param remembering runs what is run once a request and often has had the same before: prompts here, hints below
  */
 export function loadModel(model: BaseModel, runner: Runner, remembering: Runner): LoadedModel {
+  const { unet, vae_decoder, vae_encoder, tiny_decoder } = model.networks;
   return {
     ...model,
     scheduler: model.scheduler as Record<string, unknown>,
@@ -23,7 +19,12 @@ export function loadModel(model: BaseModel, runner: Runner, remembering: Runner)
       tokenizer: loadTokenizer(tokenizerFolder),
       run: remembering(network),
     })),
-    run: runners(model.networks, runner),
+    run: {
+      unet: runner(unet),
+      vae_decoder: runner(vae_decoder),
+      vae_encoder: runner(vae_encoder),
+      tiny_decoder: tiny_decoder && runner(tiny_decoder),
+    },
   };
 }
 

@@ -26,6 +26,7 @@ export interface LoadedModel {
     readonly unet: Run;
     readonly vae_decoder: Run;
     readonly vae_encoder: Run;
+    readonly tiny_decoder: Run | null;
   };
 }
 

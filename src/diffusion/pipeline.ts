@@ -169,13 +169,23 @@ async function predict(plan: Plan, { controls, extra }: Picture, state: SamplerS
   return rows === 2 ? guide(out!, request.guidance_scale) : (out!.data as Float32Array);
 }
 
-/** One evaluation for every picture. */
-export async function step(plan: Plan, state: GenerationState): Promise<GenerationState> {
+/**
+ * One evaluation for every picture.
+ * @param see is shown the latents [1, C, h, w] that the first picture is on its way to, for a preview
+ */
+export async function step(
+  plan: Plan,
+  state: GenerationState,
+  see?: (denoised: Tensor) => Promise<void>,
+): Promise<GenerationState> {
   const pictures: PictureState[] = [];
   // One picture after the other: a picture's bytes must not depend on what it is computed beside.
   for (const [i, picture] of plan.pictures.entries()) {
     const before = state.pictures[i]!;
     const output = await predict(plan, picture, before.sampler);
+    if (i === 0) {
+      await see?.({ dims: [1, ...plan.latentDims], data: plan.sampler.denoised(before.sampler, output) });
+    }
     const noise = new NoiseGenerator(before.noise);
     const after = plan.sampler.next(before.sampler, output, (count) => noise.normal(count));
     const latents =

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Checkpoint, findCheckpoint, readJson } from "./checkpoint.ts";
 import { clip } from "./clip.ts";
@@ -7,6 +8,7 @@ import {
   clipConfig,
   controlnetConfig,
   parseConfig,
+  tinyVaeConfig,
   type UnetConfig,
   UnsupportedError,
   unetConfig,
@@ -16,6 +18,7 @@ import {
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireFit } from "./fit.ts";
 import type { Graph } from "./graph.ts";
+import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
 import { StoredWeights, Weights } from "./weights.ts";
@@ -69,16 +72,31 @@ export interface BaseModel {
     readonly unet: Network;
     readonly vae_decoder: Network;
     readonly vae_encoder: Network;
+    /** For previews. */
+    readonly tiny_decoder: Network | null;
   };
   readonly warnings: readonly string[];
 }
 
 /** Builds the graph once, so that whatever config and weights disagree about is known now. */
-function network({ tensors, folder }: Checkpoint, build: (weights: Weights) => Uint8Array): Network {
+export function network({ tensors, folder }: Checkpoint, build: (weights: Weights) => Uint8Array): Network {
   const stored = new StoredWeights(tensors);
   const weights = new Weights(stored);
   build(weights);
   return { graph: () => ({ bytes: build(weights), folder }), weightBytes: stored.usedBytes };
+}
+
+/** The decoder of an AutoencoderTiny that somebody put beside the model's own parts, whatever its folder is called. */
+function findTinyDecoder(folder: string): Network | null {
+  for (const entry of readdirSync(folder)) {
+    const file = join(folder, entry, "config.json");
+    const json = existsSync(file) ? (readJson(file) as Record<string, unknown>) : {};
+    if (json._class_name === "AutoencoderTiny") {
+      const settings = parseConfig(tinyVaeConfig, json, `${entry}/config.json`);
+      return network(findCheckpoint(join(folder, entry), "diffusion_pytorch_model"), (w) => tinyDecoder(w, settings));
+    }
+  }
+  return null;
 }
 
 /**
@@ -121,6 +139,7 @@ export function openBase(folder: string): BaseModel {
     unet: network(findCheckpoint(join(folder, "unet"), "diffusion_pytorch_model"), (w) => unet(w, unetSettings)),
     vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
     vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
+    tiny_decoder: findTinyDecoder(folder),
   };
   return {
     folder,

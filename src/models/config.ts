@@ -103,6 +103,27 @@ export const vaeConfig = z.strictObject({
 });
 export type VaeConfig = z.infer<typeof vaeConfig>;
 
+/** diffusers' AutoencoderTiny; its encoder is not used. */
+export const tinyVaeConfig = z.strictObject({
+  out_channels: fixed(3),
+  latent_channels: count.default(4),
+  decoder_block_out_channels: z.array(count).default([64, 64, 64, 64]),
+  num_decoder_blocks: z.array(count).default([3, 3, 3, 1]),
+  act_fn: fixed("relu"),
+  upsample_fn: fixed("nearest"),
+  upsampling_scaling_factor: fixed(2),
+  scaling_factor: fixed(1),
+  shift_factor: z.union([off, z.literal(0)]),
+  in_channels: z.unknown().optional(),
+  block_out_channels: z.unknown().optional(),
+  encoder_block_out_channels: z.unknown().optional(),
+  num_encoder_blocks: z.unknown().optional(),
+  latent_magnitude: z.unknown().optional(),
+  latent_shift: z.unknown().optional(),
+  force_upcast: z.unknown().optional(),
+});
+export type TinyVaeConfig = z.infer<typeof tinyVaeConfig>;
+
 /** transformers' CLIPTextConfig, with the defaults of that class. Keys of its base class change nothing here. */
 export const clipConfig = z.object({
   hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
