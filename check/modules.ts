@@ -38,13 +38,19 @@ const floats = (dims: number[], value = 0): Tensor => ({
   data: new Float32Array(dims.reduce((a, b) => a * b, 1)).fill(value),
 });
 
-/** Every network alone, on the inputs of `<dir>/modules.safetensors`, against its outputs there. */
-export async function check(dir: string): Promise<Finding[]> {
+/**
+ * Every network alone, on the inputs of `<dir>/modules.safetensors`, against its outputs there: the folders of `dir`, or the
+ * same weights opened otherwise.
+ */
+export async function check(
+  dir: string,
+  base = openBase(join(dir, "base")),
+  controlnet = (id: string) => openControlNet(join(dir, "controlnets", id)),
+): Promise<Finding[]> {
   const expected = readTensors(join(dir, "modules.safetensors"));
   const findings: Finding[] = [];
   const compare = (name: string, actual: Tensor) =>
     findings.push({ subject: name, error: relative(actual, expected.get(name)!), bound: BOUND });
-  const base = openBase(join(dir, "base"));
 
   for (const [t, { config, network }] of base.text.entries()) {
     const name = t === 0 ? "text" : `text_${t + 1}`;
@@ -85,7 +91,7 @@ export async function check(dir: string): Promise<Finding[]> {
 
   let sum: Record<string, Tensor> = none;
   for (const id of controlnets(expected)) {
-    const { networks } = openControlNet(join(dir, "controlnets", id));
+    const { networks } = controlnet(id);
     const { hint_embedding } = await run(networks.hint, { hint: expected.get("hint")! });
     const feeds = {
       ...conditions,

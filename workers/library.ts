@@ -1,11 +1,12 @@
 /** What MODELS_DIR holds: base models and ControlNets, opened (headers only) but not loaded. */
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { ownScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
 import { maxClipSkip } from "../src/diffusion/text.ts";
 import { type BaseModel, type ControlNet, openBase, openControlNet } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
 import { misfit } from "../src/models/fit.ts";
+import { openSingleFile, openSingleFileControlNet } from "../src/models/single-file.ts";
 import type { Catalog } from "../src/schema.ts";
 
 export interface Library {
@@ -23,19 +24,43 @@ function isFolder(parent: string, entry: Dirent): boolean {
   return entry.isDirectory() || (entry.isSymbolicLink() && statSync(join(parent, entry.name)).isDirectory());
 }
 
-/** Opens everything in a folder by `open`; what fails is skipped with its reason. */
-function openAll<T>(dir: string, skipped: Catalog["skipped"], open: (path: string) => T): Map<string, T> {
+/** Single files, and files that hold pickled Python objects and are never opened. */
+const SINGLE_FILE = ".safetensors";
+const PICKLE = /\.(ckpt|pt|pth|bin)$/;
+
+/** How to open a model that is a folder, and one that is a file. */
+interface Openers<T> {
+  readonly folder: (path: string, id: string) => T;
+  readonly file: (path: string, id: string) => T;
+}
+
+/** Opens everything in a folder, folders before files of the same id; what fails is skipped with its reason. */
+function openAll<T>(dir: string, skipped: Catalog["skipped"], open: Openers<T>): Map<string, T> {
   const opened = new Map<string, T>();
-  for (const entry of existsSync(dir) ? readdirSync(dir, { withFileTypes: true }) : []) {
+  const isFile = ({ name }: Dirent) => name.endsWith(SINGLE_FILE);
+  const entries = existsSync(dir) ? readdirSync(dir, { withFileTypes: true }) : [];
+  for (const entry of entries.sort((a, b) => Number(isFile(a)) - Number(isFile(b)))) {
     if (entry.name === CONTROLNETS || entry.name.startsWith(".")) {
       continue;
     }
     const path = join(dir, entry.name);
     try {
-      if (!isFolder(dir, entry)) {
-        throw new Error("not a model folder");
+      if (isFolder(dir, entry)) {
+        opened.set(entry.name, open.folder(path, entry.name));
+        continue;
       }
-      opened.set(entry.name, open(path));
+      if (!isFile(entry)) {
+        throw new Error(
+          PICKLE.test(entry.name)
+            ? "a pickle, which can run code; only .safetensors files are loaded"
+            : "neither a model folder nor a .safetensors file",
+        );
+      }
+      const id = basename(entry.name, SINGLE_FILE);
+      if (opened.has(id)) {
+        throw new Error(`the folder "${id}" has the same id`);
+      }
+      opened.set(id, open.file(path, id));
     } catch (error) {
       skipped.push({ path, reason: (error as Error).message });
     }
@@ -70,11 +95,15 @@ function describe(id: string, model: BaseModel): Catalog["models"][number] {
 /** Never throws for what a folder holds: what cannot be served is in `catalog.skipped`, with the reason. */
 export function openLibrary(dir: string): Library {
   const skipped: Catalog["skipped"] = [];
-  const described = openAll(dir, skipped, (path) => {
-    const model = openBase(path);
-    return { model, entry: describe(path.slice(dir.length + 1), model) };
+  const withEntry = (model: BaseModel, id: string) => ({ model, entry: describe(id, model) });
+  const described = openAll(dir, skipped, {
+    folder: (path, id) => withEntry(openBase(path), id),
+    file: (path, id) => withEntry(openSingleFile(path), id),
   });
-  const controlnets = openAll(join(dir, CONTROLNETS), skipped, openControlNet);
+  const controlnets = openAll(join(dir, CONTROLNETS), skipped, {
+    folder: (path) => openControlNet(path),
+    file: (path) => openSingleFileControlNet(path),
+  });
   const models = new Map([...described].map(([id, { model }]) => [id, model]));
   return {
     models,

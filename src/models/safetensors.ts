@@ -3,15 +3,15 @@
  * tensors' bytes. Only headers are read here, and every claim of theirs is checked: a checkpoint comes from strangers.
  */
 
-/** Bytes per element of the dtypes that files hold; a network reads few of them, but beside its weights lie counters and the like. */
+/** Bytes per element. Networks read floating point alone; counters and the like lie beside their weights. */
 const elementBytes = {
-  F64: 8,
   F32: 4,
   F16: 2,
   BF16: 2,
+  I64: 8,
+  F64: 8,
   F8_E4M3: 1,
   F8_E5M2: 1,
-  I64: 8,
   I32: 4,
   I16: 2,
   I8: 1,

@@ -67,7 +67,9 @@ export class StoredWeights implements WeightStore {
     }
     const dtype = dtypes[source.dtype];
     if (dtype === undefined) {
-      throw new CheckpointError(`"${name}" is stored as ${source.dtype}, not as one of ${Object.keys(dtypes).join(", ")}`);
+      throw new CheckpointError(
+        `"${name}" is stored as ${source.dtype}, not as one of ${Object.keys(dtypes).join(", ")}`,
+      );
     }
     let value = this.#values.get(name);
     if (value === undefined) {

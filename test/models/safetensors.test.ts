@@ -57,7 +57,7 @@ refused(
   /twice/,
 );
 refused("a field of a tensor that stands twice", `{"a":{"dtype":"F32","dtype":"F32"}}`, 0, /names "dtype" twice/);
-refused("an unknown dtype", `{"a":${tensor([1], [0, 1], "F8_E4M3")}}`, 1, /dtype "F8_E4M3" is not one of F32, F16/);
+refused("an unknown dtype", `{"a":${tensor([1], [0, 1], "F4")}}`, 1, /dtype "F4" is not one of F32, F16/);
 refused("a dtype that is a property of every object", `{"a":${tensor([1], [0, 1], "constructor")}}`, 1, /dtype/);
 refused("a negative size", `{"a":${tensor([-1, -1], [0, 4])}}`, 4, /shape \[-1,-1\]/);
 refused("a fractional size", `{"a":${tensor([0.5], [0, 2])}}`, 2, /shape \[0.5\]/);
