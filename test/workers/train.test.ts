@@ -1,0 +1,186 @@
+import assert from "node:assert/strict";
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { after, before, test } from "node:test";
+import { writeCircles } from "../../bench/circles.ts";
+import { noResiduals } from "../../src/diffusion/control.ts";
+import { fill } from "../../src/diffusion/rows.ts";
+import { openBase, openControlNet } from "../../src/models/base.ts";
+import { findCheckpoint } from "../../src/models/checkpoint.ts";
+import { controlnetConfig, parseConfig, unetConfig } from "../../src/models/config.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { TrainingSettings } from "../../src/schema.ts";
+import { controlnetFrom, initialize, unetShapes } from "../../src/training/initialize.ts";
+import { readParameters } from "../../src/training/stored.ts";
+import { CPU, openSession } from "../../workers/runtime.ts";
+import { writeComponent } from "../../workers/training/components.ts";
+import { configFor } from "../../workers/training/controlnet.ts";
+import { type Listeners, train } from "../../workers/training/run.ts";
+
+const FIXTURE = join(import.meta.dirname, "../fixtures/sd15/base");
+const PROGRAM = join(import.meta.dirname, "../../workers/train.ts");
+const SETTINGS = TrainingSettings.parse({
+  max_train_steps: 5,
+  learning_rate: 1e-3,
+  train_batch_size: 2,
+  resolution: 64,
+  checkpointing_steps: 2,
+  random_flip: true,
+});
+
+/** Two levels and one layer a level: opened in a tenth of the time of a whole Stable Diffusion. */
+const UNET = {
+  block_out_channels: [16, 32],
+  down_block_types: ["CrossAttnDownBlock2D", "DownBlock2D"],
+  up_block_types: ["UpBlock2D", "CrossAttnUpBlock2D"],
+  layers_per_block: 1,
+  cross_attention_dim: 32,
+  norm_num_groups: 8,
+  attention_head_dim: 4,
+};
+
+let root: string;
+let BASE: string;
+before(async () => {
+  root = mkdtempSync(join(tmpdir(), "train-"));
+  await writeCircles(join(root, "circles"), 6, 64);
+  BASE = join(root, "base");
+  cpSync(FIXTURE, BASE, { recursive: true, filter: (file) => basename(file) !== "unet" });
+  const unet = initialize(unetShapes(parseConfig(unetConfig, UNET, "unet")), 1);
+  writeComponent(join(BASE, "unet"), "diffusion_pytorch_model", UNET, unet.tensors, "F32");
+});
+after(() => rmSync(root, { recursive: true }));
+
+const folders = (name: string, dataset = "circles") => ({
+  base: BASE,
+  dataset: join(root, dataset),
+  output: join(root, name, "controlnets", name),
+  work: join(root, name, "work"),
+});
+const silent = (): Listeners => ({ onPreparing: () => {}, onStep: () => {}, signal: new AbortController().signal });
+const losses = (work: string) => readFileSync(join(work, "loss.csv"), "utf8");
+
+/** The residuals of a ControlNet's folder, and what the locked U-Net makes of them and of none. */
+async function predictions(folder: string): Promise<{ controlled: Tensor; plain: Tensor }> {
+  const base = openBase(BASE);
+  const { config, networks } = openControlNet(folder);
+  const run = async (network: { graph: () => Parameters<typeof openSession>[0] }, feeds: Record<string, Tensor>) => {
+    const session = await openSession(network.graph(), CPU);
+    const outputs = await session.run(feeds);
+    await session.release();
+    return outputs;
+  };
+  const none = noResiduals(base.unet);
+  const conditions = {
+    sample: fill([1, 4, 8, 8], 0.5),
+    timestep: fill([1], 500),
+    encoder_hidden_states: fill([1, 77, config.cross_attention_dim], 0.1),
+  };
+  const hint = (await run(networks.hint, { hint: fill([1, 3, 64, 64], 0.7) })).hint_embedding!;
+  const rows = { dims: [1], data: BigInt64Array.of(0n) };
+  const scales = fill([1, Object.keys(none).length], 1);
+  const masks = Object.fromEntries(
+    config.block_out_channels.map((_, level) => [`mask_${level}`, fill([1, 1, 1, 1], 1)]),
+  );
+  const feeds = { ...conditions, ...none, ...masks, hint_embedding: hint, rows, scales };
+  const summed = await run(networks.controlnet, feeds);
+  const residuals = Object.fromEntries(Object.keys(none).map((name) => [name, summed[`${name}_out`]!]));
+  return {
+    controlled: (await run(base.networks.unet, { ...conditions, ...residuals })).out!,
+    plain: (await run(base.networks.unet, { ...conditions, ...none })).out!,
+  };
+}
+
+test("an untrained ControlNet leaves the base's output as it is, bit for bit; one step later it does not", async () => {
+  const raw = configFor(UNET);
+  const config = parseConfig(controlnetConfig, raw, "config.json");
+  const unet = readParameters(findCheckpoint(join(BASE, "unet"), "diffusion_pytorch_model"));
+  const untrained = controlnetFrom(unet, config, 3);
+  const folder = join(root, "untrained");
+  writeComponent(folder, "diffusion_pytorch_model", raw, untrained.tensors, "F32");
+  const before = await predictions(folder);
+  assert.deepEqual(before.controlled.data, before.plain.data);
+
+  const one = folders("one");
+  assert.ok(await train("controlnet", one, { ...SETTINGS, max_train_steps: 1 }, silent()));
+  const after = await predictions(one.output);
+  assert.notDeepEqual(after.controlled.data, after.plain.data);
+});
+
+/** Runs the command until its CSV has `lines` steps. */
+async function runUntil(child: ChildProcess, work: string, lines: number): Promise<void> {
+  const file = join(work, "loss.csv");
+  while (child.exitCode === null && !(existsSync(file) && losses(work).split("\n").length > lines + 1)) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+test("killed with SIGKILL, a training goes on from its checkpoint to the losses and weights of one that was not", async () => {
+  const whole = folders("whole");
+  assert.ok(await train("controlnet", whole, SETTINGS, silent()));
+
+  const killed = folders("killed");
+  const settings = Object.entries(SETTINGS).map(([name, value]) => `--${name}=${value}`);
+  const where = Object.entries(killed).map(([name, value]) => `--${name}=${value}`);
+  const child = spawn(process.execPath, [PROGRAM, "controlnet", ...where, ...settings], { stdio: "inherit" });
+  const exit = once(child, "exit");
+  await runUntil(child, killed.work, 3);
+  child.kill("SIGKILL");
+  const [, signal] = await exit;
+  assert.equal(signal, "SIGKILL", "it was still training");
+  assert.ok(!existsSync(killed.output), "nothing is offered before the end");
+
+  const seen: number[] = [];
+  const listeners = { ...silent(), onStep: ({ step }: { step: number }) => seen.push(step) };
+  assert.ok(await train("controlnet", killed, SETTINGS, listeners));
+  assert.ok(seen[0]! > 1, "it goes on, and does not begin again");
+  assert.equal(losses(killed.work), losses(whole.work));
+  const weights = ({ output }: typeof killed) => readFileSync(join(output, "diffusion_pytorch_model.safetensors"));
+  assert.ok(weights(killed).equals(weights(whole)), "the same weights");
+  assert.deepEqual(readdirSync(join(killed.output, "..")), ["killed"], "no half-made folder beside it");
+});
+
+test("stopped between steps, a training keeps its state and offers nothing", async () => {
+  const stopped = folders("stopped");
+  const stop = new AbortController();
+  const listeners = { ...silent(), signal: stop.signal, onStep: () => stop.abort() };
+  assert.equal(await train("controlnet", stopped, SETTINGS, listeners), false);
+  assert.ok(existsSync(join(stopped.work, "state.safetensors")));
+  assert.ok(!existsSync(stopped.output));
+});
+
+test("a work folder of a training with other settings is refused", async () => {
+  const other = { ...SETTINGS, learning_rate: 1e-4 };
+  await assert.rejects(train("controlnet", folders("whole"), other, silent()), /holds a training with other settings/);
+});
+
+test("pictures that do not decode and prompts that are too long are told before the first step", async () => {
+  const dataset = join(root, "broken");
+  await writeCircles(dataset, 3, 64);
+  truncateSync(join(dataset, "target/1.png"), 60);
+  writeFileSync(join(dataset, "source/2.png"), "not a picture");
+  const lines = readFileSync(join(dataset, "prompt.json"), "utf8").trim().split("\n");
+  const long = { ...JSON.parse(lines[0]!), prompt: "red circle ".repeat(60) };
+  writeFileSync(join(dataset, "prompt.json"), [JSON.stringify(long), ...lines.slice(1)].join("\n"));
+  const broken = folders("broken-run", "broken");
+  await assert.rejects(train("controlnet", broken, SETTINGS, silent()), (error: Error) => {
+    const [first, second, third, ...more] = error.message.split("\n");
+    assert.match(first!, /^prompt.json:1: the prompt is longer than the text encoder reads/);
+    assert.match(second!, /^prompt.json:2: 1.png: /);
+    assert.match(third!, /^prompt.json:3: 2.png: /);
+    return more.length === 0;
+  });
+  assert.ok(!existsSync(broken.work) || !existsSync(join(broken.work, "loss.csv")));
+});
