@@ -184,3 +184,27 @@ test("pictures that do not decode and prompts that are too long are told before 
   });
   assert.ok(!existsSync(broken.work) || !existsSync(join(broken.work, "loss.csv")));
 });
+
+test("from configs alone, a VAE and then a base are trained to a model that the service opens", async () => {
+  const nothing = join(root, "nothing");
+  cpSync(BASE, nothing, { recursive: true, filter: (file) => !file.endsWith(".safetensors") });
+  const vaeConfigFile = join(nothing, "vae/config.json");
+  const before = JSON.parse(readFileSync(vaeConfigFile, "utf8"));
+  const own = { base: nothing, dataset: join(root, "circles"), output: nothing };
+  const seen: number[] = [];
+  const listeners = { ...silent(), onStep: ({ loss }: { loss: number }) => seen.push(loss) };
+  const settings = { ...SETTINGS, max_train_steps: 12, checkpointing_steps: 12, ema_decay: 0.5 };
+
+  assert.ok(await train("vae", { ...own, work: join(root, "vae-work") }, { ...settings, resolution: 32 }, listeners));
+  assert.ok(seen.at(-1)! < seen[0]!, `the VAE learns: ${seen}`);
+  const after = JSON.parse(readFileSync(vaeConfigFile, "utf8"));
+  assert.notEqual(after.scaling_factor, before.scaling_factor, "latents have unit variance now");
+
+  seen.length = 0;
+  assert.ok(await train("base", { ...own, work: join(root, "base-work") }, settings, listeners));
+  assert.ok(
+    seen.slice(-3).reduce((a, b) => a + b) < seen.slice(0, 3).reduce((a, b) => a + b),
+    `the base learns: ${seen}`,
+  );
+  assert.equal(openBase(nothing).vae.scaling_factor, after.scaling_factor);
+});

@@ -1,13 +1,55 @@
 import { join } from "node:path";
 import { sample } from "../../src/image/hint.ts";
 import { readJson } from "../../src/models/checkpoint.ts";
+import type { VaeConfig } from "../../src/models/config.ts";
+import { encode } from "../../src/models/vae.ts";
+import { Weights } from "../../src/models/weights.ts";
+import { build } from "../../src/onnx/build.ts";
+import { input } from "../../src/onnx/value.ts";
 import { stack } from "../../src/training/batch.ts";
 import { DatasetError, readDataset, refuse } from "../../src/training/dataset.ts";
 import { initialize, vaeShapes } from "../../src/training/initialize.ts";
 import { vaeStep } from "../../src/training/loss.ts";
+import { type Block, TrainableWeights } from "../../src/training/parameters.ts";
+import { CPU, openSession } from "../runtime.ts";
 import { parametersOf, readVae, STEM, writeComponent } from "./components.ts";
 import { cut, mirror, Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
+
+/** Pictures whose latents say how latents are scaled. */
+const SCALED_BY = 64;
+
+/** The standard deviation of the latents of the pictures' upper left squares: its inverse is the VAE's scaling_factor. */
+async function deviation(
+  vae: VaeConfig,
+  parameters: Block,
+  files: readonly string[],
+  pictures: Pictures,
+  side: number,
+) {
+  const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));
+  const weights = new TrainableWeights(shapes);
+  const image = input("image", "float32", [1, vae.in_channels, side, side]);
+  const moments = encode(new Weights(weights), vae, image);
+  const bytes = build([image, ...weights.inputs.values()], { moments });
+  const session = await openSession({ bytes, folder: "." }, CPU);
+  let [count, sum, squares] = [0, 0, 0];
+  for (const file of files) {
+    const data = sample(cut(await pictures.get(file), 0, 0, side));
+    const feeds = {
+      image: { dims: [1, vae.in_channels, side, side], data },
+      ...Object.fromEntries(parameters.tensors),
+    };
+    const result = (await session.run(feeds)).moments!;
+    for (const value of (result.data as Float32Array).subarray(0, result.data.length / 2)) {
+      count += 1;
+      sum += value;
+      squares += value * value;
+    }
+  }
+  await session.release();
+  return Math.sqrt(squares / count - (sum / count) ** 2);
+}
 
 /** The VAE, on squares of `resolution` pixels cut from the pictures at random. */
 export const openVaeTraining: OpenSubject = async (folders, settings, onPreparing) => {
@@ -54,7 +96,9 @@ export const openVaeTraining: OpenSubject = async (folders, settings, onPreparin
       };
     },
     async save(parameters) {
-      const config = readJson(join(folders.base, "vae", "config.json"));
+      const some = pairs.slice(0, SCALED_BY).map(({ image }) => image);
+      const scaling_factor = 1 / (await deviation(vae, parameters, some, pictures, side));
+      const config = { ...readJson(join(folders.base, "vae", "config.json")), scaling_factor };
       writeComponent(join(folders.output, "vae"), STEM.vae, config, parameters.tensors, "F16");
     },
   };
