@@ -1,5 +1,5 @@
 /**
- * npm run train -- controlnet|base|vae --base DIR --dataset DIR --output DIR [--work DIR] [--max_train_steps N …]
+ * npm run train -- controlnet|base|vae --base DIR --dataset DIR --output DIR [--work DIR] [--validation FILE] [--max_train_steps N …]
  * Trains a network; killed or interrupted, the same command goes on.
  */
 import { basename, join } from "node:path";
@@ -31,7 +31,7 @@ function readSettings(values: Readonly<Record<string, string | undefined>>): Tra
 }
 
 function readCommandLine() {
-  const names = [...FOLDERS, "work", ...Object.keys(TrainingSettings.shape)];
+  const names = [...FOLDERS, "work", "validation", ...Object.keys(TrainingSettings.shape)];
   const { values, positionals } = parseArgs({
     options: Object.fromEntries(names.map((name) => [name, { type: "string" as const }])),
     allowPositionals: true,
@@ -48,7 +48,11 @@ function readCommandLine() {
   const data = process.env.DATA_DIR ?? "data";
   const work = (values.work as string | undefined) ?? join(data, "trainings", `${subject}-${basename(output)}`);
   const settings = readSettings(values as Record<string, string | undefined>);
-  return { subject: subject as SubjectName, folders: { base, dataset, output, work }, settings };
+  return {
+    subject: subject as SubjectName,
+    folders: { base, dataset, output, work, validation: values.validation ?? null },
+    settings,
+  };
 }
 
 const line = (text: string) => process.stdout.write(process.stdout.isTTY ? `\r\x1b[K${text}` : `${text}\n`);

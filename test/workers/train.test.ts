@@ -68,6 +68,7 @@ const folders = (name: string, dataset = "circles") => ({
   dataset: join(root, dataset),
   output: join(root, name, "controlnets", name),
   work: join(root, name, "work"),
+  validation: null,
 });
 const silent = (): Listeners => ({ onPreparing: () => {}, onStep: () => {}, signal: new AbortController().signal });
 const losses = (work: string) => readFileSync(join(work, "loss.csv"), "utf8");
@@ -114,7 +115,10 @@ test("an untrained ControlNet leaves the base's output as it is, bit for bit; on
   assert.deepEqual(before.controlled.data, before.plain.data);
 
   const one = folders("one");
-  assert.ok(await train("controlnet", one, { ...SETTINGS, max_train_steps: 1 }, silent()));
+  const validation = join(root, "validation.json");
+  writeFileSync(validation, JSON.stringify([{ prompt: "red circle", image: "circles/source/0.png" }]));
+  assert.ok(await train("controlnet", { ...one, validation }, { ...SETTINGS, max_train_steps: 1 }, silent()));
+  assert.deepEqual(readdirSync(join(one.work, "validation")), ["1-0.png"]);
   const after = await predictions(one.output);
   assert.notDeepEqual(after.controlled.data, after.plain.data);
 });
@@ -133,7 +137,8 @@ test("killed with SIGKILL, a training goes on from its checkpoint to the losses 
 
   const killed = folders("killed");
   const settings = Object.entries(SETTINGS).map(([name, value]) => `--${name}=${value}`);
-  const where = Object.entries(killed).map(([name, value]) => `--${name}=${value}`);
+  const { base, dataset, output, work } = killed;
+  const where = Object.entries({ base, dataset, output, work }).map(([name, value]) => `--${name}=${value}`);
   const child = spawn(process.execPath, [PROGRAM, "controlnet", ...where, ...settings], { stdio: "inherit" });
   const exit = once(child, "exit");
   await runUntil(child, killed.work, 3);
@@ -190,7 +195,7 @@ test("from configs alone, a VAE and then a base are trained to a model that the 
   cpSync(BASE, nothing, { recursive: true, filter: (file) => !file.endsWith(".safetensors") });
   const vaeConfigFile = join(nothing, "vae/config.json");
   const before = JSON.parse(readFileSync(vaeConfigFile, "utf8"));
-  const own = { base: nothing, dataset: join(root, "circles"), output: nothing };
+  const own = { base: nothing, dataset: join(root, "circles"), output: nothing, validation: null };
   const seen: number[] = [];
   const listeners = { ...silent(), onStep: ({ loss }: { loss: number }) => seen.push(loss) };
   const settings = { ...SETTINGS, max_train_steps: 12, checkpointing_steps: 12, ema_decay: 0.5 };

@@ -13,6 +13,7 @@ import { dtypeOf, readNoising, STEM, writeComponent } from "./components.ts";
 import { encodePictures, encodePrompts, tokenize } from "./encoded.ts";
 import { mirror, Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
+import { readValidation, validate } from "./validation.ts";
 
 /** The config of a ControlNet for a U-Net: what both have, and what diffusers' ControlNetModel.from_unet adds. */
 export function configFor(unet: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -40,6 +41,7 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
   const { alphas, prediction } = readNoising(folders.base);
 
   const pairs = readDataset(folders.dataset, true);
+  const validation = folders.validation === null ? [] : readValidation(folders.validation);
   const pictures = new Pictures(settings.resolution);
   const cache = join(folders.work, "cache");
   const wrong: string[] = [];
@@ -86,6 +88,14 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
         encoder_hidden_states: stack([tokens.empty.length, tower.config.hidden_size], texts),
         hint: stack([3, side, side], hints),
       };
+    },
+    async show(parameters) {
+      if (validation.length === 0) {
+        return [];
+      }
+      const folder = join(folders.work, "controlnet");
+      writeComponent(folder, STEM.unet, rawConfig, parameters.tensors, "F32");
+      return validate(folders.base, folder, validation, settings);
     },
     async save(parameters) {
       writeComponent(folders.output, STEM.unet, rawConfig, parameters.tensors, dtypeOf(unet));

@@ -1,7 +1,9 @@
 /** A training from beginning to end, or from where it was killed: where a reader starts. */
-import { writeFileSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
+import { encode } from "../../src/image/encode.ts";
+import type { Pixels } from "../../src/image/pixels.ts";
 import type { TrainingSettings } from "../../src/schema.ts";
 import { curve, type StepRecord } from "../../src/training/curve.ts";
 import { Draws } from "../../src/training/draws.ts";
@@ -68,6 +70,7 @@ export async function train(
     appendLoss(folders.work, record);
     if (step % settings.checkpointing_steps === 0 || step === last || signal.aborted) {
       saveState(folders.work, state, step);
+      await savePictures(folders.work, step, await subject.show(state.average ?? state.parameters));
     }
     onStep(record);
     await new Promise(setImmediate); // signals are heard between steps
@@ -80,6 +83,13 @@ export async function train(
   }
   await subject.save(state.average ?? state.parameters);
   return true;
+}
+
+async function savePictures(work: string, step: number, pictures: readonly Pixels[]): Promise<void> {
+  for (const [i, picture] of pictures.entries()) {
+    mkdirSync(join(work, "validation"), { recursive: true });
+    writeFileSync(join(work, "validation", `${step}-${i}.png`), await encode(picture, "png"));
+  }
 }
 
 async function drawCurve(work: string, losses: readonly StepRecord[]): Promise<void> {

@@ -1,3 +1,4 @@
+import type { Pixels } from "../../src/image/pixels.ts";
 import type { Graph } from "../../src/models/graph.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import type { TrainingSettings } from "../../src/schema.ts";
@@ -14,6 +15,8 @@ export interface Folders {
   readonly output: string;
   /** Caches, and what a killed training goes on from. */
   readonly work: string;
+  /** A JSON list of prompts and hints to show the training's progress with; null = none. */
+  readonly validation: string | null;
 }
 
 /** What is trained: a ControlNet, a base or a VAE, with its data. */
@@ -28,6 +31,8 @@ export interface Subject {
   feeds(draw: BatchDraw): Promise<Record<string, Tensor>>;
   /** Writes the trained network, whole or not at all. */
   save(parameters: Block): Promise<void>;
+  /** Pictures that the parameters make: none where there is nothing to compare them with. */
+  show(parameters: Block): Promise<readonly Pixels[]>;
 }
 
 /** Hears what is being done before the first step, with how much of how much. */
