@@ -58,10 +58,14 @@ export async function startRedis(stack: AsyncDisposableStack) {
     redis.disconnect();
   };
   const stop = () => kill(child, "SIGTERM");
+  // Outlives the test's process, however that ends: when its standard input closes it stops Redis and removes the folder.
+  const script = 'cat; redis-cli -s "$1" shutdown nosave; rm -rf "$2"';
+  const stdio: StdioOptions = ["pipe", "ignore", "ignore"];
+  const cleaner = spawn("sh", ["-c", script, "sh", url, folder], { detached: true, stdio });
   await start();
   stack.defer(async () => {
-    await kill(child, "SIGKILL");
-    await rm(folder, { recursive: true, force: true });
+    cleaner.stdin!.end();
+    await once(cleaner, "exit");
   });
   return { url, start, stop };
 }
