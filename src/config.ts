@@ -1,4 +1,5 @@
 /** The configuration: environment variables, checked and typed. The names are those of the variables. */
+import { isIPv6 } from "node:net";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { ConfigError } from "./errors.ts";
@@ -7,6 +8,7 @@ import { ConfigError } from "./errors.ts";
 export const NOISE_MODELS_DIR = join(import.meta.dirname, "../test/fixtures/sd15");
 
 const bytes = z.coerce.number().int().positive();
+const seconds = z.coerce.number().int().positive();
 const folder = z.string().transform((path) => resolve(path));
 
 const Environment = z.object({
@@ -30,6 +32,13 @@ const Environment = z.object({
     .default(2048 * 2048),
   MAX_BODY_BYTES: bytes.default(32 * 1024 * 1024),
   MAX_IMAGE_BYTES: bytes.default(16 * 1024 * 1024),
+  /** How long an upload can be named in a request, in seconds. */
+  UPLOAD_TTL: seconds.default(24 * 3600),
+  /** Hosts that images and webhooks may lead to although their address is private or the scheme is http. */
+  ALLOW_HOSTS: z
+    .string()
+    .default("")
+    .transform((list, ctx) => list.split(/[\s,]+/).flatMap((entry) => (entry === "" ? [] : hostAndPort(entry, ctx)))),
   MAX_TAKEOVERS: z.coerce.number().int().min(0).default(5),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
@@ -59,6 +68,18 @@ export function readConfigWithRedis(env: Record<string, string | undefined>): Co
     );
   }
   return { ...config, REDIS_URL: config.REDIS_URL };
+}
+
+/** `host` or `host:port`, an IPv6 address with or without brackets. `hostname` is as URLs spell it, but for the brackets. */
+function hostAndPort(entry: string, ctx: z.RefinementCtx): { hostname: string; port: number | null } {
+  const text = isIPv6(entry) ? `[${entry}]` : entry;
+  const url = URL.parse(`http://${text}`);
+  if (url === null || url.href !== `http://${url.host}/`) {
+    ctx.addIssue({ code: "custom", message: `"${entry}" is neither a host nor host:port` });
+    return z.NEVER;
+  }
+  const port = /:(\d+)$/.exec(text)?.[1]; // not the URL's, which leaves 80 out
+  return { hostname: url.hostname.replace(/^\[|\]$/g, ""), port: port === undefined ? null : Number(port) };
 }
 
 function isLoopback(host: string): boolean {
