@@ -43,7 +43,7 @@ class Engine {
   readonly #exited: Promise<void>;
 
   /** `onDeath` is called once when the thread ends, however it does. */
-  constructor(file: URL, options: EngineSettings, onDeath: (error: Error) => void) {
+  constructor(file: URL, options: EngineSettings, log: Logger, onDeath: (error: Error) => void) {
     this.#thread = new Thread(file, { workerData: options });
     const { promise, resolve } = Promise.withResolvers<Catalog>();
     this.catalog = promise;
@@ -57,6 +57,7 @@ class Engine {
     });
     this.#thread.on("message", (message: FromEngine) => {
       if (message.type === "catalog") return resolve(message.catalog);
+      if (message.type === "warning") return log.warn(message.message);
       const running = this.#running.get(message.id);
       if (message.type === "progress") return running?.onProgress(message.step, message.total);
       running?.end(message);
@@ -111,7 +112,9 @@ export async function startWorker(
     {
       modelsDir: config.MODELS_DIR,
       executionProvider: config.EXECUTION_PROVIDER,
+      cacheDir: join(config.DATA_DIR, "cache"),
     },
+    log,
     (error) => {
       if (closing) return;
       die(error);

@@ -1,7 +1,8 @@
 import { totalmem } from "node:os";
 import type { Run } from "../src/diffusion/model.ts";
 import type { Network } from "../src/models/base.ts";
-import { openSession, type Provider, type Session } from "./runtime.ts";
+import type { PreparedCache } from "./prepared.ts";
+import { openPrepared, type Provider, type Session } from "./runtime.ts";
 
 interface Resident {
   readonly session: Session;
@@ -16,6 +17,7 @@ interface Resident {
  */
 export class Residents {
   readonly #provider: Provider;
+  readonly #cache: PreparedCache;
   readonly #budget: number;
   /** In order of last use, the oldest first. */
   readonly #residents = new Map<Network, Resident>();
@@ -23,8 +25,9 @@ export class Residents {
   #loadMs = 0;
 
   /** @param budget bytes of float32 weights */
-  constructor(provider: Provider, budget = defaultBudget()) {
+  constructor(provider: Provider, cache: PreparedCache, budget = defaultBudget()) {
     this.#provider = provider;
+    this.#cache = cache;
     this.#budget = budget;
   }
 
@@ -54,7 +57,7 @@ export class Residents {
   async #load(network: Network): Promise<Resident> {
     const started = performance.now();
     await this.#makeRoom(network.weightBytes);
-    const session = await openSession(network.graph(), this.#provider);
+    const session = await openPrepared(network.graph(), network.weightBytes, this.#provider, this.#cache);
     this.#loadMs += performance.now() - started;
     return { session, bytes: network.weightBytes, usedBy: this.#generation };
   }

@@ -1,10 +1,12 @@
 /** The only file that knows onnxruntime: graphs become sessions, plain tensors go in and come out. */
+import { join } from "node:path";
 import ort from "onnxruntime-node";
 import type { Graph } from "../src/models/graph.ts";
 import { build } from "../src/onnx/build.ts";
 import { add } from "../src/onnx/operators.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { input } from "../src/onnx/value.ts";
+import { type PreparedCache, prepareKey } from "./prepared.ts";
 
 export interface Session {
   /** Feeds by input name → every output by its name, those that `into` names written into its tensors. */
@@ -29,14 +31,73 @@ export interface Provider {
 
 export const CPU: Provider = { name: "cpu", options: { executionProviders: ["cpu"] } };
 
-/** Blocks the calling thread for seconds per GB of weights, as every run of the session does for its time. */
-export async function openSession({ bytes, folder }: Graph, { options }: Provider): Promise<Session> {
-  const session = await ort.InferenceSession.create(bytes, {
+const ERRORS_ONLY = 3;
+
+/** Blocks the calling thread for some ten seconds per GB of half-precision weights, as every run does for its time. */
+export async function openSession(graph: Graph, { options }: Provider): Promise<Session> {
+  return sessionOf(await create(graph, options));
+}
+
+function create({ bytes, folder }: Graph, options: ort.InferenceSession.SessionOptions, saving = {}) {
+  return ort.InferenceSession.create(bytes, {
     graphOptimizationLevel: "all",
-    logSeverityLevel: 3,
+    logSeverityLevel: ERRORS_ONLY,
     ...options,
-    extra: { session: { model_external_initializers_file_folder_path: folder } },
+    extra: { session: { model_external_initializers_file_folder_path: folder, ...saving } },
   });
+}
+
+/**
+ * As openSession, with the same results to the byte, but from what the cache holds, which it is given when it lacks it:
+ * under a second per GB, and the weights stay in the page cache, which processes share.
+ * @param weightBytes of the network, as float32
+ */
+export async function openPrepared(
+  graph: Graph,
+  weightBytes: number,
+  provider: Provider,
+  cache: PreparedCache,
+): Promise<Session> {
+  if (provider !== CPU) {
+    return openSession(graph, provider); // other providers prepare weights for their device, on the device
+  }
+  const key = await prepareKey(graph, `onnxruntime ${ort.env.versions.node}`);
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const folder = await cache.entry(key, PREPARED_SIZE * weightBytes, (folder) => prepare(graph, folder));
+    if (folder === null) {
+      break;
+    }
+    try {
+      return sessionOf(await openModel(join(folder, MODEL)));
+    } catch {
+      await cache.remove(key); // damaged, or removed since by another process
+    }
+  }
+  return openSession(graph, provider);
+}
+
+const MODEL = "model.onnx";
+/** Bytes of a prepared network per byte of float32 weights, with room to spare: convolutions are padded. */
+const PREPARED_SIZE = 1.1;
+
+/** Optimises a graph for this CPU and writes it: its weights as float32, in the layout that the kernels read. */
+async function prepare(graph: Graph, folder: string): Promise<void> {
+  const options = { ...CPU.options, optimizedModelFilePath: join(folder, MODEL) };
+  const saving = {
+    optimized_model_external_initializers_file_name: "weights",
+    save_external_prepacked_constant_initializers: "1",
+  };
+  await (await create(graph, options, saving)).release();
+}
+
+const openModel = (file: string) =>
+  ort.InferenceSession.create(file, {
+    ...CPU.options,
+    graphOptimizationLevel: "disabled",
+    logSeverityLevel: ERRORS_ONLY,
+  });
+
+function sessionOf(session: ort.InferenceSession): Session {
   return {
     async run(feeds, into = {}) {
       const own = session.outputNames.map((name) => [name, name in into ? toRuntime(into[name]!) : null]);
