@@ -13,7 +13,7 @@ import { Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
 
 /** Networks side by side, each parameter by its network's name and its own. */
-function join2(parts: Readonly<Record<string, Block>>): Block {
+export function joinBlocks(parts: Readonly<Record<string, Block>>): Block {
   const all = Object.entries(parts).flatMap(([part, { tensors }]) =>
     [...tensors].map(([name, tensor]) => [`${part}.${name}`, tensor] as const),
   );
@@ -60,7 +60,7 @@ export const openBaseTraining: OpenSubject = async (folders, settings, onPrepari
   return {
     count: pairs.length,
     start: () =>
-      join2({
+      joinBlocks({
         unet: parametersOf(folders.base, "unet", () => initialize(unetShapes(unet), settings.seed)),
         text_encoder: parametersOf(folders.base, "text_encoder", () => initialize(clipShapes(clip), settings.seed + 1)),
       }),

@@ -1,0 +1,213 @@
+/**
+ * Seconds a training step, beside torch's: npm run bench train. TORCH_PYTHON names a Python with torch and diffusers to measure
+ * beside; without it, the figures recorded below stand for it.
+ */
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readCheckpoint } from "../src/models/checkpoint.ts";
+import { clipConfig, controlnetConfig, parseConfig, unetConfig } from "../src/models/config.ts";
+import { StoredWeights } from "../src/models/weights.ts";
+import type { Tensor } from "../src/onnx/tensor.ts";
+import { clipShapes, controlnetFrom, initialize, unetShapes } from "../src/training/initialize.ts";
+import { baseStep, controlnetStep } from "../src/training/loss.ts";
+import { writeSafetensors } from "../src/training/stored.ts";
+import { CPU } from "../workers/runtime.ts";
+import { joinBlocks } from "../workers/training/base.ts";
+import { configFor } from "../workers/training/controlnet.ts";
+import { startState, Trainer } from "../workers/training/trainer.ts";
+
+interface Case {
+  readonly unet: Record<string, unknown> & { readonly cross_attention_dim: number };
+  readonly batch: number;
+  /** Latent cells of a side. */
+  readonly cells: number;
+  /** Seconds a step of torch 2.13 with 2 threads, on 2 cores of Zen 5. */
+  readonly recorded: Readonly<Record<Kind, number>>;
+}
+const KINDS = ["controlnet", "base"] as const;
+type Kind = (typeof KINDS)[number];
+
+const CASES: Record<string, Case> = {
+  fixture: {
+    unet: { block_out_channels: [16, 32, 32, 32], cross_attention_dim: 32, attention_head_dim: 4, norm_num_groups: 8 },
+    batch: 2,
+    cells: 8,
+    recorded: { controlnet: 0, base: 0 },
+  },
+  demo: {
+    unet: { block_out_channels: [32, 64, 96, 96], cross_attention_dim: 64, attention_head_dim: 4, norm_num_groups: 8 },
+    batch: 32,
+    cells: 16,
+    recorded: { controlnet: 0, base: 0 },
+  },
+  middle: {
+    unet: {
+      block_out_channels: [64, 128, 256, 256],
+      cross_attention_dim: 256,
+      attention_head_dim: 8,
+      norm_num_groups: 32,
+    },
+    batch: 4,
+    cells: 32,
+    recorded: { controlnet: 0, base: 0 },
+  },
+};
+const TOKENS = 77;
+const STEPS = 7;
+const OPTIMIZER = { learning_rate: 1e-5, adam_weight_decay: 0.01, max_grad_norm: 1, ema_decay: 0 };
+
+interface Measurement {
+  readonly parameters: number;
+  readonly seconds: number;
+  readonly peakBytes: number;
+}
+
+const random = (...dims: number[]): Tensor => ({
+  dims,
+  data: Float32Array.from({ length: dims.reduce((product, dim) => product * dim, 1) }, () => Math.random() - 0.5),
+});
+const shapesOf = (tensors: ReadonlyMap<string, Tensor>) =>
+  new Map([...tensors].map(([name, { dims }]) => [name, dims]));
+
+async function openCase({ unet: raw, batch, cells }: Case, kind: Kind, folder: string) {
+  const unet = parseConfig(unetConfig, raw, "unet");
+  const base = initialize(unetShapes(unet), 1);
+  const size = { batch, height: cells, width: cells };
+  if (kind === "base") {
+    const text = { hidden_size: raw.cross_attention_dim, intermediate_size: 4 * raw.cross_attention_dim };
+    const clip = parseConfig(
+      clipConfig,
+      { ...text, num_hidden_layers: 2, num_attention_heads: 4, vocab_size: 1000 },
+      "",
+    );
+    const all = joinBlocks({ unet: base, text_encoder: initialize(clipShapes(clip), 2) });
+    const bytes = baseStep(unet, clip, shapesOf(all.tensors), size, "epsilon");
+    const ids = BigInt64Array.from({ length: batch * TOKENS }, (_, i) => BigInt(i % 1000));
+    return { parameters: all, graph: { bytes, folder }, own: { input_ids: { dims: [batch, TOKENS], data: ids } } };
+  }
+  const file = join(folder, "unet.safetensors");
+  writeSafetensors(file, base.tensors, "F32");
+  const config = parseConfig(controlnetConfig, configFor(raw), "controlnet");
+  const parameters = controlnetFrom(base, config, 2);
+  const locked = new StoredWeights(readCheckpoint(file).tensors);
+  const bytes = controlnetStep(locked, unet, config, shapesOf(parameters.tensors), size, "epsilon");
+  const own = {
+    encoder_hidden_states: random(batch, TOKENS, raw.cross_attention_dim),
+    hint: random(batch, 3, 8 * cells, 8 * cells),
+  };
+  return { parameters, graph: { bytes, folder }, own };
+}
+
+async function measure(one: Case, kind: Kind): Promise<Measurement> {
+  const folder = mkdtempSync(join(tmpdir(), "bench-train-"));
+  try {
+    const { parameters, graph, own } = await openCase(one, kind, folder);
+    const trainer = await Trainer.open(graph, startState(parameters, OPTIMIZER), CPU);
+    const latents = [one.batch, 4, one.cells, one.cells] as const;
+    const feeds = {
+      ...own,
+      latents: random(...latents),
+      noise: random(...latents),
+      alpha: random(one.batch, 1, 1, 1),
+      sigma: random(one.batch, 1, 1, 1),
+      timestep: random(one.batch),
+    };
+    const times: number[] = [];
+    for (let step = 1; step <= STEPS; step++) {
+      const start = performance.now();
+      await trainer.accumulate(feeds);
+      trainer.update(step, OPTIMIZER);
+      times.push((performance.now() - start) / 1000);
+    }
+    await trainer.release();
+    const peak = Number(/VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))![1]) * 1024;
+    return { parameters: parameters.data.length, seconds: median(times.slice(1)), peakBytes: peak };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+
+/** The same step in torch: the networks by diffusers, torch.optim.AdamW, 2 threads. */
+const TORCH = `
+import sys, json, time, statistics, resource, torch
+from diffusers import UNet2DConditionModel, ControlNetModel
+case, kind = json.loads(sys.argv[1]), sys.argv[2]
+torch.set_num_threads(2)
+B, S, D = case["batch"], case["cells"], case["unet"]["cross_attention_dim"]
+unet = UNet2DConditionModel(**case["unet"])
+parts = [unet]
+if kind == "controlnet":
+    control = ControlNetModel.from_unet(unet); unet.requires_grad_(False); parts = [control]
+    text = lambda: states
+    states = torch.randn(B, 77, D)
+else:
+    from transformers import CLIPTextModel, CLIPTextConfig
+    clip = CLIPTextModel(CLIPTextConfig(hidden_size=D, intermediate_size=4 * D, num_hidden_layers=2, num_attention_heads=4, vocab_size=1000))
+    parts.append(clip); ids = torch.randint(0, 1000, (B, 77)); text = lambda: clip(ids)[0]
+weights = [p for part in parts for p in part.parameters()]
+optimizer = torch.optim.AdamW(weights, lr=1e-5)
+x, noise, t = torch.randn(B, 4, S, S), torch.randn(B, 4, S, S), torch.randint(0, 1000, (B,))
+hint, times = torch.rand(B, 3, 8 * S, 8 * S), []
+for _ in range(${STEPS}):
+    start = time.time()
+    e, extra = text(), {}
+    if kind == "controlnet":
+        down, mid = control(x + noise, t, e, controlnet_cond=hint, return_dict=False)
+        extra = dict(down_block_additional_residuals=down, mid_block_additional_residual=mid)
+    loss = ((unet(x + noise, t, e, **extra).sample - noise) ** 2).mean()
+    loss.backward(); torch.nn.utils.clip_grad_norm_(weights, 1.0); optimizer.step(); optimizer.zero_grad()
+    times.append(time.time() - start)
+print(json.dumps(dict(seconds=statistics.median(times[1:]), peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)))
+`;
+
+function measureTorch(one: Case, kind: Kind): { seconds: number; from: string } {
+  const python = process.env.TORCH_PYTHON;
+  if (python === undefined) {
+    return { seconds: one.recorded[kind], from: "recorded" };
+  }
+  const printed = execFileSync(python, ["-c", TORCH, JSON.stringify(one), kind], {
+    encoding: "utf8",
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  return { seconds: JSON.parse(printed.trim().split("\n").at(-1)!).seconds, from: "beside" };
+}
+
+const round = (value: number) => value.toPrecision(3);
+
+export async function run(): Promise<void> {
+  console.log("| net | trains | parameters | s/step | torch | ÷ torch | peak memory |\n|---|---|---|---|---|---|---|");
+  for (const [name, one] of Object.entries(CASES)) {
+    const seconds: Partial<Record<Kind, Measurement>> = {};
+    for (const kind of KINDS) {
+      // A process of its own, so that its peak memory is its own.
+      const printed = execFileSync(process.execPath, [import.meta.filename, name, kind], { encoding: "utf8" });
+      const own: Measurement = JSON.parse(printed);
+      seconds[kind] = own;
+      const torch = measureTorch(one, kind);
+      const columns = [
+        name,
+        kind,
+        `${(own.parameters / 1e6).toFixed(1)} M`,
+        round(own.seconds),
+        `${round(torch.seconds)} (${torch.from})`,
+        round(own.seconds / torch.seconds),
+        `${(own.peakBytes / 1e9).toFixed(2)} GB`,
+      ];
+      console.log(`| ${columns.join(" | ")} |`);
+    }
+    const { controlnet, base } = seconds as Record<Kind, Measurement>;
+    const [time, memory] = [controlnet.seconds / base.seconds, controlnet.peakBytes / base.peakBytes];
+    console.log(
+      `${name}: a ControlNet's step takes ${round(time)} × the base's time and ${round(memory)} × its memory`,
+    );
+  }
+}
+
+const [name, kind] = process.argv.slice(2);
+if (import.meta.main && name !== undefined && kind !== undefined) {
+  process.stdout.write(JSON.stringify(await measure(CASES[name]!, kind as Kind)));
+}
