@@ -133,6 +133,14 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       says: /those that do: canny/,
     },
     {
+      name: "a clip_skip beyond the model's text encoder",
+      body: { prompt: "x", clip_skip: 13 },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "clip_skip",
+      says: /without 12 layers at most/,
+    },
+    {
       name: "bytes that are no image",
       body: { prompt: "x", controls: [{ ...control, image: uri(Buffer.from("hello")) }] },
       status: 422,
