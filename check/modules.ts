@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pooling } from "../src/diffusion/text.ts";
 import { type Network, openBase, openControlNet } from "../src/models/base.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
+import { chooseProvider, openSession } from "../workers/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -13,8 +13,11 @@ type Tensors = Map<string, Tensor>;
 const CONDITIONING_SCALE = 0.8;
 const BOUND = 1e-3;
 
+/** The one that EXECUTION_PROVIDER names: so the check says what another provider's kernels are worth. */
+const provider = await chooseProvider(process.env.EXECUTION_PROVIDER ?? "cpu");
+
 async function run(network: Network, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
-  const session = await openSession(network.graph(), CPU);
+  const session = await openSession(network.graph(), provider);
   const outputs = await session.run(feeds);
   await session.release();
   return outputs;

@@ -1,5 +1,7 @@
 /** The only file that knows onnxruntime: graphs become sessions, plain tensors go in and come out. */
-import { join } from "node:path";
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
 import ort from "onnxruntime-node";
 import type { Graph } from "../src/models/graph.ts";
 import { build } from "../src/onnx/build.ts";
@@ -110,6 +112,13 @@ function sessionOf(session: ort.InferenceSession): Session {
   };
 }
 
+/** Whether CUDA's libraries were installed; asking for a session without them prints an error of the runtime's own. */
+function hasCuda(): boolean {
+  const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
+  const libraries = join(root, "bin/napi-v6", process.platform, process.arch);
+  return existsSync(join(libraries, "libonnxruntime_providers_cuda.so"));
+}
+
 /** Whether a session can be made on an execution provider here: its libraries and its device are present. */
 async function works(provider: Provider): Promise<boolean> {
   const x = input("x", "float32", [1]);
@@ -126,8 +135,11 @@ async function works(provider: Provider): Promise<boolean> {
  * @throws Error when the one that is named does not work here
  */
 export async function chooseProvider(name: string): Promise<Provider> {
+  if (name === "cpu" || (name === "auto" && !hasCuda())) {
+    return CPU;
+  }
   const accelerator = name === "auto" ? "cuda" : name;
-  const provider = name === "cpu" ? CPU : { name: accelerator, options: { executionProviders: [accelerator, "cpu"] } };
+  const provider = { name: accelerator, options: { executionProviders: [accelerator, "cpu"] } };
   if (await works(provider)) {
     return provider;
   }

@@ -3,6 +3,7 @@ import {
   add,
   attention,
   conv,
+  filledLike,
   gelu,
   layerNorm,
   matmul,
@@ -14,7 +15,7 @@ import {
   split,
   transpose,
 } from "../onnx/operators.ts";
-import { constant, type Value } from "../onnx/value.ts";
+import type { Value } from "../onnx/value.ts";
 import type { Weights } from "./weights.ts";
 
 const channels = (x: Value, axis: number) => x.shape[axis] as number;
@@ -36,16 +37,15 @@ export function convolution(
   return conv(x, w.get("weight", [out, channels(x, 1), kernel, kernel]), w.get("bias", [out]), options);
 }
 
-const ONE = constant("float32", [1], [1]);
-const ZERO = constant("float32", [1], [0]);
-
 /**
  * GroupNorm (arXiv 1803.08494) as a LayerNormalization over each group: on the CPU the fastest form that onnxruntime has.
  */
 export function groupNorm(w: Weights, x: Value, groups: number, epsilon: number): Value {
   const size = channels(x, 1);
   const grouped = reshape(x, [x.shape[0]!, groups, product([size / groups, ...x.shape.slice(2)])]); // [B, groups, C/groups·h·w]
-  const normal = reshapeLike(layerNorm(grouped, ONE, ZERO, epsilon), x); // [B, C, h, w]
+  // The CPU would take a weight and a bias of [1]; other execution providers want the group's size.
+  const [one, zero] = [filledLike(1, grouped, 2), filledLike(0, grouped, 2)];
+  const normal = reshapeLike(layerNorm(grouped, one, zero, epsilon), x); // [B, C, h, w]
   const perChannel = (name: string) => reshape(w.get(name, [size]), [size, 1, 1]);
   return add(mul(normal, perChannel("weight")), perChannel("bias"));
 }

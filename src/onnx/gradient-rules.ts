@@ -193,8 +193,11 @@ function swapLast(x: Value): Value {
 const rows = (x: Value) =>
   x.shape.length === 2 ? x : reshape(x, [product(sizes(x).slice(0, -1)), x.shape.at(-1) as number]);
 
-/** The factor [1] with which a GroupNorm's inner normalization leaves its values as they are. */
+/** The ones with which a GroupNorm's inner normalization leaves its values as they are. */
 function isOne({ shape, source }: Value): boolean {
+  if (source.kind === "node") {
+    return source.op === "Expand" && isOne(source.inputs[0]!);
+  }
   return (
     source.kind === "initializer" &&
     shape[0] === 1 &&

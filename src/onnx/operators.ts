@@ -228,6 +228,12 @@ export function expand(x: Value, shape: readonly number[]): Value {
   return node("Expand", [x, int64(shape)], shape);
 }
 
+/** A vector of one number, as long as an axis of `like`. */
+export function filledLike(value: number, like: Value, axis: number): Value {
+  const one = constant("float32", [1], [value]);
+  return node("Expand", [one, shapeOf(like, axis, axis + 1)], [like.shape[axis]!]);
+}
+
 /** x with `before` and `after` zeros put around each axis. */
 export function pad(x: Value, before: readonly number[], after: readonly number[]): Value {
   const shape = x.shape.map((dim, i) => (dim as number) + before[i]! + after[i]!);
