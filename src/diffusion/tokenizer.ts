@@ -109,7 +109,7 @@ function byteCharacters(): string[] {
 }
 
 /** CLIP's vocabulary follows from its merges (openai/CLIP, simple_tokenizer.py): bytes, bytes that end a word, merges, special tokens. */
-function vocabularyOf(merges: readonly string[]): Record<string, number> {
+export function vocabularyOf(merges: readonly string[]): Record<string, number> {
   const bytes = byteCharacters();
   const ending = bytes.map((byte) => `${byte}</w>`);
   const tokens = [...bytes, ...ending, ...merges.map((merge) => merge.replace(" ", "")), BOS, EOS];

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { hint } from "../../src/image/hint.ts";
 import { openBase } from "../../src/models/base.ts";
@@ -35,7 +36,11 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
     throw new UnsupportedError("a ControlNet for SDXL cannot be trained here yet");
   }
   const tower = base.text[0]!;
-  const rawConfig = configFor(readJson(join(folders.base, "unet", "config.json")) as Record<string, unknown>);
+  // A folder with a config and no weights says what is to be trained, as a base's folders do.
+  const own = join(folders.output, "config.json");
+  const rawConfig = existsSync(own)
+    ? readJson(own)
+    : configFor(readJson(join(folders.base, "unet", "config.json")) as Record<string, unknown>);
   const config = parseConfig(controlnetConfig, rawConfig, "config.json");
   const unet = findCheckpoint(join(folders.base, "unet"), STEM.unet);
   const { alphas, prediction } = readNoising(folders.base);

@@ -19,7 +19,7 @@ import type { OpenSubject } from "./subject.ts";
 /** Pictures whose latents say how latents are scaled. */
 const SCALED_BY = 64;
 
-/** The standard deviation of the latents of the pictures' upper left squares: its inverse is the VAE's scaling_factor. */
+/** The standard deviation of the latents of a square of each picture: its inverse is the VAE's scaling_factor. */
 async function deviation(
   vae: VaeConfig,
   parameters: Block,
@@ -34,8 +34,11 @@ async function deviation(
   const bytes = build([image, ...weights.inputs.values()], { moments });
   const session = await openSession({ bytes, folder: "." }, CPU);
   let [count, sum, squares] = [0, 0, 0];
-  for (const file of files) {
-    const data = sample(cut(await pictures.get(file), 0, 0, side));
+  for (const [i, file] of files.entries()) {
+    const whole = await pictures.get(file);
+    // From the upper left corner of the first picture to the lower right one of the last: a corner alone is mostly sky.
+    const at = (size: number) => Math.round(((size - side) * i) / Math.max(files.length - 1, 1));
+    const data = sample(cut(whole, at(whole.width), at(whole.height), side));
     const feeds = {
       image: { dims: [1, vae.in_channels, side, side], data },
       ...Object.fromEntries(parameters.tensors),

@@ -1,0 +1,103 @@
+/** What the demo checkpoint is made of: Stable Diffusion 1.5's networks, small. */
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { SIDE } from "./world/landscape.ts";
+
+/** Width of the text that the U-Net reads. */
+const TEXT = 64;
+const LEVELS = 4;
+const GROUPS = 8;
+
+const VAE = {
+  _class_name: "AutoencoderKL",
+  in_channels: 3,
+  out_channels: 3,
+  latent_channels: 4,
+  block_out_channels: [24, 48, 64, 64],
+  layers_per_block: 1,
+  down_block_types: Array(LEVELS).fill("DownEncoderBlock2D"),
+  up_block_types: Array(LEVELS).fill("UpDecoderBlock2D"),
+  norm_num_groups: GROUPS,
+  sample_size: SIDE,
+};
+
+const UNET = {
+  _class_name: "UNet2DConditionModel",
+  sample_size: SIDE / 2 ** (LEVELS - 1),
+  in_channels: 4,
+  out_channels: 4,
+  block_out_channels: [48, 64, 64, 64],
+  layers_per_block: 2,
+  down_block_types: ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+  up_block_types: ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
+  attention_head_dim: 4,
+  cross_attention_dim: TEXT,
+  norm_num_groups: GROUPS,
+};
+
+const textEncoder = (vocabulary: number) => ({
+  architectures: ["CLIPTextModel"],
+  model_type: "clip_text_model",
+  hidden_act: "quick_gelu",
+  hidden_size: TEXT,
+  intermediate_size: 4 * TEXT,
+  num_attention_heads: 4,
+  num_hidden_layers: 2,
+  projection_dim: TEXT,
+  max_position_embeddings: 77,
+  vocab_size: vocabulary,
+  bos_token_id: vocabulary - 2,
+  eos_token_id: vocabulary - 1,
+});
+
+/** Stable Diffusion's noise, and velocity as in 2.x: a small network's mistakes at high noise then stay small. */
+const SCHEDULER = {
+  _class_name: "DDIMScheduler",
+  beta_start: 0.00085,
+  beta_end: 0.012,
+  beta_schedule: "scaled_linear",
+  num_train_timesteps: 1000,
+  prediction_type: "v_prediction",
+  clip_sample: false,
+  set_alpha_to_one: false,
+  steps_offset: 1,
+};
+
+const INDEX = {
+  _class_name: "StableDiffusionPipeline",
+  scheduler: ["diffusers", "DDIMScheduler"],
+  text_encoder: ["transformers", "CLIPTextModel"],
+  tokenizer: ["transformers", "CLIPTokenizer"],
+  unet: ["diffusers", "UNet2DConditionModel"],
+  vae: ["diffusers", "AutoencoderKL"],
+  safety_checker: [null, null],
+  feature_extractor: [null, null],
+};
+
+/** A base model's folder with configs and no weights: what a training from nothing starts from. */
+export function writeConfigs(folder: string, vocabulary: number): void {
+  const files: Readonly<Record<string, object>> = {
+    "model_index.json": INDEX,
+    "vae/config.json": VAE,
+    "unet/config.json": UNET,
+    "text_encoder/config.json": textEncoder(vocabulary),
+    "scheduler/scheduler_config.json": SCHEDULER,
+  };
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(join(folder, name, ".."), { recursive: true });
+    writeFileSync(join(folder, name), `${JSON.stringify(content, null, 2)}\n`);
+  }
+}
+
+/** A ControlNet's: the base's encoder, and a hint encoder as narrow as the rest. */
+export function writeControlnetConfig(folder: string): void {
+  const { out_channels: _, up_block_types: __, sample_size: ___, ...encoder } = UNET;
+  const config = {
+    ...encoder,
+    _class_name: "ControlNetModel",
+    conditioning_channels: 3,
+    conditioning_embedding_out_channels: [8, 16, 32, 48],
+  };
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);
+}

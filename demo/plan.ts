@@ -1,0 +1,57 @@
+/** How the demo checkpoint is trained: what, on how much, for how long. */
+import { homedir } from "node:os";
+import { join } from "node:path";
+import { TrainingSettings } from "../src/schema.ts";
+import { SIDE } from "./world/landscape.ts";
+import type { Condition } from "./world/maps.ts";
+
+/** Where datasets, states and the trained networks are kept: gigabytes, and nothing of the repository. */
+export const DEMO_TRAIN_DIR = process.env.DEMO_TRAIN_DIR ?? join(homedir(), ".cache", "controlnet-service-demo");
+
+/** Scenes that are trained on. */
+export const SCENES = 8000;
+
+const shared = { lr_scheduler: "cosine", lr_warmup_steps: 100, checkpointing_steps: 100, seed: 1 } as const;
+
+/** Squares of 64 pixels cost a quarter of a whole picture and teach as much. */
+export const VAE = TrainingSettings.parse({
+  ...shared,
+  max_train_steps: 6000,
+  learning_rate: 1e-3,
+  train_batch_size: 8,
+  resolution: SIDE / 2,
+  random_flip: true,
+  ema_decay: 0.995,
+});
+
+export const BASE = TrainingSettings.parse({
+  ...shared,
+  max_train_steps: 8000,
+  learning_rate: 1e-3,
+  train_batch_size: 32,
+  resolution: SIDE,
+  proportion_empty_prompts: 0.1,
+  ema_decay: 0.999,
+});
+
+const controlnet = TrainingSettings.parse({
+  ...shared,
+  max_train_steps: 800,
+  learning_rate: 1e-3,
+  train_batch_size: 16,
+  resolution: SIDE,
+  proportion_empty_prompts: 0.5,
+  ema_decay: 0.99,
+});
+
+/** In this order: the first two already show what control is. */
+export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = [
+  ["canny", controlnet],
+  ["segmentation", controlnet],
+  ["pose", controlnet],
+  ["scribble", controlnet],
+  ["depth", controlnet],
+  ["lineart", controlnet],
+  ["hough_lines", controlnet],
+  ["normal", controlnet],
+];

@@ -1,0 +1,104 @@
+/**
+ * npm run demo:train: the demo checkpoint from nothing, in DEMO_TRAIN_DIR; stopped or killed, the same command goes on.
+ * DEMO_TRAIN_DIR/models is a MODELS_DIR as soon as the base is trained; DEMO_TRAIN_DIR/train.log says what was done when.
+ */
+import { appendFileSync, existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { TrainingSettings } from "../src/schema.ts";
+import { type SubjectName, train } from "../workers/training/run.ts";
+import { writeConfigs, writeControlnetConfig } from "./configs.ts";
+import { writeHints, writePictures } from "./dataset.ts";
+import { BASE, CONTROLNETS, DEMO_TRAIN_DIR, SCENES, VAE } from "./plan.ts";
+import { writeVocabulary } from "./vocabulary.ts";
+import { scene } from "./world/scene.ts";
+
+const models = join(DEMO_TRAIN_DIR, "models");
+const base = join(models, "demo");
+const pictures = join(DEMO_TRAIN_DIR, "pictures");
+const stop = new AbortController();
+process.once("SIGINT", () => stop.abort());
+process.once("SIGTERM", () => stop.abort());
+
+function log(text: string): void {
+  const line = `${new Date().toISOString()} ${text}\n`;
+  process.stdout.write(line);
+  appendFileSync(join(DEMO_TRAIN_DIR, "train.log"), line);
+}
+
+/** Tells how far something is, in tenths; ends it when the program is to stop. */
+const tenths = (what: string, total: number) => (done: number) => {
+  stop.signal.throwIfAborted();
+  if (done % Math.ceil(total / 10) === 0) {
+    log(`${what}: ${done}/${total}`);
+  }
+};
+
+/** Steps between two lines of the log. */
+const TOLD = 100;
+
+/** Trains one network, if that has not been done. @returns whether it is trained */
+async function teach(subject: SubjectName, name: string, dataset: string, output: string, settings: TrainingSettings) {
+  const file = subject === "base" ? join(output, "unet") : subject === "vae" ? join(output, "vae") : output;
+  if (existsSync(join(file, "diffusion_pytorch_model.safetensors"))) {
+    return true;
+  }
+  const total = settings.max_train_steps;
+  log(`${name}: ${total} steps of ${settings.train_batch_size} pictures`);
+  let [losses, count, since] = [0, 0, performance.now()];
+  const finished = await train(
+    subject,
+    { base, dataset, validation: null, output, work: join(DEMO_TRAIN_DIR, "work", name) },
+    settings,
+    {
+      onPreparing: (what, done, all) => tenths(`${name}: ${what}`, all)(done),
+      onStep: ({ step, loss }) => {
+        losses += loss;
+        count += 1;
+        if (step % TOLD === 0) {
+          const seconds = (performance.now() - since) / 1000 / count;
+          const left = (seconds * (total - step)) / 3600;
+          log(
+            `${name}: ${step}/${total}, loss ${(losses / count).toFixed(4)}, ${seconds.toFixed(2)} s/step, ${left.toFixed(1)} h left`,
+          );
+          [losses, count, since] = [0, 0, performance.now()];
+        }
+      },
+      signal: stop.signal,
+    },
+  );
+  log(finished ? `${name}: trained` : `${name}: stopped; the same command goes on`);
+  return finished;
+}
+
+/** @returns whether all of it is trained */
+async function main(): Promise<boolean> {
+  mkdirSync(DEMO_TRAIN_DIR, { recursive: true });
+  await writePictures(pictures, SCENES, tenths("pictures", SCENES));
+  if (!existsSync(join(base, "model_index.json"))) {
+    const captions = Array.from({ length: SCENES }, (_, seed) => scene(seed).caption);
+    writeConfigs(base, writeVocabulary(join(base, "tokenizer"), captions));
+  }
+  if (!(await teach("vae", "vae", pictures, base, VAE)) || !(await teach("base", "base", pictures, base, BASE))) {
+    return false;
+  }
+  for (const [condition, settings] of CONTROLNETS) {
+    const dataset = join(DEMO_TRAIN_DIR, "hints", condition);
+    await writeHints(dataset, pictures, condition, SCENES, tenths(condition, SCENES));
+    const output = join(models, "controlnets", condition);
+    writeControlnetConfig(output);
+    if (!(await teach("controlnet", condition, dataset, output, settings))) {
+      return false;
+    }
+  }
+  return true;
+}
+
+try {
+  process.exitCode = (await main()) ? 0 : 1;
+} catch (error) {
+  if (!stop.signal.aborted) {
+    throw error;
+  }
+  log("stopped; the same command goes on");
+  process.exitCode = 1;
+}
