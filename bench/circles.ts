@@ -44,13 +44,13 @@ export function circle(index: number, side: number): { hint: Pixels; image: Pixe
   };
 }
 
-/** Writes `count` pairs as the original repository's datasets are laid out: prompt.json, source/, target/. */
-export async function writeCircles(folder: string, count: number, side: number): Promise<void> {
+/** Writes `count` pairs, from number `first`, as the original repository's datasets are laid out: prompt.json, source/, target/. */
+export async function writeCircles(folder: string, count: number, side: number, first = 0): Promise<void> {
   const lines: string[] = [];
   for (const part of ["source", "target"]) {
     mkdirSync(join(folder, part), { recursive: true });
   }
-  for (let i = 0; i < count; i++) {
+  for (let i = first; i < first + count; i++) {
     const { hint, image, prompt } = circle(i, side);
     writeFileSync(join(folder, "source", `${i}.png`), await encode(hint, "png"));
     writeFileSync(join(folder, "target", `${i}.png`), await encode(image, "png"));

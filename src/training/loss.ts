@@ -78,14 +78,25 @@ const CELL = 8;
  * A ControlNet on a locked base (arXiv 2302.05543, equation 5). Besides what `diffusion` names: encoder_hidden_states
  * [B, 77, D] and hint [B, 3, 8h, 8w]. `parameters` are the ControlNet's.
  */
-export function controlnetStep(
+export function controlnetStep(...sizes: Parameters<typeof controlnetError>): Uint8Array {
+  const { inputs, loss, trained } = controlnetError(...sizes);
+  return step(inputs, loss, trained);
+}
+
+/** The same loss without gradients: how well a ControlNet does. */
+export function controlnetLoss(...sizes: Parameters<typeof controlnetError>): Uint8Array {
+  const { inputs, loss, trained } = controlnetError(...sizes);
+  return build([...inputs, ...trained.inputs.values()], { loss });
+}
+
+function controlnetError(
   locked: WeightStore,
   unet: UnetConfig,
   config: ControlnetConfig,
   parameters: Shapes,
   size: BatchSize,
   prediction: PredictionType,
-): Uint8Array {
+) {
   const trained = new TrainableWeights(parameters);
   const w = new Weights(trained);
   const { inputs, sample, timestep, error } = diffusion(unet.in_channels, size, prediction);
@@ -96,7 +107,7 @@ export function controlnetStep(
   const conditions = { timestep, encoder_hidden_states: text };
   const residuals = controlResiduals(w, config, sample, conditions, embedHint(w, config, hint));
   const out = denoise(new Weights(locked), unet, sample, conditions, residuals);
-  return step([...inputs, text, hint], error(out), trained);
+  return { inputs: [...inputs, text, hint], loss: error(out), trained };
 }
 
 /**

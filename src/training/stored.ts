@@ -1,5 +1,5 @@
 /** Parameters from and to safetensors files (github.com/huggingface/safetensors, "Format"). */
-import { closeSync, fsyncSync, openSync, readSync, renameSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import type { Checkpoint } from "../models/checkpoint.ts";
 import { CheckpointError } from "../models/safetensors.ts";
@@ -70,8 +70,9 @@ export function writeSafetensors(
       }
     }
     fsyncSync(descriptor);
+    renameSync(`${file}.part`, file);
   } finally {
     closeSync(descriptor);
+    rmSync(`${file}.part`, { force: true });
   }
-  renameSync(`${file}.part`, file);
 }

@@ -4,10 +4,12 @@ import { once } from "node:events";
 import {
   cpSync,
   existsSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
@@ -166,9 +168,30 @@ test("stopped between steps, a training keeps its state and offers nothing", asy
   assert.ok(!existsSync(stopped.output));
 });
 
+test("a disk that fills up stops a training, which goes on when there is room again", async () => {
+  const full = folders("full");
+  mkdirSync(full.work, { recursive: true });
+  symlinkSync("/dev/full", join(full.work, "state.safetensors.part")); // what the first checkpoint is written to
+  await assert.rejects(
+    train("controlnet", full, SETTINGS, silent()),
+    /is full; with room again, the same training goes on/,
+  );
+  assert.ok(!existsSync(full.output));
+  assert.ok(await train("controlnet", full, SETTINGS, silent()));
+  assert.equal(losses(full.work), losses(folders("whole").work));
+});
+
 test("a work folder of a training with other settings is refused", async () => {
   const other = { ...SETTINGS, learning_rate: 1e-4 };
   await assert.rejects(train("controlnet", folders("whole"), other, silent()), /holds a training with other settings/);
+});
+
+test("a resolution that the U-Net cannot halve evenly is refused with the ones that it can", async () => {
+  const odd = { ...SETTINGS, resolution: 72 };
+  await assert.rejects(
+    train("controlnet", folders("odd"), odd, silent()),
+    /resolution 72: this model needs a multiple of 16/,
+  );
 });
 
 test("pictures that do not decode and prompts that are too long are told before the first step", async () => {

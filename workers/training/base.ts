@@ -7,7 +7,16 @@ import { readDataset } from "../../src/training/dataset.ts";
 import { clipShapes, initialize, unetShapes } from "../../src/training/initialize.ts";
 import { baseStep } from "../../src/training/loss.ts";
 import { type Block, block } from "../../src/training/parameters.ts";
-import { parametersOf, readClip, readNoising, readUnet, readVae, STEM, writeComponent } from "./components.ts";
+import {
+  parametersOf,
+  readClip,
+  readNoising,
+  readUnet,
+  readVae,
+  requireResolution,
+  STEM,
+  writeComponent,
+} from "./components.ts";
 import { encodePictures, tokenize } from "./encoded.ts";
 import { Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
@@ -35,6 +44,7 @@ function part({ tensors }: Block, network: string): Block["tensors"] {
 /** U-Net and text encoder together, for a VAE that stays as it is. */
 export const openBaseTraining: OpenSubject = async (folders, settings, onPreparing) => {
   const [unet, clip, vae] = [readUnet(folders.base), readClip(folders.base), readVae(folders.base)];
+  requireResolution(settings.resolution, unet, vae);
   const { alphas, prediction } = readNoising(folders.base);
   const pairs = readDataset(folders.dataset, false);
   const wrong: string[] = [];

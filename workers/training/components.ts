@@ -4,7 +4,15 @@ import { dirname, join } from "node:path";
 import { alphasCumprod } from "../../src/diffusion/schedule.ts";
 import { schedulerConfig } from "../../src/diffusion/scheduler-config.ts";
 import { type Checkpoint, findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
-import { clipConfig, parseConfig, unetConfig, vaeConfig } from "../../src/models/config.ts";
+import {
+  clipConfig,
+  parseConfig,
+  type UnetConfig,
+  UnsupportedError,
+  unetConfig,
+  type VaeConfig,
+  vaeConfig,
+} from "../../src/models/config.ts";
 import type { Block } from "../../src/training/parameters.ts";
 import { type FloatDType, readParameters, writeSafetensors } from "../../src/training/stored.ts";
 
@@ -19,6 +27,23 @@ export function readNoising(base: string) {
   const raw = readJson(join(base, "scheduler", "scheduler_config.json")) as Record<string, unknown>;
   const config = schedulerConfig("ddpm", raw);
   return { alphas: alphasCumprod(config), prediction: config.prediction_type };
+}
+
+/** Pixels of a latent cell's side. */
+const CELL = 8;
+
+/** @throws UnsupportedError when a U-Net's levels do not halve evenly, or the VAE's cells are not those of hints */
+export function requireResolution(resolution: number, unet: UnetConfig, vae: VaeConfig): void {
+  const cell = 2 ** (vae.block_out_channels.length - 1);
+  if (cell !== CELL) {
+    throw new UnsupportedError(
+      `the VAE's latent cells have ${cell}×${cell} pixels; only ${CELL}×${CELL} can be trained`,
+    );
+  }
+  const multiple = CELL * 2 ** (unet.block_out_channels.length - 1);
+  if (resolution % multiple !== 0) {
+    throw new UnsupportedError(`resolution ${resolution}: this model needs a multiple of ${multiple}`);
+  }
 }
 
 /** The stems of weight files: diffusers' components, and transformers'. */

@@ -10,7 +10,7 @@ import { readDataset } from "../../src/training/dataset.ts";
 import { controlnetFrom } from "../../src/training/initialize.ts";
 import { controlnetStep } from "../../src/training/loss.ts";
 import { readParameters } from "../../src/training/stored.ts";
-import { dtypeOf, readNoising, STEM, writeComponent } from "./components.ts";
+import { dtypeOf, readNoising, requireResolution, STEM, writeComponent } from "./components.ts";
 import { encodePictures, encodePrompts, tokenize } from "./encoded.ts";
 import { mirror, Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
@@ -35,6 +35,7 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
   if (base.text.length !== 1) {
     throw new UnsupportedError("a ControlNet for SDXL cannot be trained here yet");
   }
+  requireResolution(settings.resolution, base.unet, base.vae);
   const tower = base.text[0]!;
   // A folder with a config and no weights says what is to be trained, as a base's folders do.
   const own = join(folders.output, "config.json");

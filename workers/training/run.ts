@@ -34,9 +34,21 @@ export interface Listeners {
  * Trains until max_train_steps, then writes the network to folders.output. Started again with the same folders and settings, it goes
  * on from its last checkpoint, to the same losses.
  * @returns whether it came to the end
- * @throws DatasetError, CheckpointError, UnsupportedError, TrainingError before the first step
+ * @throws DatasetError, CheckpointError, UnsupportedError, TrainingError before the first step; TrainingError when the disk is full
  */
-export async function train(
+export async function train(...what: Parameters<typeof run>): Promise<boolean> {
+  try {
+    return await run(...what);
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "ENOSPC") {
+      const message = `the disk of ${what[1].work} is full; with room again, the same training goes on`;
+      throw new TrainingError(message, { cause: error });
+    }
+    throw error;
+  }
+}
+
+async function run(
   name: SubjectName,
   folders: Folders,
   settings: TrainingSettings,
@@ -68,7 +80,7 @@ export async function train(
     const record = { step, loss, learning_rate, grad_norm };
     losses.push(record);
     appendLoss(folders.work, record);
-    if (step % settings.checkpointing_steps === 0 || step === last || signal.aborted) {
+    if (step % settings.checkpointing_steps === 0 || step === last) {
       saveState(folders.work, state, step);
       await savePictures(folders.work, step, await subject.show(state.average ?? state.parameters));
     }
