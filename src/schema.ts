@@ -79,17 +79,20 @@ const Side = z
   .max(MAX_SIDE)
   .multipleOf(SIZE_MULTIPLE, `must be a multiple of ${SIZE_MULTIPLE}`);
 
-const dataUri = 'a data: URI with base64 data, as in "data:image/png;base64,…"; no other kind of address is taken';
+const imageSource =
+  'a data: URI with base64 data ("data:image/png;base64,…"), an https: address, or "upload:" and the id of an upload';
 
-/** An image in a request. The pattern looks at the head alone: one over 20 MB of base64 would be slow. */
-const ImageSource = z.string().regex(/^data:[^,]{0,200};base64,/, `must be ${dataUri}`);
+/** An image in a request. The pattern looks at the head of a data: URI alone: one over 20 MB of base64 would be slow. */
+const ImageSource = z
+  .string()
+  .regex(/^(data:[^,]{0,200};base64,|https?:\/\/\S{1,4000}$|upload:\w{1,100}$)/, `must be ${imageSource}`);
 
 /** An image in the echo of a request: what it hashes to, never its bytes. */
 const ImageHash = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 
 function oneOrList<T extends z.ZodType>(image: T) {
   return z.union([image, z.array(image).min(1).max(MAX_IMAGES)], {
-    error: `must be one image or a list of num_images images; an image is ${dataUri}`,
+    error: `must be one image or a list of num_images images; an image is ${imageSource}`,
   });
 }
 
@@ -410,6 +413,20 @@ export const WebhookDelivery = z
   })
   .meta({ id: "WebhookDelivery" });
 export type WebhookDelivery = z.infer<typeof WebhookDelivery>;
+
+export const Upload = z
+  .object({
+    id: z.string().describe("In a request, `upload:` and this id stand for the image."),
+    object: z.literal("upload"),
+    bytes: z.int(),
+    width: z.int().describe("Pixels, upright: after its EXIF orientation."),
+    height: z.int(),
+    sha256: z.string(),
+    created_at: instant,
+    expires_at: instant.describe("From then on no request can name it; what has been accepted is not touched."),
+  })
+  .meta({ id: "Upload" });
+export type Upload = z.infer<typeof Upload>;
 
 export const Model = z
   .object({

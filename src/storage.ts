@@ -1,9 +1,9 @@
 /**
  * The one place where images are kept, in and out: named bytes, here files in a folder. A fleet shares the folder, or
- * puts an object store behind the same two functions.
+ * puts an object store behind the same few functions.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
 import { dirname, join } from "node:path";
 
 export class Storage {
@@ -40,6 +40,21 @@ export class Storage {
   /** @throws an error with `code: "ENOENT"` when nothing is kept under the key. */
   async get(key: string): Promise<Buffer> {
     return readFile(this.#path(key));
+  }
+
+  /** Forgets the key; nothing happens when nothing is kept under it. */
+  async remove(key: string): Promise<void> {
+    await rm(this.#path(key), { force: true });
+  }
+
+  /** Every key of the form `folder/name`. */
+  async list(folder: string): Promise<string[]> {
+    try {
+      return (await readdir(join(this.#root, folder))).map((name) => `${folder}/${name}`);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
+      throw error;
+    }
   }
 
   #path(key: string): string {

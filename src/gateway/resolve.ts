@@ -3,16 +3,8 @@ import { randomInt } from "node:crypto";
 import { closest } from "fastest-levenshtein";
 import type { Config } from "../config.ts";
 import { Refused } from "../errors.ts";
-import { decode, ImageError } from "../image/decode.ts";
-import {
-  type Catalog,
-  DEFAULT_STRENGTH,
-  type GenerationInput,
-  type GenerationRequest,
-  MAX_IMAGE_PIXELS,
-  type Model,
-} from "../schema.ts";
-import { imageHash } from "../storage.ts";
+import { type Catalog, DEFAULT_STRENGTH, type GenerationInput, type GenerationRequest, type Model } from "../schema.ts";
+import type { ImagesIn } from "./images.ts";
 
 export interface Resolved {
   request: GenerationRequest;
@@ -21,47 +13,60 @@ export interface Resolved {
 }
 
 /** @throws {Refused} when the request cannot be carried out here. */
-export async function resolve(input: GenerationInput, catalog: Catalog, limits: Limits): Promise<Resolved> {
+export async function resolve(
+  input: GenerationInput,
+  catalog: Catalog,
+  { MAX_PIXELS }: Pick<Config, "MAX_PIXELS">,
+  imagesIn: ImagesIn,
+  owner: string,
+): Promise<Resolved> {
   const model = chooseModel(input, catalog);
   const { width = model.width, height = model.height } = input;
-  if (width * height > limits.MAX_PIXELS) {
-    const message = `${width}×${height} is ${width * height} pixels: at most ${limits.MAX_PIXELS} are allowed`;
+  if (width * height > MAX_PIXELS) {
+    const message = `${width}×${height} is ${width * height} pixels: at most ${MAX_PIXELS} are allowed`;
     throw new Refused(400, "too_many_pixels", message, [{ path: "width", message }]);
   }
   checkFields(input, model);
-  const images = new Map<string, Buffer>();
-  const store = async (uri: string, at: string) => {
-    const bytes = bytesOf(uri, at, limits);
-    const hash = imageHash(bytes);
-    if (!images.has(hash)) await checkImage(bytes, at);
-    images.set(hash, bytes);
-    return hash;
-  };
-  const storeIfAny = async (uri: string | undefined, at: string) => (uri === undefined ? null : store(uri, at));
-  const controls: GenerationRequest["controls"] = [];
-  for (const [index, control] of input.controls.entries()) {
-    const path = `controls[${index}]`;
-    checkControlNet(control.controlnet, model, catalog, `${path}.controlnet`);
-    checkLayerScales(control.layer_scales, model, `${path}.layer_scales`);
-    const mask = await storeIfAny(control.mask, `${path}.mask`);
-    const { image } = control;
-    if (typeof image === "string") {
-      controls.push({ ...control, image: await store(image, `${path}.image`), mask });
-    } else {
-      const hashes: string[] = [];
-      for (const [i, uri] of image.entries()) hashes.push(await store(uri, `${path}.image[${i}]`));
-      controls.push({ ...control, image: hashes, mask });
-    }
+  for (const [index, { controlnet, layer_scales }] of input.controls.entries()) {
+    checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
+    checkLayerScales(layer_scales, model, `controls[${index}].layer_scales`);
   }
   const {
     scheduler = model.scheduler,
     seed = randomInt(2 ** 32), // torch's generator takes no more of a seed than these 32 bits
     strength = input.image === undefined ? null : DEFAULT_STRENGTH,
   } = input;
-  const image = await storeIfAny(input.image, "image");
-  const mask_image = await storeIfAny(input.mask_image, "mask_image");
+
+  const taken = await imagesIn.take(namedImages(input), owner);
+  const hashAt = (path: string) => taken.get(path)!.hash;
+  const hashIf = (source: string | undefined, path: string) => (source === undefined ? null : hashAt(path));
+  const controls = input.controls.map((control, index) => {
+    const path = `controls[${index}]`;
+    const image = Array.isArray(control.image)
+      ? control.image.map((_, i) => hashAt(`${path}.image[${i}]`))
+      : hashAt(`${path}.image`);
+    return { ...control, image, mask: hashIf(control.mask, `${path}.mask`) };
+  });
+  const image = hashIf(input.image, "image");
+  const mask_image = hashIf(input.mask_image, "mask_image");
   const settled = { model: model.id, width, height, scheduler, seed, strength, controls, image, mask_image };
+  const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
   return { request: { ...input, ...settled }, images };
+}
+
+/** Every image of a request as the client names it, by the path of its field. */
+function namedImages({ controls, image, mask_image }: GenerationInput): Map<string, string> {
+  const named = new Map<string, string>();
+  const add = (path: string, source: string | undefined) => source !== undefined && named.set(path, source);
+  for (const [index, control] of controls.entries()) {
+    const path = `controls[${index}]`;
+    if (typeof control.image === "string") add(`${path}.image`, control.image);
+    else for (const [i, source] of control.image.entries()) add(`${path}.image[${i}]`, source);
+    add(`${path}.mask`, control.mask);
+  }
+  add("image", image);
+  add("mask_image", mask_image);
+  return named;
 }
 
 const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as const;
@@ -91,8 +96,6 @@ function checkLayerScales(scales: readonly number[] | null, model: Model, path: 
     throw unknown("field_does_not_fit", path, message);
   }
 }
-
-type Limits = Pick<Config, "MAX_PIXELS" | "MAX_IMAGE_BYTES">;
 
 function chooseModel(input: GenerationInput, { models }: Catalog): Model {
   const [only, ...more] = models;
@@ -129,28 +132,4 @@ function suggestion(id: string, known: { id: string }[]): string {
 
 function names(known: { id: string }[]): string {
   return known.length === 0 ? "none" : known.map(({ id }) => id).join(", ");
-}
-
-/** The bytes of a data: URI with base64 data. */
-function bytesOf(uri: string, path: string, { MAX_IMAGE_BYTES }: Limits): Buffer {
-  const bytes = Buffer.from(uri.slice(uri.indexOf(",") + 1), "base64");
-  if (bytes.length > MAX_IMAGE_BYTES) {
-    const message = `the image has ${bytes.length} bytes: at most ${MAX_IMAGE_BYTES} are allowed`;
-    throw new Refused(413, "image_too_large", message, [{ path, message }]);
-  }
-  return bytes;
-}
-
-/** One image at a time: a large one takes 150 MB while it is decoded. */
-let turn: Promise<unknown> = Promise.resolve();
-
-async function checkImage(bytes: Buffer, path: string): Promise<void> {
-  const decoded = turn.then(() => decode(bytes, { maxPixels: MAX_IMAGE_PIXELS }));
-  turn = decoded.catch(() => {});
-  try {
-    await decoded;
-  } catch (error) {
-    if (!(error instanceof ImageError)) throw error;
-    throw new Refused(422, "image_undecodable", error.message, [{ path, message: error.message }]);
-  }
 }

@@ -85,12 +85,12 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       says: /num_images \(3\)/,
     },
     {
-      name: "an image by https",
-      body: { prompt: "x", controls: [{ ...control, image: "https://example.com/a.png" }] },
+      name: "an image by ftp",
+      body: { prompt: "x", controls: [{ ...control, image: "ftp://example.com/a.png" }] },
       status: 400,
       code: "invalid_request",
       path: "controls[0].image",
-      says: /must be a data: URI/,
+      says: /an https: address, or "upload:"/,
     },
     {
       name: "more pixels than MAX_PIXELS",

@@ -1,0 +1,295 @@
+/** Images in, over HTTP: as data: URIs, from addresses, and as uploads. */
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { once } from "node:events";
+import { readdirSync, readFileSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { createServer, type RequestListener } from "node:http";
+import type { AddressInfo } from "node:net";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { crc32, deflateSync } from "node:zlib";
+import sharp from "sharp";
+import { conforms } from "./conforms.ts";
+import { CATALOG, startGateway } from "./gateway.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+const folder = new URL("../fixtures/image/decode/", import.meta.url);
+const fixture = (name: string) => readFileSync(new URL(name, folder));
+const png = fixture("rgb.png");
+const uri = (bytes: Uint8Array) => `data:image/png;base64,${Buffer.from(bytes).toString("base64")}`;
+const hashOf = (bytes: Uint8Array) => `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+
+/** A server of images on loopback, which the gateway may reach when ALLOW_HOSTS names its `host`. */
+async function serve(answer: RequestListener) {
+  const paths: string[] = [];
+  const server = createServer((request, reply) => {
+    paths.push(request.url!);
+    answer(request, reply);
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  stack.defer(() => void server.close());
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { host, url: `http://${host}`, paths };
+}
+
+function chunk(type: string, data: Uint8Array): Buffer {
+  const body = Buffer.concat([Buffer.from(type, "latin1"), data]);
+  const framed = Buffer.alloc(body.length + 8);
+  framed.writeUInt32BE(data.length);
+  framed.set(body, 4);
+  framed.writeUInt32BE(crc32(body), body.length + 4);
+  return framed;
+}
+
+/** The start of a PNG of 8-bit RGB pixels that announces this size. */
+function pngHeader(width: number, height: number): Buffer {
+  const size = Buffer.alloc(13);
+  size.writeUInt32BE(width);
+  size.writeUInt32BE(height, 4);
+  size.set([8, 2, 0, 0, 0], 8);
+  return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", size)]);
+}
+
+const afterHeader = png.subarray(33);
+const gif = Buffer.from(fixture("animation.gif"));
+const jpeg = Buffer.from(fixture("420.jpg"));
+const frame = jpeg.indexOf(Buffer.from([0xff, 0xc0]));
+/** 100 MB of zeros in 100 kB. */
+const zeros = deflateSync(Buffer.alloc(100_000_000));
+
+/** What no client gets past the gateway, and what it reads then. */
+const BROKEN: [name: string, bytes: Uint8Array, says: RegExp][] = [
+  ["nothing", Buffer.alloc(0), /not an image of a known type/],
+  ["text", Buffer.from("hello"), /not an image of a known type/],
+  ["an SVG that reads a file", Buffer.from('<svg><image href="file:///etc/passwd"/></svg>'), /not an image of a known/],
+  ["a PostScript file", Buffer.from("%!PS\n(/etc/passwd) (r) file"), /not an image of a known type/],
+  ["a signature alone", png.subarray(0, 8), /damaged or incomplete/],
+  ["half a PNG", png.subarray(0, png.length / 2), /damaged or incomplete/],
+  ["half a JPEG", jpeg.subarray(0, jpeg.length / 2), /damaged or incomplete/],
+  ["half a WebP", fixture("lossy.webp").subarray(0, 100), /damaged or incomplete/],
+  ["half a GIF", gif.subarray(0, 100), /damaged or incomplete/],
+  ["a PNG of no width", Buffer.concat([pngHeader(0, 9), afterHeader]), /damaged or incomplete/],
+  ["a PNG that announces 1.2 GB", Buffer.concat([pngHeader(20_000, 20_000), afterHeader]), /20000×20000/],
+  ["a PNG as wide as numbers go", Buffer.concat([pngHeader(0x7fffffff, 1), afterHeader]), /image|pixels/],
+  ["a PNG of 50.4 megapixels", Buffer.concat([pngHeader(7100, 7100), chunk("IDAT", zeros)]), /at most 50000000/],
+  [
+    "a JPEG that announces 12 GB",
+    Buffer.concat([jpeg.subarray(0, frame + 5), Buffer.from([0xff, 0xdc, 0xff, 0xdc]), jpeg.subarray(frame + 9)]),
+    /65500×65500/,
+  ],
+];
+const bombInProfile = Buffer.concat([
+  png.subarray(0, 33),
+  chunk("iCCP", Buffer.concat([Buffer.from("bomb\0\0", "latin1"), zeros])),
+  chunk("zTXt", Buffer.concat([Buffer.from("bomb\0\0", "latin1"), zeros])),
+  afterHeader,
+]);
+
+describe("an image", async () => {
+  const gateway = await startGateway(stack, { MAX_IMAGE_BYTES: "200000" });
+  await gateway.offer(CATALOG);
+  const generate = (image: string) =>
+    gateway.http.post("/v1/generations").send({ prompt: "x", controls: [{ controlnet: "canny", image }] });
+  const upload = (bytes: Uint8Array, type = "image/png") =>
+    gateway.http.post("/v1/uploads").type(type).send(Buffer.from(bytes));
+
+  for (const [name, bytes, says] of BROKEN) {
+    test(`that is ${name} is refused, in a request and as an upload`, async () => {
+      const inRequest = conforms(await generate(uri(bytes)));
+      assert.deepEqual([inRequest.status, inRequest.body.code], [422, "image_undecodable"]);
+      assert.equal(inRequest.body.errors[0].path, "controls[0].image");
+      assert.match(inRequest.body.errors[0].message, says);
+      const asUpload = conforms(await upload(bytes));
+      assert.deepEqual([asUpload.status, asUpload.body.code], [422, "image_undecodable"]);
+      assert.match(asUpload.body.detail, says);
+    });
+  }
+
+  test("whose profile and text would unpack to 200 MB costs no such memory", async () => {
+    const before = process.memoryUsage().rss;
+    assert.ok(conforms(await upload(bombInProfile)).status < 500);
+    const megabytes = (process.memoryUsage().rss - before) / 1e6;
+    assert.ok(megabytes < 80, `${megabytes} MB`);
+  });
+
+  for (const name of readdirSync(folder)) {
+    test(`like ${name} is taken, whatever it is called`, async () => {
+      const bytes = fixture(name);
+      const { status, body } = conforms(await upload(bytes, "image/x-whatever"));
+      assert.equal(status, 201);
+      const { width, height } = await sharp(bytes)
+        .autoOrient()
+        .toBuffer({ resolveWithObject: true })
+        .then((b) => b.info);
+      assert.partialDeepStrictEqual(body, { bytes: bytes.length, width, height, sha256: hashOf(bytes).slice(7) });
+    });
+  }
+
+  test("that is damaged anywhere is taken or refused, and nothing worse", async () => {
+    let random = 1;
+    for (const name of ["rgb.png", "420.jpg", "lossy.webp", "animation.gif", "cmyk.jpg", "orientation_6.png"]) {
+      for (let round = 0; round < 25; round++) {
+        const bytes = Buffer.from(fixture(name));
+        for (let i = 0; i < 3; i++) {
+          random = (random * 48271) % 0x7fffffff;
+          bytes[random % bytes.length]! ^= 1 << (random % 8);
+        }
+        const { status } = conforms(await upload(bytes));
+        assert.ok(status === 201 || status === 422, `${name}, round ${round}: ${status}`);
+      }
+    }
+    assert.equal((await gateway.http.get("/health")).status, 200);
+  });
+});
+
+describe("an upload", async () => {
+  const gateway = await startGateway(stack, { MAX_IMAGE_BYTES: "5000", UPLOAD_TTL: "600" });
+  await gateway.offer(CATALOG);
+  const upload = (bytes: Uint8Array, type = "image/png") =>
+    gateway.http.post("/v1/uploads").type(type).send(Buffer.from(bytes));
+
+  test("can be named wherever a request takes an image, until it expires", async () => {
+    const before = Date.now();
+    const answer = conforms(await upload(png));
+    assert.equal(answer.status, 201);
+    const { id, expires_at } = answer.body;
+    assert.ok(Math.abs(Date.parse(expires_at) - before - 600_000) < 5000);
+    const source = `upload:${id}`;
+    const controls = [{ controlnet: "canny", image: [source, source], mask: source }];
+    const body = { prompt: "x", num_images: 2, controls, image: source, mask_image: source };
+    const generation = conforms(await gateway.http.post("/v1/generations").send(body));
+    assert.equal(generation.status, 202);
+    const hash = hashOf(png);
+    const [control] = generation.body.request.controls;
+    assert.deepEqual([control.image, control.mask], [[hash, hash], hash]);
+    assert.deepEqual([generation.body.request.image, generation.body.request.mask_image], [hash, hash]);
+  });
+
+  test("that is not there is refused by the field that names it", async () => {
+    const valid: string = (await upload(png)).body.id;
+    for (const id of ["upl_0", `${valid.slice(0, -1)}${valid.endsWith("0") ? "1" : "0"}`, "____etc_passwd"]) {
+      const answer = conforms(await gateway.http.post("/v1/generations").send({ prompt: "x", image: `upload:${id}` }));
+      assert.deepEqual([answer.status, answer.body.code], [422, "unknown_upload"]);
+      assert.equal(answer.body.errors[0].path, "image");
+    }
+    for (const id of ["", "../x", "a/b"]) {
+      const answer = conforms(await gateway.http.post("/v1/generations").send({ prompt: "x", image: `upload:${id}` }));
+      assert.equal(answer.body.code, "invalid_request");
+    }
+  });
+
+  test("of another kind, of too many bytes or of none is refused", async () => {
+    const json = await gateway.http.post("/v1/uploads").send({ image: uri(png) });
+    assert.deepEqual([conforms(json).status, json.body.code], [400, "not_an_image"]);
+    const form = await gateway.http.post("/v1/uploads").attach("file", png, "a.png");
+    assert.deepEqual([conforms(form).status, form.body.code], [400, "not_an_image"]);
+    const none = await gateway.http.post("/v1/uploads");
+    assert.deepEqual([conforms(none).status, none.body.code], [400, "not_an_image"]);
+    const large = await upload(Buffer.concat([png, Buffer.alloc(5000)]));
+    assert.deepEqual([conforms(large).status, large.body.code], [413, "body_too_large"]);
+  });
+
+  test("that is refused leaves no file", async () => {
+    const files = async () => (await readdir(join(gateway.config.DATA_DIR, "artifacts/uploads"))).length;
+    await upload(png);
+    const before = await files();
+    assert.equal((await upload(png.subarray(0, 100))).status, 422);
+    assert.equal(await files(), before);
+  });
+});
+
+describe("an image from an address", async () => {
+  const noise = Buffer.alloc(6000);
+  const large = Buffer.concat([png, Buffer.alloc(4900 - png.length)]); // what follows the end of a PNG is ignored
+  const answers: Record<string, RequestListener> = {
+    "/a.png": (_, reply) => reply.end(png),
+    "/wrong-type": (_, reply) => reply.setHeader("content-type", "text/html").end(png),
+    "/moved": (_, reply) => reply.writeHead(302, { location: "/a.png" }).end(),
+    "/page": (_, reply) => reply.setHeader("content-type", "image/png").end("<html>"),
+    "/large": (_, reply) => reply.end(noise),
+    "/inside": (_, reply) => reply.writeHead(302, { location: "https://169.254.169.254/latest/" }).end(),
+    "/gone": (_, reply) => reply.writeHead(410).end(),
+    "/never": () => {},
+  };
+  const server = await serve((request, reply) => {
+    if (request.url!.startsWith("/large-")) reply.end(Buffer.concat([large, Buffer.from(request.url!)]));
+    else answers[request.url!]!(request, reply);
+  });
+  const gateway = await startGateway(stack, { ALLOW_HOSTS: server.host, MAX_IMAGE_BYTES: "5000" });
+  await gateway.offer(CATALOG);
+  const generate = (body: object) => gateway.http.post("/v1/generations").send({ prompt: "x", ...body });
+
+  test("is fetched before the request is accepted, once however often it is named", async () => {
+    for (const path of ["/a.png", "/moved", "/wrong-type"]) {
+      server.paths.length = 0;
+      const image = server.url + path;
+      const answer = conforms(await generate({ image, controls: [{ controlnet: "canny", image, mask: image }] }));
+      assert.equal(answer.status, 202, answer.text);
+      assert.equal(answer.body.request.image, hashOf(png));
+      assert.equal(server.paths.filter((one) => one === path).length, 1);
+    }
+  });
+
+  for (const [name, image, status, code, says] of [
+    ["by http, of a host that ALLOW_HOSTS does not name", "http://example.com/a.png", 422, "address_refused", /https/],
+    ["inside", "https://127.0.0.1/a.png", 422, "address_refused", /public address/],
+    ["of the gateway's own Redis", "https://localhost:6379/", 422, "address_refused", /port 6379/],
+    ["under a name for this machine", "https://localhost/", 422, "address_refused", /public address/],
+    ["that redirects inside", `${server.url}/inside`, 422, "address_refused", /public address/],
+    ["with a password", "https://a:b@example.com/", 422, "address_refused", /password/],
+    ["of a page", `${server.url}/page`, 422, "image_undecodable", /not an image/],
+    ["that is gone", `${server.url}/gone`, 422, "image_unavailable", /answered 410/],
+    ["with more than MAX_IMAGE_BYTES", `${server.url}/large`, 413, "image_too_large", /5000 bytes/],
+  ] as const) {
+    test(`${name} is refused by the field that names it`, async () => {
+      const answer = conforms(
+        await generate({ num_images: 2, controls: [{ controlnet: "canny", image: [uri(png), image] }] }),
+      );
+      assert.deepEqual([answer.status, answer.body.code], [status, code], answer.text);
+      const [{ path, message }] = answer.body.errors;
+      assert.equal(path, "controls[0].image[1]");
+      assert.match(message, says);
+    });
+  }
+
+  test("is not waited for when another image of the request is refused", async () => {
+    const begin = performance.now();
+    const answer = conforms(await generate({ image: `${server.url}/never`, mask_image: "https://127.0.0.1/" }));
+    assert.equal(answer.status, 422);
+    assert.ok(performance.now() - begin < 5000);
+  });
+
+  test("counts with all others of the request: together they may have four times MAX_IMAGE_BYTES", async () => {
+    const images = (count: number) => Array.from({ length: count }, (_, i) => `${server.url}/large-${i}`);
+    const request = (n: number) => generate({ num_images: n, controls: [{ controlnet: "canny", image: images(n) }] });
+    assert.equal(conforms(await request(4)).status, 202);
+    const answer = conforms(await request(5));
+    assert.deepEqual([answer.status, answer.body.code], [413, "image_too_large"]);
+    assert.match(answer.body.errors[0].message, /20000 bytes together/);
+  });
+
+  test("that is refused leaves nothing in Redis", async () => {
+    const before = await gateway.connection.keys("generation:*");
+    await generate({ image: "https://127.0.0.1/" });
+    assert.deepEqual((await gateway.connection.keys("generation:*")).sort(), before.sort());
+  });
+});
+
+test("the same image gives the same picture as a data: URI, from an address and as an upload", async () => {
+  const server = await serve((_, reply) => reply.end(png));
+  const gateway = await startGateway(stack, { ALLOW_HOSTS: server.host });
+  await gateway.work();
+  const { id } = conforms(await gateway.http.post("/v1/uploads").type("image/png").send(png)).body;
+  const made = [];
+  for (const image of [uri(png), `${server.url}/a.png`, `upload:${id}`]) {
+    const body = { prompt: "a house", num_inference_steps: 2, seed: 7, controls: [{ controlnet: "canny", image }] };
+    const answer = conforms(await gateway.http.post("/v1/generations").set("Prefer", "wait=60").send(body));
+    assert.equal(answer.body.status, "succeeded", answer.text);
+    made.push({ request: answer.body.request, sha256: answer.body.images[0].sha256 });
+  }
+  assert.deepEqual(made[1], made[0]);
+  assert.deepEqual(made[2], made[0]);
+});
