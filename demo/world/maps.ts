@@ -31,37 +31,21 @@ export async function visibleParts(parts: readonly Part[]): Promise<Uint16Array>
   return Uint16Array.from({ length: SIDE * SIDE }, (_, p) => data[3 * p]! * 256 + data[3 * p + 1]!);
 }
 
-/** A map whose pixels depend on the part that they show and on where in it they are. */
-async function perPixel(
-  { parts }: Scene,
-  paint: (part: Part, box: ReturnType<typeof boxOf>, x: number, y: number) => readonly [number, number, number],
-): Promise<Pixels> {
-  const shown = await visibleParts(parts);
-  const boxes = parts.map(({ outline }) => boxOf(outline));
-  const data = new Uint8Array(3 * SIDE * SIDE);
-  shown.forEach((part, p) => {
-    data.set(paint(parts[part]!, boxes[part]!, (p % SIDE) + 0.5, Math.floor(p / SIDE) + 0.5), 3 * p);
-  });
-  return { width: SIDE, height: SIDE, data };
-}
+type Box = ReturnType<typeof boxOf>;
 
-export const segmentation = (scene: Scene) => perPixel(scene, (part) => PALETTE[part.class]);
+/** A map whose pixels depend on the part that they show, [SIDE · SIDE] places in scene.parts, and on where in it they are. */
+const perPixel =
+  (paint: (part: Part, box: Box, x: number, y: number) => readonly [number, number, number]) =>
+  ({ parts }: Scene, shown: Uint16Array): Pixels => {
+    const boxes = parts.map(({ outline }) => boxOf(outline));
+    const data = new Uint8Array(3 * SIDE * SIDE);
+    shown.forEach((part, p) => {
+      data.set(paint(parts[part]!, boxes[part]!, (p % SIDE) + 0.5, Math.floor(p / SIDE) + 0.5), 3 * p);
+    });
+    return { width: SIDE, height: SIDE, data };
+  };
 
-/** Near is white, as MiDaS has it: the inverse of the distance, in shares of the nearest. */
-export const depth = (scene: Scene) =>
-  perPixel(scene, ({ near }, { top, bottom }, _, y) => {
-    const share = Math.min(Math.max((y - top) / (bottom - top), 0), 1);
-    const value = typeof near === "number" ? near : near[0] + (near[1] - near[0]) * share;
-    const grey = Math.round(255 * Math.min(Math.max(value, 0), 1));
-    return [grey, grey, grey];
-  });
-
-function facingAt(
-  { facing }: Part,
-  { left, right, top, bottom }: ReturnType<typeof boxOf>,
-  x: number,
-  y: number,
-): Point3 {
+function facingAt({ facing }: Part, { left, right, top, bottom }: Box, x: number, y: number): Point3 {
   if (typeof facing !== "string") {
     return facing;
   }
@@ -72,12 +56,22 @@ function facingAt(
   return [nx, ny, Math.sqrt(Math.max(0, 1 - nx * nx - ny * ny))];
 }
 
-/** Red to the right, green up, blue toward the viewer: -1 … 1 as 0 … 255. */
-export const normal = (scene: Scene) =>
-  perPixel(scene, (part, box, x, y) => {
+/** Maps of surfaces, from which part each pixel shows. */
+export const surfaceMaps = {
+  segmentation: perPixel((part) => PALETTE[part.class]),
+  /** Near is white, as MiDaS has it: the inverse of the distance, in shares of the nearest. */
+  depth: perPixel(({ near }, { top, bottom }, _, y) => {
+    const share = Math.min(Math.max((y - top) / (bottom - top), 0), 1);
+    const value = typeof near === "number" ? near : near[0] + (near[1] - near[0]) * share;
+    const grey = Math.round(255 * Math.min(Math.max(value, 0), 1));
+    return [grey, grey, grey];
+  }),
+  /** Red to the right, green up, blue toward the viewer: -1 … 1 as 0 … 255. */
+  normal: perPixel((part, box, x, y) => {
     const [nx, ny, nz] = facingAt(part, box, x, y).map((value) => Math.round(127.5 + 127.5 * value));
     return [nx!, ny!, nz!];
-  });
+  }),
+};
 
 /** Neighbouring parts of one colour are one surface: no line is drawn between them. */
 function surfaces(parts: readonly Part[]): Part[][] {
@@ -180,17 +174,17 @@ export function scribble({ parts, seed }: Scene): Promise<Pixels> {
   );
 }
 
-/** controlnet_aux's thresholds. */
-const [LOW, HIGH] = [100, 200];
+/** controlnet_aux's. */
+export const EDGE_THRESHOLDS = [100, 200] as const;
 
 export const conditions = {
-  canny: async (scene: Scene) => canny(await render(scene), LOW, HIGH),
+  canny: async (scene: Scene) => canny(await render(scene), ...EDGE_THRESHOLDS),
   hough_lines: houghLines,
   scribble,
   pose: drawPose,
-  segmentation,
-  normal,
-  depth,
+  segmentation: async (scene: Scene) => surfaceMaps.segmentation(scene, await visibleParts(scene.parts)),
+  normal: async (scene: Scene) => surfaceMaps.normal(scene, await visibleParts(scene.parts)),
+  depth: async (scene: Scene) => surfaceMaps.depth(scene, await visibleParts(scene.parts)),
   lineart,
 } satisfies Record<string, (scene: Scene) => Promise<Pixels>>;
 export type Condition = keyof typeof conditions;
