@@ -35,7 +35,7 @@ const SIDE = 64;
 const [SEEN, UNSEEN] = [1000, 32];
 const EVERY = 20;
 const COMMON = { resolution: SIDE, lr_scheduler: "cosine" as const, checkpointing_steps: 100 };
-const VAE = TrainingSettings.parse({ ...COMMON, max_train_steps: 500, learning_rate: 4e-3, train_batch_size: 4 });
+const VAE = TrainingSettings.parse({ ...COMMON, max_train_steps: 500, learning_rate: 1e-3, train_batch_size: 4 });
 const BASE = TrainingSettings.parse({
   ...COMMON,
   max_train_steps: 1500,
