@@ -203,6 +203,7 @@ const generationShape = {
   output_format: OutputFormat.default("png"),
   preview: z.boolean().default(false).describe("Whether progress events show what the first picture is on its way to."),
   webhook: Webhook.nullable().default(null),
+  priority: z.int().min(0).max(9).default(0).describe("0 is first, 9 is last."),
   metadata: z
     .record(z.string(), z.unknown())
     .default({})
@@ -284,7 +285,10 @@ export const GenerationInput = closed({
     .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`),
 })
   .check(crossChecks)
-  .meta({ id: "CreateGeneration", description: "What to generate." });
+  .meta({
+    id: "CreateGeneration",
+    description: `What to generate. An image is a PNG, JPEG, WebP or GIF (its first frame), told by its content, of at most ${MAX_IMAGE_PIXELS} pixels: as a data: URI with base64 data, as an https: address, or as \`upload:<id>\` (POST /v1/uploads). Addresses are fetched before the request is accepted, so that what is accepted no longer depends on them: within 15 s for all of them, through at most 4 redirects, from public hosts on port 443 or 8443, or from those that the installation allows. An image that cannot be had refuses the request (422) and names its field.`,
+  });
 export type GenerationInput = z.infer<typeof GenerationInput>;
 
 /** A request as it is carried out: every default filled in, images by hash. What the worker gets and the API echoes. */

@@ -55,7 +55,7 @@ export const uploads: FastifyPluginAsyncZod<Parts & { uploads: Uploads }> = asyn
   let timer: NodeJS.Timeout | undefined;
   app.addHook("onListen", async () => {
     timer = setInterval(sweep, SWEEP_MS).unref();
-    await sweep();
+    void sweep();
   });
   app.addHook("onClose", async () => clearInterval(timer));
 };

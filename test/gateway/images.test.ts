@@ -10,6 +10,9 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { crc32, deflateSync } from "node:zlib";
 import sharp from "sharp";
+import { Storage } from "../../src/storage.ts";
+import { Uploads } from "../../src/uploads.ts";
+import { temporaryFolder, until } from "../service/processes.ts";
 import { conforms } from "./conforms.ts";
 import { CATALOG, startGateway } from "./gateway.ts";
 
@@ -190,6 +193,19 @@ describe("an upload", async () => {
     assert.deepEqual([conforms(none).status, none.body.code], [400, "not_an_image"]);
     const large = await upload(Buffer.concat([png, Buffer.alloc(5000)]));
     assert.deepEqual([conforms(large).status, large.body.code], [413, "body_too_large"]);
+  });
+
+  test("that has expired is removed by the gateway", async () => {
+    const DATA_DIR = await temporaryFolder(stack);
+    const storage = new Storage(join(DATA_DIR, "artifacts"));
+    await new Uploads(storage, { UPLOAD_TTL: -1 }).put("ann", png);
+    const { id } = await new Uploads(storage, { UPLOAD_TTL: 60 }).put("ann", png);
+    await startGateway(stack, { DATA_DIR });
+    const left = await until("the sweep", async () => {
+      const keys = await storage.list("uploads");
+      return keys.length === 1 ? keys : undefined;
+    });
+    assert.ok(left[0]?.includes(id));
   });
 
   test("that is refused leaves no file", async () => {
