@@ -1,7 +1,9 @@
 /** The configuration: environment variables, checked and typed. The names are those of the variables. */
+import { readFileSync } from "node:fs";
 import { isIPv6 } from "node:net";
 import { join, resolve } from "node:path";
 import { z } from "zod";
+import { ApiKey, parseKeys } from "./api-keys.ts";
 import { ConfigError } from "./errors.ts";
 
 /** A folder with tiny random networks: what `npm start` serves until it is told where models are. */
@@ -13,10 +15,7 @@ const folder = z.string().transform((path) => resolve(path));
 
 const Environment = z.object({
   PORT: z.coerce.number().int().min(1).max(65535).default(8080),
-  HOST: z
-    .string()
-    .default("127.0.0.1")
-    .refine(isLoopback, "must be a loopback address (127.0.0.1, ::1, localhost): there is no authentication yet"),
+  HOST: z.string().default("127.0.0.1"),
   PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
   MODELS_DIR: folder.default(NOISE_MODELS_DIR),
   DATA_DIR: folder.default(resolve("data")),
@@ -39,11 +38,39 @@ const Environment = z.object({
     .string()
     .default("")
     .transform((list, ctx) => list.split(/[\s,]+/).flatMap((entry) => (entry === "" ? [] : hostAndPort(entry, ctx)))),
+  API_KEYS: z
+    .string()
+    .transform((list, ctx) => orIssue(ctx, () => parseKeys(list)))
+    .default([]),
+  /** A JSON list of `{name, sha256}`: keys that this machine does not know. */
+  API_KEYS_FILE: z
+    .string()
+    .transform((path, ctx) =>
+      orIssue(ctx, () =>
+        z
+          .array(ApiKey)
+          .min(1)
+          .parse(JSON.parse(readFileSync(path, "utf8"))),
+      ),
+    )
+    .default([]),
+  /** How many requests that change something an owner may make in a minute; unset = any number. */
+  RATE_LIMIT: z.coerce.number().int().min(1).optional(),
+  /** How many generations of an owner may be queued or running at once; unset = any number. */
+  MAX_JOBS_PER_KEY: z.coerce.number().int().min(1).optional(),
+  /** How many generations may wait; one more is refused with 429. */
+  MAX_QUEUE: z.coerce.number().int().min(1).default(10_000),
+  /** How long a generation may wait for a worker before it fails, in seconds. */
+  QUEUE_TIMEOUT: seconds.default(24 * 3600),
+  /** How long a worker may work on a generation before it fails, in seconds. */
+  RUN_TIMEOUT: seconds.max(24 * 3600).default(3600),
+  /** How long a generation and its pictures are kept after its end, in seconds. */
+  RESULT_TTL: seconds.default(7 * 24 * 3600),
   MAX_TAKEOVERS: z.coerce.number().int().min(0).default(5),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 
-export type Config = z.infer<typeof Environment> & { PUBLIC_URL: string };
+export type Config = Omit<z.infer<typeof Environment>, "API_KEYS_FILE"> & { PUBLIC_URL: string };
 
 /**
  * @throws {ConfigError} naming every variable whose value cannot be used. An empty variable counts as unset.
@@ -52,11 +79,21 @@ export function readConfig(env: Record<string, string | undefined>): Config {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ""));
   const { data, error } = Environment.safeParse(set);
   if (error) {
-    const wrong = error.issues.map(({ path, message }) => `${path.join(".")}=${set[String(path[0])]}: ${message}`);
+    const wrong = error.issues.map(({ path: [name], message }) => {
+      const value = name === "API_KEYS" ? "…" : set[String(name)]; // keys are not for the log
+      return `${String(name)}=${value}: ${message}`;
+    });
     throw new ConfigError(wrong.join("\n"));
   }
+  const { API_KEYS_FILE, ...rest } = data;
+  const API_KEYS = [...data.API_KEYS, ...API_KEYS_FILE];
+  if (API_KEYS.length === 0 && !isLoopback(data.HOST)) {
+    throw new ConfigError(
+      `HOST=${data.HOST}: must be a loopback address (127.0.0.1, ::1, localhost) as long as there are no API_KEYS`,
+    );
+  }
   const host = data.HOST.includes(":") ? `[${data.HOST}]` : data.HOST;
-  return { ...data, PUBLIC_URL: data.PUBLIC_URL?.replace(/\/+$/, "") ?? `http://${host}:${data.PORT}` };
+  return { ...rest, API_KEYS, PUBLIC_URL: data.PUBLIC_URL?.replace(/\/+$/, "") ?? `http://${host}:${data.PORT}` };
 }
 
 /** The configuration of a process that needs a Redis to be named, which only `npm start` does not. */
@@ -80,6 +117,17 @@ function hostAndPort(entry: string, ctx: z.RefinementCtx): { hostname: string; p
   }
   const port = /:(\d+)$/.exec(text)?.[1]; // not the URL's, which leaves 80 out
   return { hostname: url.hostname.replace(/^\[|\]$/g, ""), port: port === undefined ? null : Number(port) };
+}
+
+/** What `make` gives, or its error as the issue of a variable. */
+function orIssue<T>(ctx: z.RefinementCtx, make: () => T): T {
+  try {
+    return make();
+  } catch (error) {
+    const message = error instanceof z.ZodError ? z.prettifyError(error) : (error as Error).message;
+    ctx.addIssue({ code: "custom", message });
+    return z.NEVER;
+  }
 }
 
 function isLoopback(host: string): boolean {

@@ -9,11 +9,11 @@ export interface FieldError {
 /** The request is refused and has had no effect. `message` is written for the client. */
 export class Refused extends Error {
   override readonly name = "Refused";
-  readonly status: 400 | 404 | 413 | 422;
+  readonly status: 400 | 401 | 404 | 409 | 413 | 422 | 429;
   readonly code: string;
   readonly errors: FieldError[];
 
-  constructor(status: 400 | 404 | 413 | 422, code: string, message: string, errors: FieldError[] = []) {
+  constructor(status: Refused["status"], code: string, message: string, errors: FieldError[] = []) {
     super(message);
     this.status = status;
     this.code = code;

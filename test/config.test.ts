@@ -34,6 +34,10 @@ for (const [name, value, says] of [
   ["PUBLIC_URL", "example.com", /PUBLIC_URL=example\.com/],
   ["REDIS_URL", "localhost:6379", /REDIS_URL=localhost:6379: must start with redis:/],
   ["EXECUTION_PROVIDER", "gpu", /EXECUTION_PROVIDER=gpu/],
+  ["API_KEYS", "ann:short", /API_KEYS=…: entry 1 must be name:key/],
+  ["API_KEYS", "ann:long-enough-for-a-key,long-enough-but-without-name", /API_KEYS=…: entry 2 must be name:key/],
+  ["API_KEYS_FILE", "/nowhere/keys.json", /API_KEYS_FILE=.*ENOENT/],
+  ["API_KEYS_FILE", "package.json", /API_KEYS_FILE=package.json: .*array/],
   ["MAX_IMAGE_BYTES", "-1", /MAX_IMAGE_BYTES=-1/],
 ] as const) {
   test(`${name}=${value} is refused by name`, () => {
@@ -43,6 +47,16 @@ for (const [name, value, says] of [
     );
   });
 }
+
+test("with API keys the service may listen everywhere, and no message tells a key", () => {
+  const { API_KEYS, HOST } = readConfig({ API_KEYS: "ann:the-key-of-ann-is-this", HOST: "0.0.0.0" });
+  assert.equal(HOST, "0.0.0.0");
+  assert.equal(JSON.stringify(API_KEYS).includes("the-key-of-ann"), false);
+  assert.throws(
+    () => readConfig({ API_KEYS: "ann the-key-of-ann-is-this" }),
+    (error: Error) => error instanceof ConfigError && !error.message.includes("the-key-of-ann"),
+  );
+});
 
 test("a process that is started alone says that it needs REDIS_URL", () => {
   assert.throws(() => readConfigWithRedis({}), /REDIS_URL is not set/);

@@ -5,19 +5,27 @@ import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyBaseLogger } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Config } from "../config.ts";
+import type { Outbound } from "../outbound.ts";
 import type { GenerationQueue } from "../queue.ts";
 import type { Storage } from "../storage.ts";
+import { Uploads } from "../uploads.ts";
 import { catalog } from "./catalog.ts";
 import { generations } from "./generations.ts";
 import { health } from "./health.ts";
+import { ImagesIn } from "./images.ts";
 import { documentOptions } from "./openapi.ts";
+import { authenticate } from "./owner.ts";
 import { problem, problemOf, sendProblem } from "./problems.ts";
+import { limitRate } from "./rate-limit.ts";
+import { uploads } from "./uploads.ts";
+import { webhooks } from "./webhooks.ts";
 
 /** What the routes work with. */
 export interface Parts {
   config: Config;
   queue: GenerationQueue;
   storage: Storage;
+  outbound: Outbound;
 }
 
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {
@@ -33,11 +41,16 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${request.url.split("?")[0]}`)),
   );
+  authenticate(app, parts.config.API_KEYS);
+  await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
   await app.register(swagger, documentOptions);
   await app.register(swaggerUi, { routePrefix: "/docs", logLevel: "warn" });
   app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
   await app.register(health, parts);
   await app.register(catalog, parts);
-  await app.register(generations, parts);
+  const kept = new Uploads(parts.storage, parts.config);
+  await app.register(uploads, { ...parts, uploads: kept });
+  await app.register(generations, { ...parts, imagesIn: new ImagesIn(parts.config, parts.outbound, kept) });
+  await app.register(webhooks, parts);
   return app;
 }

@@ -1,7 +1,9 @@
 /** How the OpenAPI 3.1 document is made from the schemas of the routes. */
 import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
+import { z } from "zod";
 import { Problem } from "../schema.ts";
+import { isOpen } from "./owner.ts";
 
 export const documentOptions: FastifyDynamicSwaggerOptions = {
   openapi: {
@@ -12,23 +14,50 @@ export const documentOptions: FastifyDynamicSwaggerOptions = {
       version: "1.0.0",
     },
     servers: [{ url: "/" }],
+    security: [{ apiKey: [] }],
+    components: {
+      securitySchemes: {
+        apiKey: {
+          type: "http",
+          scheme: "bearer",
+          description: "An API key. An installation without keys takes every request, and listens on loopback alone.",
+        },
+      },
+    },
     tags: [
       { name: "generations", description: "Making pictures." },
+      { name: "uploads", description: "Images that are sent once and named in requests." },
+      { name: "webhooks", description: "Events that are sent to the client, their secret and their log." },
       { name: "catalog", description: "What this installation offers." },
       { name: "service", description: "How the service is." },
     ],
   },
-  transform: jsonSchemaTransform,
+  transform: (route) => jsonSchemaTransform({ ...route, schema: forEveryRoute(route) }),
   transformObject: (document) => onlyUsed(jsonSchemaTransformObject(document) as Document),
 };
 
 const MEANINGS = {
   400: "The request is not JSON or does not fit the schema.",
+  401: "There is no API key in `Authorization: Bearer`, or none that anybody has.",
   404: "There is no such thing.",
   413: "The body, or an image in it, is too large.",
   422: "The request fits the schema but cannot be carried out here.",
+  429: "Too many requests or too many generations: `Retry-After` says when to come back.",
   503: "The service cannot take work now; `detail` says why.",
 } as const;
+
+type Route = Parameters<typeof jsonSchemaTransform>[0];
+
+/** What holds for all routes but need not be said by each: who may call it, and how often. */
+function forEveryRoute({ schema, url, route }: Route): Route["schema"] {
+  if (isOpen(url)) return { ...schema, security: [] };
+  const free = [route.method].flat().every((method) => /^(GET|HEAD)$/.test(method));
+  return { ...schema, response: { ...(schema.response as object), ...problems(401), ...(free ? {} : problems(429)) } };
+}
+
+/** A page of a list; `next_cursor` is null on the last one. */
+export const listOf = <T extends z.ZodType>(item: T) =>
+  z.object({ object: z.literal("list"), data: z.array(item), next_cursor: z.string().nullable() });
 
 /** The problem answers of a route, for its `schema.response`. */
 export function problems<S extends keyof typeof MEANINGS>(...statuses: S[]) {

@@ -17,6 +17,9 @@ const FASTIFY_ERRORS: Record<string, { status: number; code: string; detail?: st
   FST_ERR_CTP_INVALID_JSON_BODY: { status: 400, code: "not_json", detail: "the body is not valid JSON" },
 };
 
+/** Seconds after which a client may ask again, where nothing better is known. */
+const RETRY_AFTER: Record<number, string> = { 429: "5", 503: "1" };
+
 export function problem(status: number, code: string, detail: string, errors: FieldError[] = []): Problem {
   return { type: "about:blank", title: STATUS_CODES[status] ?? "Error", status, code, detail, errors };
 }
@@ -44,7 +47,9 @@ export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger): 
 }
 
 export function sendProblem(reply: FastifyReply, body: Problem): FastifyReply {
-  if (body.status === 503) reply.header("Retry-After", "1");
+  if (body.status === 401) reply.header("WWW-Authenticate", "Bearer");
+  const retryAfter = RETRY_AFTER[body.status];
+  if (retryAfter !== undefined && !reply.hasHeader("Retry-After")) reply.header("Retry-After", retryAfter);
   return reply
     .code(body.status)
     .header("Content-Type", "application/problem+json")

@@ -1,0 +1,46 @@
+/** How many requests an owner may make in a minute: those that change something, counted in Redis by all gateways together. */
+import rateLimit, { type FastifyRateLimitStore } from "@fastify/rate-limit";
+import type { FastifyInstance } from "fastify";
+import { Refused } from "../errors.ts";
+import type { GenerationQueue } from "../queue.ts";
+import { ownerOf } from "./owner.ts";
+
+const WINDOW_MS = 60_000;
+const FREE = new Set(["GET", "HEAD", "OPTIONS"]);
+
+const COUNT = `
+local current = redis.call('INCR', KEYS[1])
+if current == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
+return {current, redis.call('PTTL', KEYS[1])}`;
+
+export async function limitRate(app: FastifyInstance, max: number | undefined, queue: GenerationQueue): Promise<void> {
+  if (max === undefined) return;
+  /** The plugin's own store knows nothing of a Redis that is away. */
+  class Store implements FastifyRateLimitStore {
+    incr(owner: string, done: Parameters<FastifyRateLimitStore["incr"]>[1]): void {
+      queue
+        .ask((redis) => redis.eval(COUNT, 1, `rate:${owner}`, WINDOW_MS))
+        .then((answer) => {
+          const [current, ttl] = answer as [number, number];
+          done(null, { current, ttl });
+        }, done);
+    }
+    child(): Store {
+      return this;
+    }
+  }
+  await app.register(rateLimit, {
+    max,
+    timeWindow: WINDOW_MS,
+    store: Store,
+    enableDraftSpec: true, // RateLimit-Limit, -Remaining and -Reset
+    keyGenerator: ownerOf,
+    allowList: (request) => FREE.has(request.method),
+    errorResponseBuilder: (_request, { ttl }) =>
+      new Refused(
+        429,
+        "rate_limited",
+        `more than ${max} requests in a minute: try again in ${Math.ceil(ttl / 1000)} s`,
+      ),
+  });
+}
