@@ -1,8 +1,9 @@
 /**
- * npm run bench demo [-- MODELS_DIR [SCENES]]: how well the demo checkpoint follows control maps and prompts, on scenes that training
+ * npm run bench demo: how well the demo checkpoint follows control maps and prompts, on scenes that training
  * never saw. For each condition its own measure: with control, without, and of the scene's picture through the VAE and back, which
  * bounds what the model can draw (the paper, arXiv 2302.05543, table 2, has such a bound).
  */
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { FIRST_UNSEEN_SEED } from "../demo/dataset.ts";
 import {
@@ -15,16 +16,13 @@ import {
   readParts,
   recall,
 } from "../demo/measures.ts";
-import { type Control, openDemo } from "../demo/models.ts";
+import { type Control, type Demo, openDemo } from "../demo/models.ts";
 import { DEMO_TRAIN_DIR } from "../demo/plan.ts";
 import { CONDITIONS, type Condition, conditions, EDGE_THRESHOLDS, surfaceMaps } from "../demo/world/maps.ts";
 import { render } from "../demo/world/render.ts";
 import { type Scene, scene } from "../demo/world/scene.ts";
 import { canny } from "../src/image/annotators/canny.ts";
 import type { Pixels } from "../src/image/pixels.ts";
-
-const [dir = join(DEMO_TRAIN_DIR, "models"), count = "64"] = process.argv.slice(2).filter((word) => word !== "--");
-const SCENES = Array.from({ length: Number(count) }, (_, i) => scene(FIRST_UNSEEN_SEED + i));
 
 interface Measure {
   readonly name: string;
@@ -60,82 +58,96 @@ function mean(values: readonly number[]): number {
   return known.reduce((sum, value) => sum + value, 0) / known.length;
 }
 
-const demo = openDemo(dir);
-const trained = CONDITIONS.filter((condition) => demo.conditions.includes(condition));
-const maps = await Promise.all(
-  SCENES.map(async (one) =>
-    Object.fromEntries(
-      await Promise.all(trained.map(async (condition) => [condition, await conditions[condition](one)] as const)),
-    ),
-  ),
-);
-const mapOf = (i: number, condition: Condition): Pixels => maps[i]![condition]!;
+/** Everything that is measured on: the model, the scenes, and their control maps. */
+interface Bench {
+  readonly demo: Demo;
+  readonly scenes: readonly Scene[];
+  /** Those that there are ControlNets for. */
+  readonly trained: readonly Condition[];
+  readonly map: (i: number, condition: Condition) => Pixels;
+}
 
-/** A picture for every scene. @param choose the controls of scene i */
-async function draw(choose: (i: number) => readonly Control[], { empty = false } = {}): Promise<Pixels[]> {
+async function open(dir: string, count: number): Promise<Bench> {
+  const demo = openDemo(dir);
+  const scenes = Array.from({ length: count }, (_, i) => scene(FIRST_UNSEEN_SEED + i));
+  const trained = CONDITIONS.filter((condition) => demo.conditions.includes(condition));
+  const maps = new Map<Condition, Pixels[]>();
+  for (const condition of trained) {
+    maps.set(condition, await Promise.all(scenes.map(conditions[condition])));
+  }
+  return { demo, scenes, trained, map: (i, condition) => maps.get(condition)![i]! };
+}
+
+/** A picture for every scene, under these conditions. Without its prompt the ControlNets guess. */
+async function draw(
+  { demo, scenes, map }: Bench,
+  under: readonly Condition[],
+  { scale = 1, prompted = true } = {},
+): Promise<Pixels[]> {
   const pictures: Pixels[] = [];
-  for (const [i, { caption, seed }] of SCENES.entries()) {
-    pictures.push(await demo.draw({ prompt: empty ? "" : caption, seed, controls: choose(i), guess_mode: empty }));
+  for (const [i, { caption, seed }] of scenes.entries()) {
+    const controls = under.map((condition): Control => ({ condition, map: map(i, condition), scale }));
+    pictures.push(await demo.draw({ prompt: prompted ? caption : "", seed, controls, guess_mode: !prompted }));
   }
   return pictures;
 }
 
-const measure = async (condition: Condition, pictures: readonly Pixels[]) =>
-  mean(
-    await Promise.all(pictures.map((picture, i) => MEASURES[condition].of(picture, mapOf(i, condition), SCENES[i]!))),
-  );
+const measure = async ({ scenes, map }: Bench, condition: Condition, pictures: readonly Pixels[]) =>
+  mean(await Promise.all(pictures.map((one, i) => MEASURES[condition].of(one, map(i, condition), scenes[i]!))));
 
 /** The share of named colours that are found: at their places, and anywhere. */
-async function colours(pictures: readonly Pixels[]): Promise<readonly [number, number]> {
-  const at = (await Promise.all(pictures.map((picture, i) => coloursAtPlace(picture, SCENES[i]!)))).flat();
-  const any = pictures.flatMap((picture, i) => coloursAnywhere(picture, SCENES[i]!));
+async function colours({ scenes }: Bench, pictures: readonly Pixels[]): Promise<readonly [number, number]> {
+  const at = (await Promise.all(pictures.map((picture, i) => coloursAtPlace(picture, scenes[i]!)))).flat();
+  const any = pictures.flatMap((picture, i) => coloursAnywhere(picture, scenes[i]!));
   return [mean(at.map(Number)), mean(any.map(Number))];
 }
 
-const row = (...cells: (string | number)[]) =>
+const row = (...cells: readonly (string | number)[]) =>
   console.log(`| ${cells.map((cell) => (typeof cell === "number" ? cell.toFixed(2) : cell)).join(" | ")} |`);
-function table(...heads: string[]): void {
+function table(...heads: readonly string[]): void {
   console.log("");
   row(...heads);
   row(...heads.map(() => "---"));
 }
 
-const originals = await Promise.all(SCENES.map(render));
-const through: Pixels[] = [];
-for (const picture of originals) {
-  through.push(await demo.reconstruct(picture));
+/** Peak signal to noise ratio of pictures, in dB. */
+function psnr(wanted: readonly Pixels[], got: readonly Pixels[]): number {
+  const squares = wanted.map(({ data }, i) => mean(Array.from(data, (value, k) => (value - got[i]!.data[k]!) ** 2)));
+  return 10 * Math.log10(255 ** 2 / mean(squares));
 }
-const squares = mean(
-  originals.map(({ data }, i) => mean(Array.from(data, (value, k) => (value - through[i]!.data[k]!) ** 2))),
-);
-console.log(`VAE: ${(10 * Math.log10(255 ** 2 / squares)).toFixed(1)} dB`);
 
-const started = performance.now();
-const plain = await draw(() => []);
-console.log(`a picture without control: ${((performance.now() - started) / 1000 / SCENES.length).toFixed(2)} s`);
-
-const single = new Map<Condition, Pixels[]>();
-table("condition", "measure", "with control", "without", "VAE", "colours at their place", "colours anywhere");
-row("none", "", "", "", "", ...(await colours(plain)));
-for (const condition of trained) {
-  const pictures = await draw((i) => [{ condition, map: mapOf(i, condition) }]);
-  single.set(condition, pictures);
-  const { name, best } = MEASURES[condition];
-  const values = [
-    await measure(condition, pictures),
-    await measure(condition, plain),
-    await measure(condition, through),
-  ];
-  row(condition, `${name} (${best} is good)`, ...values, ...(await colours(pictures)));
+/** Control works, and the prompt still rules. @returns the pictures of each condition alone */
+async function oneByOne(bench: Bench, plain: readonly Pixels[]): Promise<Map<Condition, Pixels[]>> {
+  const originals = await Promise.all(bench.scenes.map(render));
+  const through: Pixels[] = [];
+  for (const picture of originals) {
+    through.push(await bench.demo.reconstruct(picture));
+  }
+  console.log(`VAE: ${psnr(originals, through).toFixed(1)} dB`);
+  table("condition", "measure", "with control", "without", "VAE", "colours at their place", "colours anywhere");
+  row("none", "", "", "", "", ...(await colours(bench, plain)));
+  const single = new Map<Condition, Pixels[]>();
+  for (const condition of bench.trained) {
+    const pictures = await draw(bench, [condition]);
+    single.set(condition, pictures);
+    const { name, best } = MEASURES[condition];
+    const values: number[] = [];
+    for (const some of [pictures, plain, through]) {
+      values.push(await measure(bench, condition, some));
+    }
+    row(condition, `${name} (${best} is good)`, ...values, ...(await colours(bench, pictures)));
+  }
+  row("the scene through the VAE", "", "", "", "", ...(await colours(bench, through)));
+  return single;
 }
-row("(VAE)", "", "", "", "", ...(await colours(through)));
 
-const GUESSED: readonly Condition[] = ["canny", "segmentation"];
-table("empty prompt, guess mode", "with control", "without");
-const emptyPlain = await draw(() => [], { empty: true });
-for (const condition of GUESSED.filter((one) => trained.includes(one))) {
-  const pictures = await draw((i) => [{ condition, map: mapOf(i, condition) }], { empty: true });
-  row(condition, await measure(condition, pictures), await measure(condition, emptyPlain));
+async function withoutPrompt(bench: Bench): Promise<void> {
+  table("empty prompt, guess mode", "with control", "without");
+  const plain = await draw(bench, [], { prompted: false });
+  for (const condition of bench.trained) {
+    const pictures = await draw(bench, [condition], { prompted: false });
+    row(condition, await measure(bench, condition, pictures), await measure(bench, condition, plain));
+  }
 }
 
 const TOGETHER: readonly (readonly Condition[])[] = [
@@ -143,36 +155,54 @@ const TOGETHER: readonly (readonly Condition[])[] = [
   ["pose", "depth"],
   ["scribble", "segmentation", "depth"],
 ];
-table("together", "on the measure of", "together", "alone");
-for (const group of TOGETHER.filter((all) => all.every((one) => trained.includes(one)))) {
-  const pictures = await draw((i) => group.map((condition) => ({ condition, map: mapOf(i, condition) })));
-  for (const condition of group) {
-    row(
-      group.join(" + "),
-      condition,
-      await measure(condition, pictures),
-      await measure(condition, single.get(condition)!),
-    );
+
+async function together(bench: Bench, single: ReadonlyMap<Condition, readonly Pixels[]>): Promise<void> {
+  table("together", "on the measure of", "together", "alone");
+  for (const group of TOGETHER.filter((all) => all.every((one) => bench.trained.includes(one)))) {
+    const pictures = await draw(bench, group);
+    for (const condition of group) {
+      const alone = await measure(bench, condition, single.get(condition)!);
+      row(group.join(" + "), condition, await measure(bench, condition, pictures), alone);
+    }
   }
 }
 
-table("conditioning_scale", ...trained);
-for (const scale of [0.5, 1, 1.5]) {
-  const values: number[] = [];
-  for (const condition of trained) {
-    values.push(await measure(condition, await draw((i) => [{ condition, map: mapOf(i, condition), scale }])));
+async function scales(bench: Bench): Promise<void> {
+  table("conditioning_scale", ...bench.trained);
+  for (const scale of [0.5, 1, 1.5]) {
+    const values: number[] = [];
+    for (const condition of bench.trained) {
+      values.push(await measure(bench, condition, await draw(bench, [condition], { scale })));
+    }
+    row(String(scale), ...values);
   }
-  row(String(scale), ...values);
 }
 
-for (const condition of trained) {
-  const [{ caption, seed }] = SCENES as [Scene];
-  const without = await demo.draw({
-    prompt: caption,
-    seed,
-    controls: [{ condition, map: mapOf(0, condition), scale: 0 }],
-  });
-  const same = Buffer.from(without.data).equals(Buffer.from(plain[0]!.data));
-  console.log(`${condition} at scale 0: ${same ? "the base's picture, byte for byte" : "NOT the base's picture"}`);
+/** At scale 0 a ControlNet must change nothing. */
+async function ablation(bench: Bench, plain: readonly Pixels[]): Promise<void> {
+  console.log("");
+  const first = { ...bench, scenes: bench.scenes.slice(0, 1) };
+  for (const condition of bench.trained) {
+    const [picture] = (await draw(first, [condition], { scale: 0 })) as [Pixels];
+    const same = Buffer.from(picture.data).equals(Buffer.from(plain[0]!.data));
+    console.log(`${condition} at scale 0: ${same ? "the base's picture, byte for byte" : "NOT the base's picture"}`);
+  }
 }
-await demo.close();
+
+/** @param dir a MODELS_DIR with the demo @param count scenes to draw, each some thirty times */
+export async function run(dir = join(DEMO_TRAIN_DIR, "models"), count = 64): Promise<void> {
+  if (!existsSync(join(dir, "demo", "unet", "diffusion_pytorch_model.safetensors"))) {
+    console.log(`no demo in ${dir}: npm run demo:train makes it`);
+    return;
+  }
+  const bench = await open(dir, count);
+  const started = performance.now();
+  const plain = await draw(bench, []);
+  console.log(`a picture without control: ${((performance.now() - started) / 1000 / count).toFixed(2)} s`);
+  const single = await oneByOne(bench, plain);
+  await withoutPrompt(bench);
+  await together(bench, single);
+  await scales(bench);
+  await ablation(bench, plain);
+  await bench.demo.close();
+}

@@ -26,11 +26,12 @@ const UNET = {
   sample_size: SIDE / 2 ** (LEVELS - 1),
   in_channels: 4,
   out_channels: 4,
-  block_out_channels: [48, 64, 64, 64],
+  block_out_channels: [48, 48, 48, 48],
   layers_per_block: 2,
   down_block_types: ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
   up_block_types: ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
-  attention_head_dim: 4,
+  // Heads, as diffusers misnames them; fewer where there are most cells.
+  attention_head_dim: [2, 4, 4, 4],
   cross_attention_dim: TEXT,
   norm_num_groups: GROUPS,
 };
@@ -96,7 +97,7 @@ export function writeControlnetConfig(folder: string): void {
     ...encoder,
     _class_name: "ControlNetModel",
     conditioning_channels: 3,
-    conditioning_embedding_out_channels: [8, 16, 32, 48],
+    conditioning_embedding_out_channels: [8, 16, 24, 32],
   };
   mkdirSync(folder, { recursive: true });
   writeFileSync(join(folder, "config.json"), `${JSON.stringify(config, null, 2)}\n`);

@@ -73,6 +73,8 @@ async function teach(subject: SubjectName, name: string, dataset: string, output
 /** @returns whether all of it is trained */
 async function main(): Promise<boolean> {
   mkdirSync(DEMO_TRAIN_DIR, { recursive: true });
+  const steps = [["vae", VAE] as const, ["base", BASE] as const, ...CONTROLNETS];
+  log(`plan: ${steps.map(([name, { max_train_steps }]) => `${name} ${max_train_steps}`).join(", ")} steps`);
   await writePictures(pictures, SCENES, tenths("pictures", SCENES));
   if (!existsSync(join(base, "model_index.json"))) {
     const captions = Array.from({ length: SCENES }, (_, seed) => scene(seed).caption);
