@@ -63,7 +63,7 @@ export async function openPrepared(
   if (provider !== CPU) {
     return openSession(graph, provider); // other providers prepare weights for their device, on the device
   }
-  const key = await prepareKey(graph, `onnxruntime ${ort.env.versions.node}`);
+  const key = await prepareKey(graph, `onnxruntime ${ort.env.versions.node} ${JSON.stringify(SAVING)}`);
   for (let attempt = 0; attempt < 2; attempt++) {
     const folder = await cache.entry(key, PREPARED_SIZE * weightBytes, (folder) => prepare(graph, folder));
     if (folder === null) {
@@ -82,14 +82,18 @@ const MODEL = "model.onnx";
 /** Bytes of a prepared network per byte of float32 weights, with room to spare: convolutions are padded. */
 const PREPARED_SIZE = 1.1;
 
+const SAVING = {
+  optimized_model_external_initializers_file_name: "weights",
+  // Prepacked weights are read as if they began at 64-byte boundaries, but lie behind what comes before: a tensor of an odd
+  // size, as CLIP's mask of 77 × 77, would crash the process. Smaller ones go into the model's own file.
+  optimized_model_external_initializers_min_size_in_bytes: "32768",
+  save_external_prepacked_constant_initializers: "1",
+};
+
 /** Optimises a graph for this CPU and writes it: its weights as float32, in the layout that the kernels read. */
 async function prepare(graph: Graph, folder: string): Promise<void> {
   const options = { ...CPU.options, optimizedModelFilePath: join(folder, MODEL) };
-  const saving = {
-    optimized_model_external_initializers_file_name: "weights",
-    save_external_prepacked_constant_initializers: "1",
-  };
-  await (await create(graph, options, saving)).release();
+  await (await create(graph, options, SAVING)).release();
 }
 
 const openModel = (file: string) =>

@@ -52,6 +52,21 @@ test("a network opened from the cache gives the bytes that it gives without, the
   assert.equal(statSync(join(root, "cache-0", entry!, "model.onnx")).mtimeMs, mtimeMs, "it was written again");
 });
 
+test("a text encoder opened from the cache gives the bytes that it gives without, and crashes nobody", async () => {
+  const { network } = openBase(checkpoint).text[0]!;
+  const feeds = {
+    input_ids: { dims: [1, 77], data: BigInt64Array.from({ length: 77 }, (_, i) => BigInt(i)) },
+    layer: { dims: [1], data: BigInt64Array.of(2n) },
+    pooling: { dims: [1, 1, 77], data: new Float32Array(77) },
+  };
+  const [plain, prepared] = [
+    await openSession(network.graph(CPU), CPU),
+    await openPrepared(network.graph(CPU), network.weightBytes, CPU, cacheOf().cache),
+  ];
+  assert.deepEqual((await prepared.run(feeds)).normed!.data, (await plain.run(feeds)).normed!.data);
+  await Promise.all([plain.release(), prepared.release()]);
+});
+
 test("two workers that prepare the same network at once both get it", async () => {
   const { cache, entries, warnings } = cacheOf();
   const [one, other] = await Promise.all([open(cache), open(cache)]);
