@@ -1,0 +1,80 @@
+/**
+ * npm run demo:pictures -- MODELS_DIR: the README's strip and the sheet of 24, of scenes that training never saw.
+ * docs/demo-strip.png: hint, result with it, result without, another hint and the result of both. docs/demo-sheet.png.
+ */
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import sharp from "sharp";
+import type { Pixels } from "../src/image/pixels.ts";
+import { FIRST_UNSEEN_SEED } from "./dataset.ts";
+import { type Demo, openDemo } from "./models.ts";
+import { DEMO_TRAIN_DIR } from "./plan.ts";
+import { SIDE } from "./world/landscape.ts";
+import { type Condition, conditions } from "./world/maps.ts";
+import { scene } from "./world/scene.ts";
+
+const GAP = 4;
+const docs = join(import.meta.dirname, "../docs");
+
+/** Pictures in rows, a white gap between them. */
+async function save(file: string, rows: readonly (readonly Pixels[])[]): Promise<void> {
+  const step = SIDE + GAP;
+  const tiles = rows.flatMap((row, y) =>
+    row.map(({ data, width, height }, x) => ({
+      input: Buffer.from(data),
+      raw: { width, height, channels: 3 as const },
+      left: x * step,
+      top: y * step,
+    })),
+  );
+  const columns = Math.max(...rows.map(({ length }) => length));
+  const sheet = { width: columns * step - GAP, height: rows.length * step - GAP, channels: 3 as const };
+  await sharp({ create: { ...sheet, background: "white" } })
+    .composite(tiles)
+    .png()
+    .toFile(join(docs, file));
+}
+
+/** For each scene a row: a map, what it makes, the same prompt without it, a second map, what both make. */
+async function strip(demo: Demo, first: Condition, second: Condition, seeds: readonly number[]): Promise<Pixels[][]> {
+  const rows: Pixels[][] = [];
+  for (const seed of seeds) {
+    const one = scene(seed);
+    const wish = { prompt: one.caption, seed };
+    const [a, b] = [
+      { condition: first, map: await conditions[first](one) },
+      { condition: second, map: await conditions[second](one) },
+    ];
+    rows.push([
+      a.map,
+      await demo.draw({ ...wish, controls: [a] }),
+      await demo.draw({ ...wish, controls: [] }),
+      b.map,
+      await demo.draw({ ...wish, controls: [a, b] }),
+    ]);
+  }
+  return rows;
+}
+
+/** One picture a scene, prompts alone. */
+async function sheet(demo: Demo, rows: number, columns: number): Promise<Pixels[][]> {
+  const all: Pixels[][] = [];
+  for (let y = 0; y < rows; y++) {
+    const row: Pixels[] = [];
+    for (let x = 0; x < columns; x++) {
+      const seed = FIRST_UNSEEN_SEED + y * columns + x;
+      row.push(await demo.draw({ prompt: scene(seed).caption, seed, controls: [] }));
+    }
+    all.push(row);
+  }
+  return all;
+}
+
+const demo = openDemo(process.argv[2] ?? join(DEMO_TRAIN_DIR, "models"));
+mkdirSync(docs, { recursive: true });
+await save("demo-sheet.png", await sheet(demo, 4, 6));
+if (demo.conditions.includes("canny") && demo.conditions.includes("segmentation")) {
+  const seeds = [0, 1, 2, 3].map((i) => FIRST_UNSEEN_SEED + i);
+  await save("demo-strip.png", await strip(demo, "canny", "segmentation", seeds));
+}
+await demo.close();
