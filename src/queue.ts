@@ -9,11 +9,16 @@ import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { NotReady } from "./errors.ts";
 import { Catalog, evaluations, type Generation, type GenerationRequest, type ImageRecord } from "./schema.ts";
+import { OUTBOX } from "./webhook.ts";
 
 export const QUEUE = "generations";
 const CATALOG = "catalog";
 const WORKERS = "workers"; // sorted set: worker id, the time (ms of Redis' clock) until which it counts as live
 const ENDED = "generation:ended"; // pub/sub channel: ids of generations that have ended
+
+/** Whose everything is as long as there are no API keys. */
+export const OWNER_WITHOUT_KEYS = "default";
+
 const recordKey = (id: string) => `generation:${id}`;
 
 /** A worker says that it lives every 2 s and counts as live for 6 s. */
@@ -86,8 +91,11 @@ export class GenerationQueue {
    * Writes the record, then the job. The images must be stored already. Until both are there the record is on its way
    * out, so that a request that was refused half-way leaves nothing behind.
    */
-  async submit(id: string, request: GenerationRequest): Promise<GenerationRecord> {
+  async submit(id: string, request: GenerationRequest, owner = OWNER_WITHOUT_KEYS): Promise<GenerationRecord> {
+    const { webhook } = request;
     const fields = {
+      owner,
+      ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
       status: "queued",
       request: JSON.stringify(request),
       step: "0",
@@ -106,12 +114,14 @@ export class GenerationQueue {
     return parseRecord(id, fields)!;
   }
 
-  async read(id: string): Promise<GenerationRecord | undefined> {
-    return parseRecord(id, await this.#within(() => this.#redis.hgetall(recordKey(id))));
+  /** undefined when there is none, or it is another owner's. */
+  async read(id: string, owner: string): Promise<GenerationRecord | undefined> {
+    const fields = await this.#within(() => this.#redis.hgetall(recordKey(id)));
+    return fields.owner === owner ? parseRecord(id, fields) : undefined;
   }
 
   /** The generation when it has ended, or as it stands when `signal` aborts. Redis may go and come back meanwhile. */
-  async readWhenEnded(known: GenerationRecord, signal: AbortSignal): Promise<GenerationRecord> {
+  async readWhenEnded(known: GenerationRecord, owner: string, signal: AbortSignal): Promise<GenerationRecord> {
     const { id } = known;
     const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
     signal.addEventListener("abort", () => abort());
@@ -120,7 +130,7 @@ export class GenerationQueue {
       const waiting = this.#waiting.get(id) ?? new Set();
       this.#waiting.set(id, waiting.add(wake)); // before the look, so that no end falls between the two
       try {
-        const record = (await this.read(id).catch(() => undefined)) ?? known;
+        const record = (await this.read(id, owner).catch(() => undefined)) ?? known;
         if (hasEnded(record) || signal.aborted) return record;
         await Promise.race([woken, aborted]);
       } finally {
@@ -146,6 +156,11 @@ export class GenerationQueue {
     if (live === 0) throw new NotReady(["no worker is running"]);
     const { models } = await this.catalog();
     if (models.length === 0) throw new NotReady(["the workers found no model in MODELS_DIR"]);
+  }
+
+  /** Runs commands of another part of the service on the gateway's connection. */
+  ask<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
+    return this.#within(() => command(this.#redis));
   }
 
   async close(): Promise<void> {
@@ -212,12 +227,12 @@ export interface Claim {
   attempt: number;
 }
 
-const CLAIM = `
+const CLAIM = `${OUTBOX}
 local status = redis.call('HGET', KEYS[1], 'status')
 if status ~= 'queued' and status ~= 'processing' then return 0 end
 redis.call('PERSIST', KEYS[1])
 redis.call('HSET', KEYS[1], 'status', 'processing', 'step', 0)
-redis.call('HSETNX', KEYS[1], 'started_at', ARGV[1])
+if redis.call('HSETNX', KEYS[1], 'started_at', ARGV[1]) == 1 then announce(KEYS[1], 'started') end
 return redis.call('HINCRBY', KEYS[1], 'attempt', 1)`;
 
 /** Takes a generation for this worker; undefined when it has ended or is gone, and nothing is left to do. */
@@ -235,10 +250,11 @@ export async function reportProgress(redis: Redis, { record, attempt }: Claim, s
   await redis.eval(PROGRESS, 1, recordKey(record.id), attempt, step, total);
 }
 
-const FINISH = `
+const FINISH = `${OUTBOX}
 if redis.call('HGET', KEYS[1], 'status') ~= 'processing' then return 0 end
 if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], unpack(ARGV, 4))
+announce(KEYS[1], redis.call('HGET', KEYS[1], 'status'))
 redis.call('PUBLISH', ARGV[2], ARGV[3])
 return 1`;
 
@@ -255,7 +271,8 @@ export async function finish(redis: Redis, { record, attempt }: Claim, outcome: 
   return (await redis.eval(FINISH, 1, recordKey(record.id), attempt, ENDED, record.id, ...ended)) === 1;
 }
 
-function parseRecord(id: string, fields: Record<string, string>): GenerationRecord | undefined {
+/** The record from the fields of its hash; undefined when they are none. */
+export function parseRecord(id: string, fields: Record<string, string>): GenerationRecord | undefined {
   const { status, request, created_at } = fields;
   if (status === undefined || request === undefined || created_at === undefined) return undefined;
   const json = <T>(name: string, absent: T): T => (fields[name] === undefined ? absent : JSON.parse(fields[name]));

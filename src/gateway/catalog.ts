@@ -1,8 +1,7 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import { z } from "zod";
 import { ControlNet, Model, SCHEDULERS, Scheduler, type SchedulerName } from "../schema.ts";
 import type { Parts } from "./app.ts";
-import { problems } from "./openapi.ts";
+import { listOf, problems } from "./openapi.ts";
 
 const ABOUT = {
   ddim: { description: "DDIM, eta 0 (arXiv 2010.02502)", stochastic: false, evaluations: "n" },
@@ -23,8 +22,6 @@ const ABOUT = {
   },
 } satisfies Record<SchedulerName, Omit<Scheduler, "id" | "object">>;
 
-const listOf = <T extends z.ZodType>(item: T) =>
-  z.object({ object: z.literal("list"), data: z.array(item), next_cursor: z.string().nullable() });
 const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: null });
 
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */

@@ -1,16 +1,23 @@
 import { randomUUID } from "node:crypto";
-import type { FastifyReply } from "fastify";
+import type { FastifyReply, FastifyRequest } from "fastify";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../errors.ts";
+import { type Outbound, OutboundError } from "../outbound.ts";
+import { present } from "../present.ts";
 import { type GenerationRecord, hasEnded } from "../queue.ts";
 import { CONTENT_TYPES, Generation, GenerationInput, MAX_WAIT_SECONDS } from "../schema.ts";
 import { inputKey, outputKey } from "../storage.ts";
 import type { Parts } from "./app.ts";
+import type { ImagesIn } from "./images.ts";
 import { problems } from "./openapi.ts";
+import { ownerOf } from "./owner.ts";
 import { resolve } from "./resolve.ts";
 
-export const generations: FastifyPluginAsyncZod<Parts> = async (app, { config, queue, storage }) => {
+type WithImages = Parts & { imagesIn: ImagesIn };
+
+export const generations: FastifyPluginAsyncZod<WithImages> = async (app, options) => {
+  const { config, queue, storage, outbound, imagesIn } = options;
   const tags = ["generations"];
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // whoever waits is answered as it stands
@@ -36,25 +43,27 @@ export const generations: FastifyPluginAsyncZod<Parts> = async (app, { config, q
     },
     async (request, reply) => {
       const id = `gen_${randomUUID().replaceAll("-", "")}`;
-      const resolved = await resolve(request.body, await queue.catalog(), config);
+      const owner = ownerOf(request);
+      await checkWebhook(request.body.webhook, outbound);
+      const resolved = await resolve(request.body, await queue.catalog(), config, imagesIn, owner);
       for (const [hash, bytes] of resolved.images) await storage.put(inputKey(id, hash), bytes);
-      const submitted = await queue.submit(id, resolved.request);
+      const submitted = await queue.submit(id, resolved.request, owner);
       request.log.info({ generation: id, model: resolved.request.model }, "accepted");
 
       reply.header("Location", `${config.PUBLIC_URL}/v1/generations/${id}`);
       const wait = preferredWait(request.headers.prefer);
       if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);
-      if (wait === undefined) return reply.code(202).send(present(submitted));
+      if (wait === undefined) return reply.code(202).send(present(submitted, config.PUBLIC_URL));
       const signal = AbortSignal.any([closing.signal, goneSignal(reply), AbortSignal.timeout(wait * 1000)]);
-      const record = await queue.readWhenEnded(submitted, signal);
-      return reply.code(hasEnded(record) ? 200 : 202).send(present(record));
+      const record = await queue.readWhenEnded(submitted, owner, signal);
+      return reply.code(hasEnded(record) ? 200 : 202).send(present(record, config.PUBLIC_URL));
     },
   );
 
   const params = z.object({ id: z.string().describe("As returned when it was made.") });
 
-  async function find(id: string): Promise<GenerationRecord> {
-    const record = await queue.read(id);
+  async function find(request: FastifyRequest, id: string): Promise<GenerationRecord> {
+    const record = await queue.read(id, ownerOf(request));
     if (record === undefined) throw new Refused(404, "not_found", `there is no generation "${id}"`);
     return record;
   }
@@ -70,7 +79,7 @@ export const generations: FastifyPluginAsyncZod<Parts> = async (app, { config, q
         response: { 200: Generation, ...problems(404, 503) },
       },
     },
-    async (request) => present(await find(request.params.id)),
+    async (request) => present(await find(request, request.params.id), config.PUBLIC_URL),
   );
 
   app.get(
@@ -93,7 +102,7 @@ export const generations: FastifyPluginAsyncZod<Parts> = async (app, { config, q
     },
     async (request, reply) => {
       const { id, n } = request.params;
-      const record = await find(id);
+      const record = await find(request, id);
       const image = /^\d+$/.test(n) ? record.images[Number(n)] : undefined;
       if (image === undefined) {
         const count = record.images.length;
@@ -105,18 +114,18 @@ export const generations: FastifyPluginAsyncZod<Parts> = async (app, { config, q
       return reply.type(image.content_type).send(await storage.get(outputKey(id, Number(n))));
     },
   );
-
-  /** The record as clients see it. */
-  function present(record: GenerationRecord): Generation {
-    const url = (n: number) => `${config.PUBLIC_URL}/v1/generations/${record.id}/images/${n}`;
-    return {
-      ...record,
-      object: "generation",
-      images: record.images.map((image, n) => ({ url: url(n), ...image })),
-      metadata: record.request.metadata,
-    };
-  }
 };
+
+/** @throws {Refused} when nothing may be sent there. What its name stands for is looked at again at each attempt. */
+async function checkWebhook(webhook: GenerationInput["webhook"], outbound: Outbound): Promise<void> {
+  if (webhook === null) return;
+  try {
+    await outbound.check(webhook.url);
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    throw new Refused(422, "address_refused", error.message, [{ path: "webhook.url", message: error.message }]);
+  }
+}
 
 /** Seconds of `Prefer: wait=N` (RFC 7240); a bare `wait` is the longest. What it does not understand it ignores. */
 function preferredWait(prefer: string | undefined): number | undefined {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { readConfigWithRedis } from "../config.ts";
 import { ConfigError } from "../errors.ts";
+import { Outbound } from "../outbound.ts";
 import { GenerationQueue } from "../queue.ts";
 import { Storage } from "../storage.ts";
 import { buildApp } from "./app.ts";
@@ -12,10 +13,12 @@ try {
   const log = pino({ level: config.LOG_LEVEL, name: "gateway" });
   const queue = new GenerationQueue(config.REDIS_URL, (error) => log.debug({ err: error }, "Redis connection"));
   const storage = new Storage(join(config.DATA_DIR, "artifacts"));
-  const app = await buildApp({ config, queue, storage }, log);
+  const outbound = new Outbound(config);
+  const app = await buildApp({ config, queue, storage, outbound }, log);
 
   const stop = async () => {
     await app.close();
+    await outbound.close();
     await queue.close();
     process.exit(0);
   };

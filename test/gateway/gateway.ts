@@ -4,6 +4,7 @@ import { pino } from "pino";
 import supertest from "supertest";
 import { readConfig } from "../../src/config.ts";
 import { buildApp } from "../../src/gateway/app.ts";
+import { Outbound } from "../../src/outbound.ts";
 import { connectPatiently, GenerationQueue, heartbeat } from "../../src/queue.ts";
 import type { Catalog } from "../../src/schema.ts";
 import { Storage } from "../../src/storage.ts";
@@ -49,12 +50,15 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
   const settings = readConfig({ PORT, DATA_DIR: await temporaryFolder(stack), EXECUTION_PROVIDER: "cpu", ...env });
   const config = { ...settings, REDIS_URL: redis.url };
   const queue = new GenerationQueue(redis.url, () => {});
-  const app = await buildApp({ config, queue, storage: new Storage(join(config.DATA_DIR, "artifacts")) }, log);
+  const storage = new Storage(join(config.DATA_DIR, "artifacts"));
+  const outbound = new Outbound(config);
+  const app = await buildApp({ config, queue, storage, outbound }, log);
   await app.listen({ host: config.HOST, port: config.PORT });
   const connection = connectPatiently(redis.url);
   connection.on("error", () => {});
   stack.defer(async () => {
     await app.close();
+    await outbound.close();
     await queue.close();
     connection.disconnect();
   });

@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { NOISE_MODELS_DIR, readConfig } from "../../src/config.ts";
-import { claim, connectPatiently, finish, GenerationQueue, type GenerationRecord, hasEnded } from "../../src/queue.ts";
+import {
+  claim,
+  connectPatiently,
+  finish,
+  GenerationQueue,
+  type GenerationRecord,
+  hasEnded,
+  OWNER_WITHOUT_KEYS,
+} from "../../src/queue.ts";
 import { GenerationRequest } from "../../src/schema.ts";
 import { startWorker } from "../../workers/generate.ts";
 import { log } from "../gateway/gateway.ts";
@@ -50,12 +58,12 @@ async function startQueue(env: Record<string, string> = {}) {
       }),
     ended: (id: string) =>
       until(`the end of ${id}`, async () => {
-        const record = await queue.read(id);
+        const record = await queue.read(id, OWNER_WITHOUT_KEYS);
         return record && hasEnded(record) ? record : undefined;
       }),
     processing: (id: string, step: number) =>
       until(`step ${step} of ${id}`, async () => {
-        const { status, progress } = (await queue.read(id)) as GenerationRecord;
+        const { status, progress } = (await queue.read(id, OWNER_WITHOUT_KEYS)) as GenerationRecord;
         return status === "processing" && progress.step >= step;
       }),
   };
@@ -83,7 +91,7 @@ test("a worker that is asked to stop hands its generation back at once, and the 
   await kill(first.child, "SIGTERM");
   assert.equal(first.child.exitCode, 0);
   assert.deepEqual(await connection.lrange("bull:generations:wait", 0, -1), ["gen_back"]);
-  assert.equal((await queue.read("gen_back"))?.status, "processing");
+  assert.equal((await queue.read("gen_back", OWNER_WITHOUT_KEYS))?.status, "processing");
   work();
   assert.equal((await ended("gen_back")).status, "succeeded");
 });
@@ -94,7 +102,7 @@ test("a worker whose engine thread dies says so and leaves the generation to the
   const worker = await startWorker(config, new URL("./dying-engine.ts", import.meta.url), log, resolve);
   await queue.submit("gen_poison", REQUEST);
   assert.match((await death).message, /out of memory/);
-  assert.equal((await queue.read("gen_poison"))?.status, "processing");
+  assert.equal((await queue.read("gen_poison", OWNER_WITHOUT_KEYS))?.status, "processing");
   await worker.close();
 });
 
@@ -116,7 +124,7 @@ test("a worker that was taken for dead cannot overwrite what the one after it ma
   assert.equal(await finish(connection, slow!, { status: "canceled" }), false);
   assert.equal(await finish(connection, quick!, { status: "failed", error: { code: "quick", message: "" } }), true);
   assert.equal(await finish(connection, slow!, { status: "canceled" }), false);
-  assert.equal((await queue.read("gen_twice"))?.error?.code, "quick");
+  assert.equal((await queue.read("gen_twice", OWNER_WITHOUT_KEYS))?.error?.code, "quick");
   assert.equal(await claim(connection, "gen_twice"), undefined);
 });
 
