@@ -10,7 +10,7 @@
 import type { ChainableCommander, Redis } from "ioredis";
 import { WEBHOOK_EVENTS, type WebhookAttempt, WebhookDelivery, type WebhookEvent } from "./schema.ts";
 
-const DUE = "webhooks:due"; // sorted set: delivery id, when to try it next (ms of Redis' clock)
+export const DUE = "webhooks:due"; // sorted set: delivery id, when to try it next (ms of Redis' clock)
 const SEQUENCE = "webhooks:sequence"; // counter: orders the deliveries of an owner
 const deliveryKey = (id: string) => `webhook:${id}`;
 const generationKey = (id: string) => `webhook:${id}:generation`;

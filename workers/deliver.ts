@@ -2,13 +2,18 @@
  * A webhook worker: takes the deliveries that are due, signs them and POSTs them until the endpoint has answered 2xx or
  * the schedule is used up. Any number of them may run; what one dies over is due again when its lease runs out.
  */
+import { hostname } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
+import { Histogram } from "prom-client";
 import { type Config, readConfigWithRedis } from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
+import { openLog } from "../src/log.ts";
+import { openRegistry, publishMetrics } from "../src/metrics.ts";
 import { Outbound, OutboundError } from "../src/outbound.ts";
 import { present } from "../src/present.ts";
-import { connectPatiently, parseRecord } from "../src/queue.ts";
+import { connectPatiently } from "../src/queue.ts";
+import { parseRecord } from "../src/record.ts";
 import type { WebhookAttempt } from "../src/schema.ts";
 import { markGone, settle, type Taken, takeDue } from "../src/webhook.ts";
 import { signedHeaders, signingSecrets } from "../src/webhook-secret.ts";
@@ -52,6 +57,16 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
   const redis = connectPatiently(config.REDIS_URL);
   redis.on("error", (error) => log.debug({ err: error }, "Redis connection"));
   const outbound = new Outbound(config);
+  const name = `deliver-${hostname()}-${process.pid}`;
+  const registry = openRegistry(name);
+  const attempts = new Histogram({
+    name: "controlnet_webhook_attempt_seconds",
+    help: "Attempts to deliver a webhook, by what became of the delivery.",
+    labelNames: ["outcome"],
+    buckets: [0.01, 0.05, 0.2, 1, 5, 15],
+    registers: [registry],
+  });
+  const publishing = publishMetrics(redis, "deliver", name, registry);
   const underWay = new Set<Promise<void>>();
   const closing = new AbortController();
 
@@ -84,6 +99,7 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
     const outcome = outcomeOf(answer, taken.tries + 1, policy);
     if (answer.status === 410) await markGone(redis, taken);
     await settle(redis, taken, attempt, outcome);
+    attempts.observe({ outcome: outcome.status }, attempt.duration_ms / 1000);
     log.info({ delivery: taken.id, generation: taken.generation, ...attempt, outcome }, "attempt");
   }
 
@@ -112,6 +128,7 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
   return {
     async close(): Promise<void> {
       closing.abort();
+      publishing.stop();
       await Promise.race([running.then(() => Promise.all(underWay)), sleep(GRACE_MS, undefined, { ref: false })]);
       await outbound.close();
       redis.disconnect();
@@ -159,7 +176,7 @@ function millisecondsOf(retryAfter: string | string[] | undefined): number {
 if (import.meta.main) {
   try {
     const config = readConfigWithRedis(process.env);
-    const log = pino({ level: config.LOG_LEVEL, name: "deliver" });
+    const log = openLog("deliver", config);
     const deliverer = startDeliverer(config, log);
     let stopping: Promise<void> | undefined;
     const stop = async () => {

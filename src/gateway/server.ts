@@ -1,8 +1,8 @@
 /** The gateway as a process: `npm run gateway`, also as a child of `npm start`. */
 import { join } from "node:path";
-import { pino } from "pino";
 import { readConfigWithRedis } from "../config.ts";
 import { ConfigError } from "../errors.ts";
+import { openLog } from "../log.ts";
 import { Outbound } from "../outbound.ts";
 import { GenerationQueue } from "../queue.ts";
 import { Storage } from "../storage.ts";
@@ -10,7 +10,7 @@ import { buildApp } from "./app.ts";
 
 try {
   const config = readConfigWithRedis(process.env);
-  const log = pino({ level: config.LOG_LEVEL, name: "gateway" });
+  const log = openLog("gateway", config);
   const queue = new GenerationQueue(config.REDIS_URL, (error) => log.debug({ err: error }, "Redis connection"));
   const storage = new Storage(join(config.DATA_DIR, "artifacts"));
   const outbound = new Outbound(config);
