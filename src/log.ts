@@ -15,9 +15,14 @@ export function openLog(
     level: LOG_LEVEL,
     // An error of ioredis holds the whole command, which can be a webhook's secret or a saved state.
     redact: { paths: ["err.command", "err.cause.command", "err.previousErrors"], remove: true },
-    serializers: { err: cut },
+    serializers: { err: cut, req: asked },
   };
   return to === undefined ? pino(options) : pino(options, to);
+}
+
+/** A request without its query, which is where clients put keys that belong into a header. */
+function asked({ method, url, ip }: { method: string; url: string; ip: string }): object {
+  return { method, url: url.split("?")[0]?.slice(0, LONGEST), ip };
 }
 
 /** An error without what is too long in it. */

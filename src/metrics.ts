@@ -10,8 +10,8 @@ const PROCESSES = "metrics:processes"; // sorted set: process, the time (ms of i
 const publishedKey = (process: string) => `metrics:${process}`;
 /** Hash: starts of each kind of process. One that grows while nobody deploys is a process that dies. */
 export const STARTS = "metrics:starts";
-const EVERY_MS = 5000;
-const FRESH_MS = 3 * EVERY_MS;
+const EVERY_MS = 2000;
+const FRESH_MS = 5 * EVERY_MS;
 
 export type Published = MetricObjectWithValues<MetricValue<string>>[];
 

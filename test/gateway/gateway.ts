@@ -44,7 +44,7 @@ export const CATALOG: Catalog = {
   execution_provider: "cpu",
 };
 
-export async function startGateway(stack: AsyncDisposableStack, env: Record<string, string> = {}) {
+export async function startGateway(stack: AsyncDisposableStack, env: Record<string, string> = {}, to = log) {
   const redis = await startRedis(stack);
   const PORT = String(await freePort());
   const settings = readConfig({ PORT, DATA_DIR: await temporaryFolder(stack), EXECUTION_PROVIDER: "cpu", ...env });
@@ -52,7 +52,7 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
   const queue = new GenerationQueue(redis.url, () => {});
   const storage = new Storage(join(config.DATA_DIR, "artifacts"));
   const outbound = new Outbound(config);
-  const app = await buildApp({ config, queue, storage, outbound }, log);
+  const app = await buildApp({ config, queue, storage, outbound }, to);
   await app.listen({ host: config.HOST, port: config.PORT });
   const connection = connectPatiently(redis.url);
   connection.on("error", () => {});
