@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { COLOURS, type Colour, lit, type Rgb } from "../../demo/world/colours.ts";
 import { SIDE } from "../../demo/world/landscape.ts";
 import { CONDITIONS, conditions, PALETTE, visibleParts } from "../../demo/world/maps.ts";
+import type { Outline } from "../../demo/world/part.ts";
 import { KEYPOINTS } from "../../demo/world/person.ts";
 import { POSE_COLOURS } from "../../demo/world/pose.ts";
 import { render } from "../../demo/world/render.ts";
@@ -124,6 +125,21 @@ test("what the caption names is seen, and what is seen is named", async () => {
   }
 });
 
+/** Of a polygon, in pixels. */
+const area = (outline: Outline) =>
+  Math.abs(outline.reduce((sum, [x, y], i) => sum + outline.at(i - 1)![0] * y - x * outline.at(i - 1)![1], 0)) / 2;
+
+test("nothing that the caption names is hidden behind something else", async () => {
+  for (let seed = 2_000_100; seed < 2_000_300; seed++) {
+    const one = scene(seed);
+    const places = await shown(one);
+    one.parts.forEach(({ said, class: kind }, i) => {
+      const share = (places.get(i)?.length ?? 0) / area(one.parts[i]!.outline);
+      assert.ok(said === undefined || share > 0.3, `${seed}: a share of ${share} of the ${said} ${kind} is seen`);
+    });
+  }
+});
+
 test("the segmentation has the palette's colours alone", async () => {
   const palette = new Set(Object.values(PALETTE).map(String));
   for (const one of scenes.slice(0, 8)) {
@@ -141,7 +157,7 @@ test("line drawings, lines and scribbles lie on what the picture shows", async (
     assert.ok(near(await conditions.hough_lines(one), edges, 1) > 0.95, `${one.seed}: straight edges are edges`);
     const scribble = await conditions.scribble(one);
     assert.ok(near(scribble, edges, 6) > 0.95, `${one.seed}: the pen stays near the edges`);
-    assert.ok(near(scribble, edges, 0) < 0.9, `${one.seed}: and does not follow them exactly`);
+    assert.ok(near(edges, scribble, 0) < 0.85, `${one.seed}: and does not follow them exactly`);
     assert.ok(
       lines(edges).every(([x]) => x < SIDE),
       "no frame",
