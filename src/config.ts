@@ -24,6 +24,8 @@ const Environment = z.object({
     .regex(/^(rediss?:\/\/|\/)/, "must start with redis:// or rediss://, or be the path of a unix socket")
     .optional(),
   EXECUTION_PROVIDER: z.enum(["auto", "cpu", "cuda", "webgpu"]).default("auto"),
+  /** Bytes of weights, as float32, that a worker keeps loaded; unset = half of the memory it may have. */
+  MEMORY_BUDGET: bytes.optional(),
   MAX_PIXELS: z.coerce
     .number()
     .int()
