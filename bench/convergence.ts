@@ -33,7 +33,7 @@ const UNET = {
 };
 const SIDE = 64;
 const [SEEN, UNSEEN] = [1000, 32];
-const EVERY = 20;
+const EVERY = 100;
 const COMMON = { resolution: SIDE, lr_scheduler: "cosine" as const, checkpointing_steps: 100 };
 const VAE = TrainingSettings.parse({ ...COMMON, max_train_steps: 500, learning_rate: 1e-3, train_batch_size: 4 });
 const BASE = TrainingSettings.parse({
@@ -45,9 +45,9 @@ const BASE = TrainingSettings.parse({
   ema_decay: 0.99,
 });
 const CONTROL = TrainingSettings.parse({
-  max_train_steps: 500,
+  max_train_steps: 3000,
   learning_rate: 1e-3,
-  train_batch_size: 4,
+  train_batch_size: 8,
   resolution: SIDE,
 });
 
