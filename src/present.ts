@@ -1,5 +1,5 @@
 /** A generation as clients see it, in answers, events and webhooks alike. */
-import type { GenerationRecord } from "./queue.ts";
+import type { GenerationRecord } from "./record.ts";
 import type { Generation } from "./schema.ts";
 
 export function present(record: GenerationRecord, publicUrl: string): Generation {

@@ -1,25 +1,32 @@
 /**
- * The one place that knows how generations travel through Redis.
- *
- * A generation's record, the hash `generation:<id>`, is the truth. The BullMQ job of the same id carries nothing but the
- * id and only brings the record to a worker. Each time a worker takes a generation its `attempt` goes up by one, and only
- * the latest attempt may end it, so a worker that was thought dead cannot overwrite the result of the one after it.
+ * How generations travel through Redis. A generation's record (src/record.ts) is the truth. The BullMQ job of the same id
+ * carries nothing but the id and only brings the record to a worker; one that gets lost is made again by the sweep.
  */
 import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { NotReady } from "./errors.ts";
-import { Catalog, evaluations, type Generation, type GenerationRequest, type ImageRecord } from "./schema.ts";
-import { OUTBOX } from "./webhook.ts";
+import {
+  ENDED,
+  EVENT,
+  type GenerationRecord,
+  hasEnded,
+  type Idempotency,
+  parseRecord,
+  recordKey,
+  remembered,
+  requestCancel,
+  type Submission,
+  submit,
+  type Terms,
+} from "./record.ts";
+import { Catalog, type GenerationRequest } from "./schema.ts";
 
 export const QUEUE = "generations";
 const CATALOG = "catalog";
-const WORKERS = "workers"; // sorted set: worker id, the time (ms of Redis' clock) until which it counts as live
-const ENDED = "generation:ended"; // pub/sub channel: ids of generations that have ended
+export const WORKERS = "workers"; // sorted set: worker id, the time (ms of Redis' clock) until which it counts as live
 
 /** Whose everything is as long as there are no API keys. */
 export const OWNER_WITHOUT_KEYS = "default";
-
-const recordKey = (id: string) => `generation:${id}`;
 
 /** A worker says that it lives every 2 s and counts as live for 6 s. */
 export const HEARTBEAT_MS = 2000;
@@ -36,15 +43,11 @@ export const WORKER_OPTIONS = {
   maxStalledCount: 1_000_000,
 } as const;
 
+/** How long whoever waits for a message goes without looking, should one be lost with a connection. */
+const LOOK_AGAIN_MS = 5000;
+
 /** How long the gateway waits for Redis before it answers 503. */
 const DEADLINE_MS = 2000;
-
-export type GenerationRecord = Omit<Generation, "object" | "images" | "metadata"> & { images: ImageRecord[] };
-
-const ENDED_STATUSES: ReadonlySet<string> = new Set(["succeeded", "failed", "canceled"]);
-export function hasEnded({ status }: { status: string }): boolean {
-  return ENDED_STATUSES.has(status);
-}
 
 /** A connection for a worker: commands wait as long as Redis is away, and go on when it is back. */
 export function connectPatiently(url: string): Redis {
@@ -66,12 +69,18 @@ function retryStrategy(times: number): number {
   return Math.min(50 * times, 500);
 }
 
+/** Whoever waits for messages about a generation. */
+export interface Listening extends Disposable {
+  /** Resolves at the first message since listening began, when `signal` aborts, or when the time is over. */
+  next(signal: AbortSignal, milliseconds: number): Promise<void>;
+}
+
 /** The gateway's end: submits generations, reads them, waits for them. Every method throws NotReady when Redis is away. */
 export class GenerationQueue {
   readonly #redis: Redis;
   readonly #subscriber: Redis;
   #queue: Queue;
-  /** By generation id: whoever waits for its end. */
+  /** By channel and generation id: whoever waits for the next message. */
   readonly #waiting = new Map<string, Set<() => void>>();
 
   /** `onError` hears of connection errors, which are no caller's to handle. */
@@ -80,38 +89,53 @@ export class GenerationQueue {
     this.#subscriber = connectPatiently(url);
     for (const connection of [this.#redis, this.#subscriber]) connection.on("error", onError);
     this.#queue = this.#openQueue();
-    this.#subscriber.on("message", (_channel, id) => this.#wake(id));
+    this.#subscriber.on("message", (channel, id) => this.#wake(`${channel} ${id}`));
     this.#subscriber.on("ready", () => {
-      for (const id of this.#waiting.keys()) this.#wake(id); // what was published meanwhile was missed: look again
+      for (const topic of this.#waiting.keys()) this.#wake(topic); // what was published meanwhile was missed: look again
     });
-    this.#subscriber.subscribe(ENDED).catch(onError);
+    this.#subscriber.subscribe(ENDED, EVENT).catch(onError);
   }
 
   /**
-   * Writes the record, then the job. The images must be stored already. Until both are there the record is on its way
-   * out, so that a request that was refused half-way leaves nothing behind.
+   * Writes the record, which accepts the generation, then the job; should that fail, the sweep makes it. The images must
+   * be stored already.
    */
-  async submit(id: string, request: GenerationRequest, owner = OWNER_WITHOUT_KEYS): Promise<GenerationRecord> {
-    const { webhook } = request;
-    const fields = {
-      owner,
-      ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
-      status: "queued",
-      request: JSON.stringify(request),
-      step: "0",
-      total: String(evaluations(request)),
-      created_at: new Date().toISOString(),
-    };
-    await this.#within(() => this.#redis.multi().hset(recordKey(id), fields).expire(recordKey(id), 60).exec());
-    await this.#within(() =>
-      this.#queue.add(
-        "generate",
-        {},
-        { jobId: id, removeOnComplete: true, removeOnFail: true, attempts: 3, backoff: 1000 },
-      ),
+  async submit(
+    id: string,
+    request: GenerationRequest,
+    owner = OWNER_WITHOUT_KEYS,
+    terms: Terms = {},
+  ): Promise<Submission> {
+    const submission = await this.ask((redis) => submit(redis, id, request, owner, terms));
+    if (submission.outcome === "accepted") await this.enqueue(id).catch(() => {});
+    return submission;
+  }
+
+  /** The job that brings a generation to a worker; nothing happens when there is one. */
+  async enqueue(id: string): Promise<void> {
+    const priority = Number(await this.ask((redis) => redis.hget(recordKey(id), "rank")));
+    const options = { jobId: id, priority, removeOnComplete: true, removeOnFail: true, attempts: 3, backoff: 1000 };
+    await this.#within(() => this.#queue.add("generate", {}, options));
+  }
+
+  /** Those of the ids that have no job. */
+  async withoutJob(ids: readonly string[]): Promise<string[]> {
+    const answers = await this.ask((redis) =>
+      ids.reduce((pipeline, id) => pipeline.exists(this.#queue.toKey(id)), redis.pipeline()).exec(),
     );
-    await this.#within(() => this.#redis.persist(recordKey(id)));
-    return parseRecord(id, fields)!;
+    return ids.filter((_, index) => answers?.[index]?.[1] === 0);
+  }
+
+  /** See {@link requestCancel}. */
+  async cancel(id: string): ReturnType<typeof requestCancel> {
+    const outcome = await this.ask((redis) => requestCancel(redis, id));
+    if (outcome === "canceled") await this.#within(() => this.#queue.remove(id)).catch(() => {}); // else a worker finds it ended
+    return outcome;
+  }
+
+  /** See {@link remembered}. */
+  remembered(owner: string, idempotency: Idempotency): ReturnType<typeof remembered> {
+    return this.ask((redis) => remembered(redis, owner, idempotency));
   }
 
   /** undefined when there is none, or it is another owner's. */
@@ -122,22 +146,17 @@ export class GenerationQueue {
 
   /** The generation when it has ended, or as it stands when `signal` aborts. Redis may go and come back meanwhile. */
   async readWhenEnded(known: GenerationRecord, owner: string, signal: AbortSignal): Promise<GenerationRecord> {
-    const { id } = known;
-    const { promise: aborted, resolve: abort } = Promise.withResolvers<void>();
-    signal.addEventListener("abort", () => abort());
     for (;;) {
-      const { promise: woken, resolve: wake } = Promise.withResolvers<void>();
-      const waiting = this.#waiting.get(id) ?? new Set();
-      this.#waiting.set(id, waiting.add(wake)); // before the look, so that no end falls between the two
-      try {
-        const record = (await this.read(id, owner).catch(() => undefined)) ?? known;
-        if (hasEnded(record) || signal.aborted) return record;
-        await Promise.race([woken, aborted]);
-      } finally {
-        waiting.delete(wake);
-        if (waiting.size === 0) this.#waiting.delete(id);
-      }
+      using listening = this.#listen(ENDED, known.id); // before the look, so that no end falls between the two
+      const record = (await this.read(known.id, owner).catch(() => undefined)) ?? known;
+      if (hasEnded(record) || signal.aborted) return record;
+      await listening.next(signal, LOOK_AGAIN_MS);
     }
+  }
+
+  /** Listens for events of a generation, from now on. */
+  listenForEvents(id: string): Listening {
+    return this.#listen(EVENT, id);
   }
 
   /** What the workers offer. @throws {NotReady} as long as no worker has said it. */
@@ -179,8 +198,29 @@ export class GenerationQueue {
     return queue;
   }
 
-  #wake(id: string): void {
-    for (const wake of this.#waiting.get(id) ?? []) wake();
+  #listen(channel: string, id: string): Listening {
+    const topic = `${channel} ${id}`;
+    const { promise: woken, resolve: wake } = Promise.withResolvers<void>();
+    const waiting = this.#waiting.get(topic) ?? new Set();
+    this.#waiting.set(topic, waiting.add(wake));
+    return {
+      async next(signal, milliseconds) {
+        const { promise: over, resolve: end } = Promise.withResolvers<unknown>();
+        const timer = setTimeout(end, milliseconds);
+        signal.addEventListener("abort", end);
+        if (!signal.aborted) await Promise.race([woken, over]);
+        signal.removeEventListener("abort", end);
+        clearTimeout(timer);
+      },
+      [Symbol.dispose]: () => {
+        waiting.delete(wake);
+        if (waiting.size === 0 && this.#waiting.get(topic) === waiting) this.#waiting.delete(topic);
+      },
+    };
+  }
+
+  #wake(topic: string): void {
+    for (const wake of this.#waiting.get(topic) ?? []) wake();
   }
 
   async #within<T>(command: () => Promise<T>): Promise<T> {
@@ -219,82 +259,4 @@ export async function farewell(redis: Redis, worker: string): Promise<void> {
 async function redisNow(redis: Redis): Promise<number> {
   const [seconds, microseconds] = await redis.time();
   return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
-}
-
-export interface Claim {
-  record: GenerationRecord;
-  /** 1 for the first worker that takes it, 2 after one takeover, … */
-  attempt: number;
-}
-
-const CLAIM = `${OUTBOX}
-local status = redis.call('HGET', KEYS[1], 'status')
-if status ~= 'queued' and status ~= 'processing' then return 0 end
-redis.call('PERSIST', KEYS[1])
-redis.call('HSET', KEYS[1], 'status', 'processing', 'step', 0)
-if redis.call('HSETNX', KEYS[1], 'started_at', ARGV[1]) == 1 then announce(KEYS[1], 'started') end
-return redis.call('HINCRBY', KEYS[1], 'attempt', 1)`;
-
-/** Takes a generation for this worker; undefined when it has ended or is gone, and nothing is left to do. */
-export async function claim(redis: Redis, id: string): Promise<Claim | undefined> {
-  const attempt = Number(await redis.eval(CLAIM, 1, recordKey(id), new Date().toISOString()));
-  const record = attempt > 0 ? parseRecord(id, await redis.hgetall(recordKey(id))) : undefined;
-  return record === undefined ? undefined : { record, attempt };
-}
-
-const PROGRESS = `
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
-return redis.call('HSET', KEYS[1], 'step', ARGV[2], 'total', ARGV[3])`;
-
-export async function reportProgress(redis: Redis, { record, attempt }: Claim, step: number, total: number) {
-  await redis.eval(PROGRESS, 1, recordKey(record.id), attempt, step, total);
-}
-
-const FINISH = `${OUTBOX}
-if redis.call('HGET', KEYS[1], 'status') ~= 'processing' then return 0 end
-if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 4))
-announce(KEYS[1], redis.call('HGET', KEYS[1], 'status'))
-redis.call('PUBLISH', ARGV[2], ARGV[3])
-return 1`;
-
-export type Outcome =
-  | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
-  | { status: "failed"; error: NonNullable<GenerationRecord["error"]> }
-  | { status: "canceled" };
-
-/** Ends a generation; false when another attempt has taken it over, whose outcome counts instead. */
-export async function finish(redis: Redis, { record, attempt }: Claim, outcome: Outcome): Promise<boolean> {
-  const { status, ...rest } = outcome;
-  const fields = Object.entries(rest).flatMap(([name, value]) => [name, JSON.stringify(value)]);
-  const ended = ["status", status, "ended_at", new Date().toISOString(), ...fields];
-  return (await redis.eval(FINISH, 1, recordKey(record.id), attempt, ENDED, record.id, ...ended)) === 1;
-}
-
-/** The record from the fields of its hash; undefined when they are none. */
-export function parseRecord(id: string, fields: Record<string, string>): GenerationRecord | undefined {
-  const { status, request, created_at } = fields;
-  if (status === undefined || request === undefined || created_at === undefined) return undefined;
-  const json = <T>(name: string, absent: T): T => (fields[name] === undefined ? absent : JSON.parse(fields[name]));
-  const started_at = fields.started_at ?? null;
-  return {
-    id,
-    status: status as GenerationRecord["status"],
-    progress: { step: Number(fields.step), total: Number(fields.total) },
-    request: JSON.parse(request),
-    images: json("images", []),
-    warnings: json("warnings", []),
-    error: json("error", null),
-    metrics: json("metrics", {
-      queue_ms: started_at === null ? null : Math.max(0, Date.parse(started_at) - Date.parse(created_at)),
-      load_ms: null,
-      encode_ms: null,
-      denoise_ms: null,
-      decode_ms: null,
-      steps_per_second: null,
-    }),
-    created_at,
-    started_at,
-    ended_at: fields.ended_at ?? null,
-  };
 }

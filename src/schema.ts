@@ -351,6 +351,12 @@ export const Progress = z.object({
 });
 export type Progress = z.infer<typeof Progress>;
 
+/** What a progress event tells. */
+export interface ProgressEvent extends Progress {
+  /** A data: URI, when the request asks for it. */
+  preview?: string;
+}
+
 /** A picture that was made, as it is kept in the generation's record. */
 export const ImageRecord = z.object({
   seed: z.number().min(0),

@@ -47,6 +47,11 @@ export class Storage {
     await rm(this.#path(key), { force: true });
   }
 
+  /** Forgets every key of the form `folder/…`. */
+  async removeFolder(folder: string): Promise<void> {
+    await rm(this.#path(folder), { force: true, recursive: true });
+  }
+
   /** Every key of the form `folder/name`. */
   async list(folder: string): Promise<string[]> {
     try {
@@ -68,12 +73,17 @@ export function imageHash(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
+/** The folder of a generation's images, in and out. */
+export function generationFolder(id: string): string {
+  return `generations/${id}`;
+}
+
 /** Where a generation's control image lies; `hash` as made by {@link imageHash}. */
 export function inputKey(id: string, hash: string): string {
-  return `generations/${id}/input-${hash.slice("sha256:".length)}`;
+  return `${generationFolder(id)}/input-${hash.slice("sha256:".length)}`;
 }
 
 /** Where a generation's picture n lies. Without an ending: the record knows the format. */
 export function outputKey(id: string, n: number): string {
-  return `generations/${id}/image-${n}`;
+  return `${generationFolder(id)}/image-${n}`;
 }

@@ -6,7 +6,7 @@ import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { loadControlNet, loadModel, type Runner } from "../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../src/diffusion/model.ts";
-import { decode, prepare, step, vaeScale } from "../src/diffusion/pipeline.ts";
+import { decode, type GenerationState, prepare, step, vaeScale } from "../src/diffusion/pipeline.ts";
 import { preview } from "../src/diffusion/preview.ts";
 import { encode } from "../src/image/encode.ts";
 import { toPixels } from "../src/image/hint.ts";
@@ -19,16 +19,21 @@ import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages
 import { PreparedCache } from "./prepared.ts";
 import { Residents } from "./residents.ts";
 import { chooseProvider } from "./runtime.ts";
+import { decodeState, encodeState } from "./saved-state.ts";
 
 const port = parentPort!;
-const { modelsDir, executionProvider, cacheDir } = workerData as EngineSettings;
+const { modelsDir, executionProvider, cacheDir, memoryBudget } = workerData as EngineSettings;
 const send = (message: FromEngine) => port.postMessage(message);
 
 const provider = await chooseProvider(executionProvider);
-const residents = new Residents(provider, new PreparedCache(cacheDir, (message) => send({ type: "warning", message })));
+const cache = new PreparedCache(cacheDir, (message) => send({ type: "warning", message }));
+const residents = new Residents(provider, cache, memoryBudget);
 const library = openLibrary(modelsDir);
 /** The generation under way, and whether it is to stop. */
-let running: { readonly id: string; canceled: boolean } | null = null;
+let running: { readonly id: string; asked: "cancel" | "yield" | null } | null = null;
+
+/** The state is saved when this has passed since the last time, or 100 times what saving took: 1 % of the time at most. */
+const SAVE_EVERY_MS = 1000;
 
 /** Models and ControlNets that a request has named, ready to run. */
 const models = new Map<string, LoadedModel>();
@@ -61,9 +66,14 @@ const memo = new Memo(MEMO_BYTES);
 const runner: Runner = (network) => residents.runner(network);
 const remembering: Runner = (network) => memo.memoize(network, runner(network));
 
-async function generate({ id, request, images }: Extract<ToEngine, { type: "generate" }>): Promise<FromEngine> {
+async function generate({
+  id,
+  request,
+  images,
+  state: saved,
+}: Extract<ToEngine, { type: "generate" }>): Promise<FromEngine> {
   residents.beginGeneration();
-  const job = { id, canceled: false };
+  const job: NonNullable<typeof running> = { id, asked: null };
   running = job;
   const model = find(models, library.models, request.model, (base) => loadModel(base, runner, remembering));
   const chosen = request.controls.map(({ controlnet }) =>
@@ -74,12 +84,18 @@ async function generate({ id, request, images }: Extract<ToEngine, { type: "gene
   const plan = await prepare(request, model, chosen, await readImages(request, images));
   const encodeMs = clock();
 
-  let state = plan.start;
+  let state = (saved && decodeState(saved, provider.name)) ?? plan.start;
+  const first = state.step;
   const { total } = plan.sampler;
+  const save = saver(id);
   while (state.step < total) {
     await setImmediate(); // lets a cancel in
-    if (job.canceled) {
+    if (job.asked === "cancel") {
       return { type: "canceled", id };
+    }
+    if (job.asked === "yield") {
+      save(state, true);
+      return { type: "yielded", id };
     }
     let shown: Uint8Array | null = null;
     const see = async (denoised: Tensor) => {
@@ -88,12 +104,17 @@ async function generate({ id, request, images }: Extract<ToEngine, { type: "gene
     };
     state = await step(plan, state, request.preview ? see : undefined);
     send({ type: "progress", id, step: state.step, total, preview: shown });
+    save(state);
   }
   const denoiseMs = clock();
 
   const made: MadeImage[] = [];
   const [width, height] = [plan.latentDims[2] * vaeScale(model), plan.latentDims[1] * vaeScale(model)];
   for (const [i, picture] of state.pictures.entries()) {
+    await setImmediate();
+    if (job.asked === "cancel") {
+      return { type: "canceled", id };
+    }
     const bytes = await encode(toPixels(await decode(plan, picture), width, height), request.output_format);
     const content_type = CONTENT_TYPES[request.output_format];
     made.push({ bytes, seed: request.seed + i, width, height, content_type });
@@ -103,9 +124,25 @@ async function generate({ id, request, images }: Extract<ToEngine, { type: "gene
     encode_ms: encodeMs,
     denoise_ms: denoiseMs,
     decode_ms: clock(),
-    steps_per_second: (1000 * total) / denoiseMs,
+    steps_per_second: (1000 * (total - first)) / denoiseMs,
   };
   return { type: "done", id, images: made, warnings: [...plan.warnings], metrics };
+}
+
+/** Sends states to be kept, now and then or `atOnce`. */
+function saver(id: string): (state: GenerationState, atOnce?: boolean) => void {
+  let due = performance.now() + SAVE_EVERY_MS;
+  return (state, atOnce = false) => {
+    const begun = performance.now();
+    if (begun < due && !atOnce) {
+      return;
+    }
+    const bytes = encodeState(state, provider.name);
+    const ms = performance.now() - begun;
+    const message: FromEngine = { type: "state", id, step: state.step, bytes, ms };
+    port.postMessage(message, [bytes.buffer]);
+    due = performance.now() + Math.max(SAVE_EVERY_MS, 100 * ms);
+  };
 }
 
 /** Milliseconds since the last call that were not spent on loading networks. */
@@ -121,9 +158,9 @@ function stopwatch(): () => number {
 }
 
 async function handle(message: ToEngine): Promise<void> {
-  if (message.type === "cancel") {
+  if (message.type !== "generate") {
     if (running?.id === message.id) {
-      running.canceled = true;
+      running.asked = message.type;
     }
     return;
   }

@@ -5,34 +5,43 @@
 import { createHash, randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Worker as Thread } from "node:worker_threads";
 import { type Job, WaitingError, Worker } from "bullmq";
-import { type Logger, pino } from "pino";
+import type { Logger } from "pino";
 import { type Config, readConfigWithRedis } from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
+import { openLog } from "../src/log.ts";
+import { openRegistry, publishMetrics } from "../src/metrics.ts";
+import { connectPatiently, farewell, HEARTBEAT_MS, heartbeat, QUEUE, WORKER_OPTIONS } from "../src/queue.ts";
 import {
+  CANCEL,
   type Claim,
   claim,
-  connectPatiently,
-  farewell,
+  countHandBack,
   finish,
-  HEARTBEAT_MS,
-  heartbeat,
   type Outcome,
-  QUEUE,
   reportProgress,
-  WORKER_OPTIONS,
-} from "../src/queue.ts";
+  saveState,
+} from "../src/record.ts";
 import { type Catalog, GenerationRequest, imagesOf } from "../src/schema.ts";
 import { inputKey, outputKey, Storage } from "../src/storage.ts";
+import { measureGenerations } from "./measures.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 
-type Ending = Extract<FromEngine, { type: "done" | "failed" | "canceled" }>;
+type Ending = Extract<FromEngine, { type: "done" | "failed" | "canceled" | "yielded" }>;
+type Progress = Extract<FromEngine, { type: "progress" }>;
+type State = Extract<FromEngine, { type: "state" }>;
+
+/** How long `close` waits for the step under way, to save it: `npm start` kills after 8 s. */
+const GRACE_MS = 5000;
+/** How long a generation that has run out of time may take to stop before the whole worker counts as stuck. */
+const STUCK_MS = 60_000;
 
 interface Running {
   ended: Promise<Ending>;
   end: (ending: Ending) => void;
-  onProgress: (step: number, total: number) => void;
+  hear: (message: Progress | State) => void;
 }
 
 /** The engine thread, seen from the main thread. */
@@ -59,23 +68,38 @@ class Engine {
       if (message.type === "catalog") return resolve(message.catalog);
       if (message.type === "warning") return log.warn(message.message);
       const running = this.#running.get(message.id);
-      if (message.type === "progress") return running?.onProgress(message.step, message.total);
+      if (message.type === "progress" || message.type === "state") return running?.hear(message);
       running?.end(message);
     });
   }
 
-  generate(message: Extract<ToEngine, { type: "generate" }>, onProgress: Running["onProgress"]): Promise<Ending> {
+  generate(message: Extract<ToEngine, { type: "generate" }>, hear: Running["hear"]): Promise<Ending> {
     const { promise: ended, resolve: end } = Promise.withResolvers<Ending>();
-    this.#running.set(message.id, { ended, end, onProgress });
+    this.#running.set(message.id, { ended, end, hear });
     this.#thread.postMessage(message);
     return ended.finally(() => this.#running.delete(message.id));
   }
 
+  /** Asks a generation to stop before its next step; nothing happens when it does not run here. */
+  ask(type: "cancel" | "yield", id: string): void {
+    if (this.#running.has(id)) this.#thread.postMessage({ type, id } satisfies ToEngine);
+  }
+
+  /** Asks what runs to be saved and to stop; resolves when it has. */
+  async yieldAll(): Promise<void> {
+    for (const id of this.#running.keys()) this.ask("yield", id);
+    await this.#idle();
+  }
+
   /** Cancels what runs and ends the thread, after the step under way: a thread that is ended inside one aborts the process. */
   async stop(): Promise<void> {
-    for (const id of this.#running.keys()) this.#thread.postMessage({ type: "cancel", id } satisfies ToEngine);
-    await Promise.race([Promise.all([...this.#running.values()].map(({ ended }) => ended)), this.#exited]);
+    for (const id of this.#running.keys()) this.ask("cancel", id);
+    await this.#idle();
     await this.#thread.terminate();
+  }
+
+  async #idle(): Promise<void> {
+    await Promise.race([Promise.all([...this.#running.values()].map(({ ended }) => ended)), this.#exited]);
   }
 }
 
@@ -107,12 +131,14 @@ export async function startWorker(
   const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
   for (const nobodyListens of [died, stopped]) nobodyListens.catch(() => {});
   let closing = false;
+  let engineStuck = false;
   const engine = new Engine(
     engineFile,
     {
       modelsDir: config.MODELS_DIR,
       executionProvider: config.EXECUTION_PROVIDER,
       cacheDir: join(config.DATA_DIR, "cache"),
+      memoryBudget: config.MEMORY_BUDGET,
     },
     log,
     (error) => {
@@ -126,6 +152,9 @@ export async function startWorker(
   const names = { models: catalog.models.map(({ id }) => id), controlnets: catalog.controlnets.map(({ id }) => id) };
 
   await heartbeat(redis, name, catalog);
+  const registry = openRegistry(`worker-${name}`);
+  const measure = measureGenerations(registry);
+  const publishing = publishMetrics(redis, "worker", `worker-${name}`, registry);
   const beating = setInterval(() => {
     if (redis.status === "ready")
       heartbeat(redis, name, catalog).catch((error) => log.warn({ err: error }, "heartbeat"));
@@ -135,17 +164,18 @@ export async function startWorker(
   async function perform(job: Job, token: string | undefined): Promise<void> {
     const claimed = await claim(redis, job.id!);
     if (claimed === undefined) return; // ended already, by a worker that died before it could say so to BullMQ
-    const { record, attempt } = claimed;
+    const { record, attempt, deaths } = claimed;
     const jobLog = log.child({ generation: record.id, attempt });
-    jobLog.info("started");
+    jobLog.info({ from_step: record.progress.step }, "started");
     let outcome: Outcome;
     try {
       outcome =
-        attempt > config.MAX_TAKEOVERS + 1
-          ? failure("worker_died", `given up: ${attempt - 1} workers died over it`)
+        deaths > config.MAX_TAKEOVERS
+          ? failure("worker_died", `given up: ${deaths} workers died over it`)
           : await Promise.race([generate(claimed, jobLog), stopped]);
     } catch (error) {
       if (error instanceof HandBack) {
+        await countHandBack(redis, claimed);
         await job.moveToWait(token);
         jobLog.info("handed back");
         throw new WaitingError();
@@ -154,21 +184,63 @@ export async function startWorker(
       outcome = failure("internal", "an error of the service, not of the request; its log says more");
     }
     const counted = await finish(redis, claimed, outcome);
+    if (counted && outcome.status === "succeeded") measure(record.request.model, outcome.metrics);
     const error = outcome.status === "failed" ? outcome.error : undefined;
     jobLog.info({ error }, counted ? outcome.status : "another worker has taken it over");
+    if (engineStuck) onDeath(new Error("the engine thread does not answer"));
   }
 
   async function generate(claimed: Claim, jobLog: Logger): Promise<Outcome> {
     const { id, metrics } = claimed.record;
+    if (claimed.cancelRequested) return { status: "canceled" };
     const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
     if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
     const images: Record<string, Uint8Array> = {};
     for (const hash of imagesOf(request)) {
       images[hash] ??= await storage.get(inputKey(id, hash));
     }
-    const ending = await engine.generate({ type: "generate", id, request, images }, (step, total) => {
-      reportProgress(redis, claimed, step, total).catch((cause) => jobLog.warn({ err: cause }, "progress"));
+    const saving = { states: 0, bytes: 0, ms: 0 };
+    let saved: Promise<unknown> = Promise.resolve();
+    const hear = (message: Progress | State) => {
+      if (message.type === "progress") {
+        const { step, total, preview } = message;
+        reportProgress(redis, claimed, { step, total, preview: preview && jpegUri(preview) }).then(
+          (goOn) => goOn || engine.ask("cancel", id),
+          (cause) => jobLog.warn({ err: cause }, "progress"),
+        );
+      } else {
+        saving.states++;
+        saving.bytes = message.bytes.length;
+        saving.ms += message.ms;
+        saved = saveState(redis, claimed, message.step, message.bytes).catch((cause) =>
+          jobLog.warn({ err: cause }, "saving the state"),
+        );
+      }
+    };
+    const { promise: stuck, resolve: giveUp } = Promise.withResolvers<Outcome>();
+    const outOfTime = failure("timed_out", `it was not done after ${config.RUN_TIMEOUT} s`);
+    let timedOut = false;
+    const timers = [
+      setTimeout(() => {
+        timedOut = true;
+        engine.ask("cancel", id);
+      }, config.RUN_TIMEOUT * 1000),
+      setTimeout(() => giveUp(outOfTime), config.RUN_TIMEOUT * 1000 + STUCK_MS),
+    ];
+    const running = engine.generate({ type: "generate", id, request, images, state: claimed.state }, hear);
+    const ending = await Promise.race([running, stuck]).finally(() => {
+      for (const timer of timers) clearTimeout(timer);
     });
+    if ("status" in ending) {
+      engineStuck = true;
+      return ending;
+    }
+    jobLog.info({ saving }, "steps done");
+    if (ending.type === "yielded") {
+      await saved;
+      throw new HandBack();
+    }
+    if (timedOut && ending.type === "canceled") return outOfTime;
     if (ending.type === "failed") return failure(ending.code, ending.message);
     if (ending.type === "canceled") return { status: "canceled" };
     for (const [n, { bytes }] of ending.images.entries()) await storage.put(outputKey(id, n), bytes);
@@ -183,6 +255,11 @@ export async function startWorker(
     };
   }
 
+  const canceled = redis.duplicate();
+  canceled.on("error", () => {}); // those of the connection, heard already
+  canceled.on("message", (_channel, id) => engine.ask("cancel", id));
+  await canceled.subscribe(CANCEL);
+
   const worker = new Worker(QUEUE, perform, { connection: redis, ...WORKER_OPTIONS });
   worker.on("error", (error) => log.warn({ err: error }, "queue"));
   await worker.waitUntilReady();
@@ -192,10 +269,14 @@ export async function startWorker(
     async close() {
       closing = true;
       clearInterval(beating);
+      publishing.stop();
+      const closed = worker.close(); // takes nothing new
+      await Promise.race([engine.yieldAll(), sleep(GRACE_MS, undefined, { ref: false })]);
       stop(new HandBack());
-      await worker.close();
+      await closed;
       await farewell(redis, name);
       redis.disconnect();
+      canceled.disconnect();
       await engine.stop();
     },
   };
@@ -206,6 +287,10 @@ class HandBack extends Error {
   override readonly name = "HandBack";
 }
 
+function jpegUri(bytes: Uint8Array): string {
+  return `data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}`;
+}
+
 function failure(code: string, message: string): Outcome {
   return { status: "failed", error: { code, message } };
 }
@@ -213,7 +298,7 @@ function failure(code: string, message: string): Outcome {
 if (import.meta.main) {
   try {
     const config = readConfigWithRedis(process.env);
-    const log = pino({ level: config.LOG_LEVEL, name: "worker" });
+    const log = openLog("worker", config);
     const engineFile = new URL("./engine.ts", import.meta.url);
     let worker: Awaited<ReturnType<typeof startWorker>> | undefined;
     let stopping: Promise<void> | undefined;

@@ -12,6 +12,8 @@ export interface EngineSettings {
   executionProvider: Config["EXECUTION_PROVIDER"];
   /** Where prepared networks are kept (workers/prepared.ts); absolute. */
   cacheDir: string;
+  /** Bytes of weights, as float32. */
+  memoryBudget?: Config["MEMORY_BUDGET"];
 }
 
 export type ToEngine =
@@ -21,9 +23,13 @@ export type ToEngine =
       request: GenerationRequest;
       /** The bytes of every control image, as uploaded, by the hash that the request names it by ("sha256:…"). */
       images: Record<string, Uint8Array>;
+      /** What an earlier attempt has saved; null = from the start. */
+      state: Uint8Array | null;
     }
   /** Stop this generation before its next evaluation; answered by `canceled` (or by `done`, when it was too late). */
-  | { type: "cancel"; id: string };
+  | { type: "cancel"; id: string }
+  /** Save it before its next evaluation and stop; answered by `yielded` (or by `done`, when it was too late). */
+  | { type: "yield"; id: string };
 
 export interface MadeImage {
   /** Encoded in the request's output_format. */
@@ -41,6 +47,8 @@ export type FromEngine =
   | { type: "warning"; message: string }
   /** After each evaluation of the networks; the preview is a JPEG, and there when the request asks for one. */
   | { type: "progress"; id: string; step: number; total: number; preview: Uint8Array | null }
+  /** Every few steps: what another worker can go on from (workers/saved-state.ts), and the ms that making it took. */
+  | { type: "state"; id: string; step: number; bytes: Uint8Array; ms: number }
   | {
       type: "done";
       id: string;
@@ -51,4 +59,5 @@ export type FromEngine =
     }
   /** The request could not be carried out; `code` and `message` are what the client reads in the generation's `error`. */
   | { type: "failed"; id: string; code: string; message: string }
-  | { type: "canceled"; id: string };
+  | { type: "canceled"; id: string }
+  | { type: "yielded"; id: string };

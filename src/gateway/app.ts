@@ -10,13 +10,16 @@ import type { GenerationQueue } from "../queue.ts";
 import type { Storage } from "../storage.ts";
 import { Uploads } from "../uploads.ts";
 import { catalog } from "./catalog.ts";
+import { events } from "./events.ts";
 import { generations } from "./generations.ts";
 import { health } from "./health.ts";
 import { ImagesIn } from "./images.ts";
+import { metrics } from "./metrics.ts";
 import { documentOptions } from "./openapi.ts";
 import { authenticate } from "./owner.ts";
-import { problem, problemOf, sendProblem } from "./problems.ts";
+import { problem, problemOf, refuseBytes, sendProblem } from "./problems.ts";
 import { limitRate } from "./rate-limit.ts";
+import { sweep } from "./sweep.ts";
 import { uploads } from "./uploads.ts";
 import { webhooks } from "./webhooks.ts";
 
@@ -28,10 +31,15 @@ export interface Parts {
   outbound: Outbound;
 }
 
+/** How long a request may take to arrive, its body included. */
+const REQUEST_MS = 120_000;
+
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {
   const app = Fastify({
     loggerInstance,
     bodyLimit: parts.config.MAX_BODY_BYTES,
+    requestTimeout: REQUEST_MS,
+    clientErrorHandler: refuseBytes,
     genReqId: () => randomUUID(),
     frameworkErrors: (error, request, reply) => sendProblem(reply, problemOf(error, request.log)),
   }).withTypeProvider<ZodTypeProvider>();
@@ -44,6 +52,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   authenticate(app, parts.config.API_KEYS);
   await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
   await app.register(swagger, documentOptions);
+  metrics(app, parts);
   await app.register(swaggerUi, { routePrefix: "/docs", logLevel: "warn" });
   app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
   await app.register(health, parts);
@@ -51,6 +60,8 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   const kept = new Uploads(parts.storage, parts.config);
   await app.register(uploads, { ...parts, uploads: kept });
   await app.register(generations, { ...parts, imagesIn: new ImagesIn(parts.config, parts.outbound, kept) });
+  await app.register(events, parts);
+  await app.register(sweep, parts);
   await app.register(webhooks, parts);
   return app;
 }

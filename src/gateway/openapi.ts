@@ -40,6 +40,7 @@ const MEANINGS = {
   400: "The request is not JSON or does not fit the schema.",
   401: "There is no API key in `Authorization: Bearer`, or none that anybody has.",
   404: "There is no such thing.",
+  409: "It cannot be done as things stand; `detail` says why.",
   413: "The body, or an image in it, is too large.",
   422: "The request fits the schema but cannot be carried out here.",
   429: "Too many requests or too many generations: `Retry-After` says when to come back.",

@@ -37,14 +37,6 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       says: /"conditioning_scale"/,
     },
     {
-      name: "a field that is not built yet is unknown",
-      body: { prompt: "x", priority: 1 },
-      status: 400,
-      code: "invalid_request",
-      path: "priority",
-      says: /unknown field/,
-    },
-    {
       name: "a missing prompt",
       body: {},
       status: 400,

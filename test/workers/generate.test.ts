@@ -1,15 +1,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { NOISE_MODELS_DIR, readConfig } from "../../src/config.ts";
-import {
-  claim,
-  connectPatiently,
-  finish,
-  GenerationQueue,
-  type GenerationRecord,
-  hasEnded,
-  OWNER_WITHOUT_KEYS,
-} from "../../src/queue.ts";
+import { connectPatiently, GenerationQueue, OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
+import { claim, finish, type GenerationRecord, hasEnded } from "../../src/record.ts";
 import { GenerationRequest } from "../../src/schema.ts";
 import { startWorker } from "../../workers/generate.ts";
 import { log } from "../gateway/gateway.ts";

@@ -1,0 +1,73 @@
+/**
+ * What keeps records, jobs and files in agreement whatever died between two of them, and ends what has waited or lain too
+ * long. Every gateway has the sweep; one at a time does it.
+ */
+import type { FastifyPluginAsync } from "fastify";
+import { giveUpWaiting } from "../record.ts";
+import { idsOlderThan, ownerOfRecord, readRecords, removeOrphans, removeRecord } from "../records.ts";
+import type { Parts } from "./app.ts";
+
+/** How often: what was accepted without a job (its gateway died between the two) waits this long for one. */
+const SWEEP_MS = 2000;
+/** A record older than this without a job has none coming. */
+const JOB_MS = 1000;
+/** How many records it looks at in one go. */
+const BATCH = 10_000;
+
+const TURN = "sweep"; // who has it sweeps
+
+export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, storage }) => {
+  async function sweepOnce(): Promise<void> {
+    const turn = await queue.ask((redis) => redis.set(TURN, process.pid, "PX", SWEEP_MS - 100, "NX"));
+    if (turn === null) return;
+    await giveUpOverdue();
+    await makeMissingJobs();
+    await removeOld();
+    const orphans = await queue.ask((redis) => removeOrphans(redis, storage));
+    if (orphans > 0) app.log.info({ orphans }, "removed files of generations that are not there");
+  }
+
+  async function giveUpOverdue(): Promise<void> {
+    const { QUEUE_TIMEOUT } = config;
+    const error = { code: "queue_timeout", message: `no worker was free for it for ${QUEUE_TIMEOUT} s` };
+    const ids = await queue.ask((redis) => idsOlderThan(redis, "queued", QUEUE_TIMEOUT * 1000, BATCH));
+    for (const id of ids) {
+      if (await queue.ask((redis) => giveUpWaiting(redis, id, error))) {
+        app.log.warn({ generation: id }, "has waited too long");
+      }
+    }
+  }
+
+  async function makeMissingJobs(): Promise<void> {
+    for (const status of ["queued", "processing"] as const) {
+      const ids = await queue.ask((redis) => idsOlderThan(redis, status, JOB_MS, BATCH));
+      const jobless = await queue.withoutJob(ids);
+      for (const record of await queue.ask((redis) => readRecords(redis, jobless))) {
+        if (record === undefined || (record.status !== "queued" && record.status !== "processing")) continue;
+        await queue.enqueue(record.id);
+        app.log.warn({ generation: record.id }, "had no job");
+      }
+    }
+  }
+
+  async function removeOld(): Promise<void> {
+    const ids = await queue.ask((redis) => idsOlderThan(redis, "ended", config.RESULT_TTL * 1000, 100));
+    for (const id of ids) {
+      const owner = await queue.ask((redis) => ownerOfRecord(redis, id));
+      await queue.ask((redis) => removeRecord(redis, storage, owner ?? "", id));
+      app.log.info({ generation: id }, "removed, RESULT_TTL after its end");
+    }
+  }
+
+  let timer: NodeJS.Timeout | undefined;
+  let sweeping: Promise<void> = Promise.resolve();
+  app.addHook("onListen", async () => {
+    timer = setInterval(() => {
+      sweeping = sweeping.then(sweepOnce).catch((error) => app.log.debug({ err: error }, "sweep")); // the next one comes
+    }, SWEEP_MS).unref();
+  });
+  app.addHook("onClose", async () => {
+    clearInterval(timer);
+    await sweeping;
+  });
+};

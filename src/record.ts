@@ -1,0 +1,326 @@
+/**
+ * A generation's record in Redis and every change it can go through. The hash `generation:<id>` is the truth; each change
+ * is one script, so that the record, the lists it stands in, its events and its webhooks agree whatever dies.
+ *
+ * Each time a worker takes a generation its `attempt` goes up by one, and only the latest attempt may report, save or end
+ * it: a worker that was thought dead cannot overwrite the result of the one after it.
+ */
+import type { Redis } from "ioredis";
+import { FAIR } from "./fair.ts";
+import { evaluations, type Generation, type GenerationRequest, type ImageRecord } from "./schema.ts";
+import { OUTBOX } from "./webhook.ts";
+
+/** Pub/sub channels; the messages are ids of generations. */
+export const ENDED = "generation:ended";
+export const EVENT = "generation:event";
+export const CANCEL = "generation:cancel";
+
+export const recordKey = (id: string) => `generation:${id}`;
+export const eventsKey = (id: string) => `events:${id}`; // stream, see src/events.ts
+export const stateKey = (id: string) => `state:${id}`; // what a takeover goes on from
+/** Sorted set of ids by the time (ms of Redis' clock) at which they came to the status; all that has ended is in one. */
+export const statusKey = (status: "queued" | "processing" | "ended") => `generations:${status}`;
+/** Sorted set of an owner's ids in the order of their making, in all or of one status. */
+export const ownedKey = (owner: string, status?: Generation["status"]) =>
+  `generations:of:${owner}${status === undefined ? "" : `:${status}`}`;
+/** Sorted set: ids whose files are to be removed, and the time (ms of Redis' clock) from which on. */
+export const ORPHANED = "generations:orphaned";
+/** Hash: how many have ended so, for `/metrics`. */
+export const OUTCOMES = "generations:outcomes";
+const idempotencyKey = (owner: string, key: string) => `idempotency:${owner}:${key}`;
+const IDEMPOTENCY_SECONDS = 24 * 3600;
+
+export type GenerationRecord = Omit<Generation, "object" | "images" | "metadata"> & { images: ImageRecord[] };
+
+const ENDED_STATUSES: ReadonlySet<string> = new Set(["succeeded", "failed", "canceled"]);
+export function hasEnded({ status }: { status: string }): boolean {
+  return ENDED_STATUSES.has(status);
+}
+
+/**
+ * Lua for the scripts below. The ids of events are their places in the one order they can come in (1 queued, 2 started,
+ * 3 progress with the step behind it, 4 the end): what is told twice, by a takeover or a command sent again, is refused.
+ */
+const CHANGES = `${OUTBOX}${FAIR}
+local MS = NOW[1] * 1000 + math.floor(NOW[2] / 1000)
+local function id_of(record) return string.sub(record, 12) end
+local function tell(record, entry, event)
+  local id = id_of(record)
+  redis.pcall('XADD', 'events:' .. id, entry, 'event', event, unpack(redis.call('HGETALL', record)))
+  redis.call('PUBLISH', '${EVENT}', id)
+end
+local function enter(record, status)
+  local id = id_of(record)
+  local owner, sequence, before = unpack(redis.call('HMGET', record, 'owner', 'sequence', 'status'))
+  if before == status then return end
+  if before then
+    redis.call('ZREM', 'generations:' .. before, id)
+    redis.call('ZREM', 'generations:of:' .. owner .. ':' .. before, id)
+  end
+  redis.call('HSET', record, 'status', status)
+  redis.call('ZADD', 'generations:of:' .. owner .. ':' .. status, sequence, id)
+  local list = (status == 'queued' or status == 'processing') and status or 'ended'
+  redis.call('ZADD', 'generations:' .. list, MS, id)
+end
+local function finish(record, status, at)
+  enter(record, status)
+  redis.call('HSET', record, 'ended_at', at)
+  redis.call('DEL', 'state:' .. id_of(record))
+  redis.call('HINCRBY', '${OUTCOMES}', status, 1)
+  announce(record, status)
+  tell(record, '4-0', status)
+  redis.call('PUBLISH', '${ENDED}', id_of(record))
+end`;
+
+/** What `Idempotency-Key` is remembered by. */
+export interface Idempotency {
+  key: string;
+  /** Hash of the body that it came with. */
+  body: string;
+}
+
+const SUBMIT = `${CHANGES}
+local record, idempotency = unpack(KEYS)
+local key, body, most, most_of_owner, owner, priority = unpack(ARGV)
+if key ~= '' then
+  local known, sent = unpack(redis.call('HMGET', idempotency, 'generation', 'body'))
+  if known then return sent == body and known or 'conflict' end
+end
+if most ~= '' and redis.call('ZCARD', 'generations:queued') >= tonumber(most) then return 'full' end
+if most_of_owner ~= '' then
+  local own = 'generations:of:' .. owner .. ':'
+  local jobs = redis.call('ZCARD', own .. 'queued') + redis.call('ZCARD', own .. 'processing')
+  if jobs >= tonumber(most_of_owner) then return 'busy' end
+end
+local sequence = redis.call('INCR', 'generations:sequence')
+redis.call('HSET', record, 'owner', owner, 'sequence', sequence, unpack(ARGV, 7))
+redis.call('HSET', record, 'rank', give_turn(owner, priority))
+redis.call('ZADD', 'generations:of:' .. owner, sequence, id_of(record))
+enter(record, 'queued')
+redis.call('ZREM', '${ORPHANED}', id_of(record))
+if key ~= '' then
+  redis.call('HSET', idempotency, 'generation', id_of(record), 'body', body)
+  redis.call('EXPIRE', idempotency, ${IDEMPOTENCY_SECONDS})
+end
+tell(record, '1-0', 'queued')
+return 'accepted'`;
+
+export type Submission =
+  | { outcome: "accepted"; record: GenerationRecord }
+  /** The same request has been here with the same key: it made this generation. */
+  | { outcome: "known"; id: string }
+  /** The key has been here with another body. */
+  | { outcome: "conflict" }
+  /** There are `mostQueued` that wait. */
+  | { outcome: "full" }
+  /** There are `mostOfOwner` of this owner that wait or run. */
+  | { outcome: "busy" };
+
+export interface Terms {
+  idempotency?: Idempotency | undefined;
+  mostQueued?: number;
+  mostOfOwner?: number | undefined;
+}
+
+/** Writes the record of a new generation: from then on it is accepted. */
+export async function submit(
+  redis: Redis,
+  id: string,
+  request: GenerationRequest,
+  owner: string,
+  { mostQueued, mostOfOwner, idempotency }: Terms,
+): Promise<Submission> {
+  const { webhook } = request;
+  const fields = {
+    ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
+    request: JSON.stringify(request),
+    step: "0",
+    total: String(evaluations(request)),
+    created_at: new Date().toISOString(),
+  };
+  const { key = "", body = "" } = idempotency ?? {};
+  const keys = [recordKey(id), idempotencyKey(owner, key)];
+  const terms = [key, body, mostQueued ?? "", mostOfOwner ?? "", owner, request.priority];
+  const answer = String(await redis.eval(SUBMIT, keys.length, ...keys, ...terms, ...Object.entries(fields).flat()));
+  if (answer === "accepted") return { outcome: answer, record: parseRecord(id, { ...fields, status: "queued" })! };
+  if (answer === "conflict" || answer === "full" || answer === "busy") return { outcome: answer };
+  return { outcome: "known", id: answer };
+}
+
+/** The generation that a key has made already, with this body or ("conflict") another; undefined when it has made none. */
+export async function remembered(
+  redis: Redis,
+  owner: string,
+  { key, body }: Idempotency,
+): Promise<Extract<Submission, { outcome: "known" | "conflict" }> | undefined> {
+  const [id, sent] = await redis.hmget(idempotencyKey(owner, key), "generation", "body");
+  if (!id) return undefined;
+  return sent === body ? { outcome: "known", id } : { outcome: "conflict" };
+}
+
+export interface Claim {
+  record: GenerationRecord;
+  /** 1 for the first worker that takes it, 2 after one takeover, … */
+  attempt: number;
+  /** How many workers died over it. */
+  deaths: number;
+  /** Somebody has asked to cancel it while nobody worked on it. */
+  cancelRequested: boolean;
+  /** What an attempt before this one has saved, see {@link saveState}. */
+  state: Buffer | null;
+}
+
+const CLAIM = `${CHANGES}
+local record = KEYS[1]
+local status, saved = unpack(redis.call('HMGET', record, 'status', 'saved_step'))
+if status ~= 'queued' and status ~= 'processing' then return 0 end
+enter(record, 'processing')
+take_turn(redis.call('HGET', record, 'rank'))
+redis.call('HSET', record, 'step', saved or 0)
+local attempt = redis.call('HINCRBY', record, 'attempt', 1)
+if redis.call('HSETNX', record, 'started_at', ARGV[1]) == 1 then
+  announce(record, 'started')
+  tell(record, '2-0', 'started')
+end
+return attempt`;
+
+/** Takes a generation for this worker; undefined when it has ended or is gone, and nothing is left to do. */
+export async function claim(redis: Redis, id: string): Promise<Claim | undefined> {
+  const attempt = Number(await redis.eval(CLAIM, 1, recordKey(id), new Date().toISOString()));
+  if (attempt === 0) return undefined;
+  const [fields, state] = await Promise.all([redis.hgetall(recordKey(id)), redis.getBuffer(stateKey(id))]);
+  const record = parseRecord(id, fields);
+  if (record === undefined) return undefined;
+  const deaths = attempt - 1 - Number(fields.handed_back ?? 0);
+  return { record, attempt, deaths, cancelRequested: fields.cancel_requested !== undefined, state };
+}
+
+/** Says that the worker stops and did not die over it. */
+export async function countHandBack(redis: Redis, { record }: Claim): Promise<void> {
+  await redis.hincrby(recordKey(record.id), "handed_back", 1);
+}
+
+const PROGRESS = `${CHANGES}
+local record = KEYS[1]
+local attempt, step, total, preview = unpack(ARGV)
+local latest, status, cancel = unpack(redis.call('HMGET', record, 'attempt', 'status', 'cancel_requested'))
+if latest ~= attempt or status ~= 'processing' then return 0 end
+redis.call('HSET', record, 'step', step, 'total', total)
+local fields = {'event', 'progress', 'step', step, 'total', total}
+if preview ~= '' then
+  table.insert(fields, 'preview')
+  table.insert(fields, preview)
+end
+redis.pcall('XADD', 'events:' .. id_of(record), '3-' .. step, unpack(fields))
+redis.call('PUBLISH', '${EVENT}', id_of(record))
+return cancel and 0 or 1`;
+
+/** Tells of one evaluation, `preview` as a URI. False when the worker is to stop: it is canceled, or another's now. */
+export async function reportProgress(
+  redis: Redis,
+  { record, attempt }: Claim,
+  { step, total, preview }: { step: number; total: number; preview: string | null },
+): Promise<boolean> {
+  return (await redis.eval(PROGRESS, 1, recordKey(record.id), attempt, step, total, preview ?? "")) === 1;
+}
+
+const SAVE = `
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'status') ~= 'processing' then
+  return 0
+end
+redis.call('HSET', KEYS[1], 'saved_step', ARGV[2])
+redis.call('SET', KEYS[2], ARGV[3])
+return 1`;
+
+/** Keeps what the next worker goes on from, should this one die; `bytes` are the engine's affair. */
+export async function saveState(redis: Redis, { record, attempt }: Claim, step: number, bytes: Uint8Array) {
+  await redis.eval(SAVE, 2, recordKey(record.id), stateKey(record.id), attempt, step, Buffer.from(bytes));
+}
+
+const FINISH = `${CHANGES}
+local record = KEYS[1]
+local latest, status, cancel = unpack(redis.call('HMGET', record, 'attempt', 'status', 'cancel_requested'))
+if status ~= 'processing' or latest ~= ARGV[1] then return 0 end
+if cancel then
+  finish(record, 'canceled', ARGV[3])
+else
+  if #ARGV > 3 then redis.call('HSET', record, unpack(ARGV, 4)) end
+  finish(record, ARGV[2], ARGV[3])
+end
+return 1`;
+
+export type Outcome =
+  | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
+  | { status: "failed"; error: NonNullable<GenerationRecord["error"]> }
+  | { status: "canceled" };
+
+/**
+ * Ends a generation; false when another attempt has taken it over, whose outcome counts instead. Once somebody was told
+ * that it will be canceled, it ends so, also when the worker was done before it heard of it.
+ */
+export async function finish(redis: Redis, { record, attempt }: Claim, outcome: Outcome): Promise<boolean> {
+  const { status, ...rest } = outcome;
+  const fields = Object.entries(rest).flatMap(([name, value]) => [name, JSON.stringify(value)]);
+  const at = new Date().toISOString();
+  return (await redis.eval(FINISH, 1, recordKey(record.id), attempt, status, at, ...fields)) === 1;
+}
+
+const REQUEST_CANCEL = `${CHANGES}
+local record = KEYS[1]
+local status = redis.call('HGET', record, 'status')
+if status == 'queued' then
+  finish(record, 'canceled', ARGV[1])
+  return 'canceled'
+elseif status == 'processing' then
+  redis.call('HSET', record, 'cancel_requested', ARGV[1])
+  redis.call('PUBLISH', '${CANCEL}', id_of(record))
+  return 'processing'
+end
+return 'ended'`;
+
+/** Cancels a generation that waits; asks the worker of one that runs to stop. "ended": it is too late. */
+export async function requestCancel(redis: Redis, id: string): Promise<"canceled" | "processing" | "ended"> {
+  return (await redis.eval(REQUEST_CANCEL, 1, recordKey(id), new Date().toISOString())) as
+    | "canceled"
+    | "processing"
+    | "ended";
+}
+
+const GIVE_UP = `${CHANGES}
+if redis.call('HGET', KEYS[1], 'status') ~= 'queued' then return 0 end
+redis.call('HSET', KEYS[1], 'error', ARGV[2])
+finish(KEYS[1], 'failed', ARGV[1])
+return 1`;
+
+/** Fails a generation that no worker has taken; false when one has, meanwhile. */
+export async function giveUpWaiting(redis: Redis, id: string, error: NonNullable<GenerationRecord["error"]>) {
+  return (await redis.eval(GIVE_UP, 1, recordKey(id), new Date().toISOString(), JSON.stringify(error))) === 1;
+}
+
+/** The record from the fields of its hash; undefined when they are none. */
+export function parseRecord(id: string, fields: Record<string, string>): GenerationRecord | undefined {
+  const { status, request, created_at } = fields;
+  if (status === undefined || request === undefined || created_at === undefined) return undefined;
+  const json = <T>(name: string, absent: T): T => (fields[name] === undefined ? absent : JSON.parse(fields[name]));
+  const started_at = fields.started_at ?? null;
+  return {
+    id,
+    status: status as GenerationRecord["status"],
+    progress: { step: Number(fields.step), total: Number(fields.total) },
+    request: JSON.parse(request),
+    images: json("images", []),
+    warnings: json("warnings", []),
+    error: json("error", null),
+    metrics: json("metrics", {
+      queue_ms: started_at === null ? null : Math.max(0, Date.parse(started_at) - Date.parse(created_at)),
+      load_ms: null,
+      encode_ms: null,
+      denoise_ms: null,
+      decode_ms: null,
+      steps_per_second: null,
+    }),
+    created_at,
+    started_at,
+    ended_at: fields.ended_at ?? null,
+  };
+}

@@ -1,0 +1,85 @@
+/** The generations that there are: an owner's list of them, those that are overdue, and their removal. */
+import type { Redis } from "ioredis";
+import {
+  eventsKey,
+  type GenerationRecord,
+  ORPHANED,
+  ownedKey,
+  parseRecord,
+  recordKey,
+  stateKey,
+  statusKey,
+} from "./record.ts";
+import { GenerationStatus } from "./schema.ts";
+import { generationFolder, type Storage } from "./storage.ts";
+import { forgetDeliveries } from "./webhook.ts";
+
+export interface Page {
+  status?: GenerationStatus | undefined;
+  limit: number;
+  /** `next` of the page before. */
+  before?: number | undefined;
+}
+
+/** A page of an owner's generations, newest first. */
+export async function listRecords(redis: Redis, owner: string, { status, limit, before }: Page) {
+  const top = before === undefined ? "+inf" : `(${before}`;
+  const key = ownedKey(owner, status);
+  const page = await redis.zrange(key, top, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + 1, "WITHSCORES");
+  const ids = page.filter((_, index) => index % 2 === 0).slice(0, limit);
+  const records = await readRecords(redis, ids);
+  return {
+    // What has changed its status, or was removed, between the two looks is left out.
+    data: records.filter((record) => record !== undefined && (status ?? record.status) === record.status),
+    next: page.length > 2 * limit ? Number(page[2 * limit - 1]) : undefined,
+  } as { data: GenerationRecord[]; next: number | undefined };
+}
+
+export async function readRecords(redis: Redis, ids: readonly string[]): Promise<(GenerationRecord | undefined)[]> {
+  const all = await Promise.all(ids.map((id) => redis.hgetall(recordKey(id))));
+  return all.map((fields, index) => parseRecord(ids[index]!, fields));
+}
+
+/** Removes what has ended: record, events and deliveries at once, then the files. What a crash leaves of them is orphaned. */
+export async function removeRecord(redis: Redis, storage: Storage, owner: string, id: string): Promise<void> {
+  const transaction = redis.multi();
+  transaction.zadd(ORPHANED, 0, id);
+  transaction.del(recordKey(id), eventsKey(id), stateKey(id)).zrem(ownedKey(owner), id).zrem(statusKey("ended"), id);
+  for (const status of GenerationStatus.options) transaction.zrem(ownedKey(owner, status), id);
+  forgetDeliveries(transaction, owner, id);
+  await transaction.exec();
+  await removeFiles(redis, storage, id);
+}
+
+/** Says that files are about to be kept for a generation that is not accepted yet. */
+export async function expectFiles(redis: Redis, id: string, withinMs: number): Promise<void> {
+  await redis.zadd(ORPHANED, (await now(redis)) + withinMs, id);
+}
+
+/** Removes the files of generations that there are not. */
+export async function removeOrphans(redis: Redis, storage: Storage): Promise<number> {
+  const ids = await redis.zrangebyscore(ORPHANED, "-inf", await now(redis), "LIMIT", 0, 1000);
+  for (const id of ids) await removeFiles(redis, storage, id);
+  return ids.length;
+}
+
+async function removeFiles(redis: Redis, storage: Storage, id: string): Promise<void> {
+  await storage.removeFolder(generationFolder(id));
+  await redis.zrem(ORPHANED, id);
+}
+
+/** Ids that came to a status more than `ms` ago, the oldest first. */
+export async function idsOlderThan(redis: Redis, status: Parameters<typeof statusKey>[0], ms: number, most: number) {
+  return redis.zrangebyscore(statusKey(status), "-inf", (await now(redis)) - ms, "LIMIT", 0, most);
+}
+
+/** The owner of a generation; null when there is no such generation. */
+export async function ownerOfRecord(redis: Redis, id: string): Promise<string | null> {
+  return redis.hget(recordKey(id), "owner");
+}
+
+/** Redis' own clock in ms: the machines of a fleet need not agree on theirs. */
+async function now(redis: Redis): Promise<number> {
+  const [seconds, microseconds] = await redis.time();
+  return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000);
+}
