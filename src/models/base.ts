@@ -44,9 +44,14 @@ const PIPELINES: Readonly<Record<string, 1 | 2>> = {
 /** Components that a picture does not need: skipped, and the user is told. */
 const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
 
+export interface GraphChoices {
+  /** Large convolutions by fewer multiplications (src/onnx/winograd.ts): for a runtime that would compute them directly. */
+  readonly winograd: boolean;
+}
+
 /** One network of a checkpoint: its graph is built when it is asked for, which costs milliseconds. */
 export interface Network {
-  graph(): Graph;
+  graph(choices?: GraphChoices): Graph;
   /** What its weights take in memory, as float32. */
   readonly weightBytes: number;
 }
@@ -81,9 +86,11 @@ export interface BaseModel {
 /** Builds the graph once, so that whatever config and weights disagree about is known now. */
 export function network({ tensors, folder }: Checkpoint, build: (weights: Weights) => Uint8Array): Network {
   const stored = new StoredWeights(tensors);
-  const weights = new Weights(stored);
-  build(weights);
-  return { graph: () => ({ bytes: build(weights), folder }), weightBytes: stored.usedBytes };
+  build(new Weights(stored));
+  return {
+    graph: ({ winograd } = { winograd: false }) => ({ bytes: build(new Weights(stored, "", winograd)), folder }),
+    weightBytes: stored.usedBytes,
+  };
 }
 
 /** The decoder of an AutoencoderTiny that somebody put beside the model's own parts, whatever its folder is called. */

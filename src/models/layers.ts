@@ -16,6 +16,7 @@ import {
   transpose,
 } from "../onnx/operators.ts";
 import type { Value } from "../onnx/value.ts";
+import { winograd } from "../onnx/winograd.ts";
 import type { Weights } from "./weights.ts";
 
 const channels = (x: Value, axis: number) => x.shape[axis] as number;
@@ -34,8 +35,18 @@ export function convolution(
   kernel = 3,
   options: Parameters<typeof conv>[3] = {},
 ): Value {
-  return conv(x, w.get("weight", [out, channels(x, 1), kernel, kernel]), w.get("bias", [out]), options);
+  const weight = w.get("weight", [out, channels(x, 1), kernel, kernel]);
+  const bias = w.get("bias", [out]);
+  const isPlain = kernel === 3 && Object.keys(options).length === 0;
+  return w.winograd && isPlain && gainsByWinograd(x, out) ? winograd(x, weight, bias) : conv(x, weight, bias, options);
 }
+
+/**
+ * Where Winograd's convolution pays: with many channels, and at these sizes. At fewer cells its fourfold weights cost
+ * more memory than they save time, at more cells its terms would be the largest thing in memory.
+ */
+const gainsByWinograd = (x: Value, out: number) =>
+  Math.min(channels(x, 1), out) >= 128 && ["h", "h/2", "2h", "4h"].includes(x.shape[2] as string);
 
 /**
  * GroupNorm (arXiv 1803.08494) as a LayerNormalization over each group: on the CPU the fastest form that onnxruntime has.

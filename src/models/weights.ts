@@ -13,14 +13,17 @@ export interface WeightStore {
 export class Weights {
   readonly #store: WeightStore;
   readonly #prefix: string;
+  /** Whether large convolutions are to be Winograd's. */
+  readonly winograd: boolean;
 
-  constructor(store: WeightStore, prefix = "") {
+  constructor(store: WeightStore, prefix = "", winograd = false) {
     this.#store = store;
     this.#prefix = prefix;
+    this.winograd = winograd;
   }
 
   at(part: string): Weights {
-    return new Weights(this.#store, `${this.#prefix}${part}.`);
+    return new Weights(this.#store, `${this.#prefix}${part}.`, this.winograd);
   }
 
   has(name: string): boolean {
