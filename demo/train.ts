@@ -2,7 +2,7 @@
  * npm run demo:train: the demo checkpoint from nothing, in DEMO_TRAIN_DIR; stopped or killed, the same command goes on.
  * DEMO_TRAIN_DIR/models is a MODELS_DIR as soon as the base is trained; DEMO_TRAIN_DIR/train.log says what was done when.
  */
-import { appendFileSync, existsSync, mkdirSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { TrainingSettings } from "../src/schema.ts";
 import { type SubjectName, train } from "../workers/training/run.ts";
@@ -28,7 +28,7 @@ function log(text: string): void {
 /** Tells how far something is, in tenths; ends it when the program is to stop. */
 const tenths = (what: string, total: number) => (done: number) => {
   stop.signal.throwIfAborted();
-  if (done % Math.ceil(total / 10) === 0) {
+  if (done > 0 && done % Math.ceil(total / 10) === 0) {
     log(`${what}: ${done}/${total}`);
   }
 };
@@ -44,28 +44,30 @@ async function teach(subject: SubjectName, name: string, dataset: string, output
   }
   const total = settings.max_train_steps;
   log(`${name}: ${total} steps of ${settings.train_batch_size} pictures`);
+  // All see the same pictures: what the VAE and the text encoder make of them is computed once.
+  const work = join(DEMO_TRAIN_DIR, "work", name);
+  mkdirSync(join(DEMO_TRAIN_DIR, "cache"), { recursive: true });
+  mkdirSync(work, { recursive: true });
+  if (!existsSync(join(work, "cache"))) {
+    symlinkSync("../../cache", join(work, "cache"));
+  }
   let [losses, count, since] = [0, 0, performance.now()];
-  const finished = await train(
-    subject,
-    { base, dataset, validation: null, output, work: join(DEMO_TRAIN_DIR, "work", name) },
-    settings,
-    {
-      onPreparing: (what, done, all) => tenths(`${name}: ${what}`, all)(done),
-      onStep: ({ step, loss }) => {
-        losses += loss;
-        count += 1;
-        if (step % TOLD === 0) {
-          const seconds = (performance.now() - since) / 1000 / count;
-          const left = (seconds * (total - step)) / 3600;
-          log(
-            `${name}: ${step}/${total}, loss ${(losses / count).toFixed(4)}, ${seconds.toFixed(2)} s/step, ${left.toFixed(1)} h left`,
-          );
-          [losses, count, since] = [0, 0, performance.now()];
-        }
-      },
-      signal: stop.signal,
+  const finished = await train(subject, { base, dataset, validation: null, output, work }, settings, {
+    onPreparing: (what, done, all) => tenths(`${name}: ${what}`, all)(done),
+    onStep: ({ step, loss }) => {
+      losses += loss;
+      count += 1;
+      if (step % TOLD === 0) {
+        const seconds = (performance.now() - since) / 1000 / count;
+        const left = (seconds * (total - step)) / 3600;
+        log(
+          `${name}: ${step}/${total}, loss ${(losses / count).toFixed(4)}, ${seconds.toFixed(2)} s/step, ${left.toFixed(1)} h left`,
+        );
+        [losses, count, since] = [0, 0, performance.now()];
+      }
     },
-  );
+    signal: stop.signal,
+  });
   log(finished ? `${name}: trained` : `${name}: stopped; the same command goes on`);
   return finished;
 }

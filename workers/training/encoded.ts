@@ -1,5 +1,5 @@
 /** A dataset as the locked VAE and text encoder see it: computed once, kept in files. */
-import { existsSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chunkPrompt } from "../../src/diffusion/prompt.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/diffusion/tokenizer.ts";
@@ -49,20 +49,21 @@ export async function encodePictures(
 ): Promise<(pair: number, flipped: boolean) => Float32Array> {
   const size = 2 * encoder.latentChannels * (resolution / 8) ** 2;
   const sides = random_flip ? 2 : 1;
-  const files = pairs.flatMap(({ image, hint }) => (hint === null ? [image] : [image, hint]));
-  const name = cacheName(
-    [...files, ...weightFiles(encoder.folder, "diffusion_pytorch_model")],
-    resolution,
-    random_flip,
-  );
   const vae = lazily(encoder.graph);
-  const path = join(cache, `latents-${name}.bin`);
-  if (!existsSync(path)) {
+  // By the pictures alone: datasets that show the same ones, each with its own hints, may share a cache.
+  const images = pairs.map(({ image }) => realpathSync(image));
+  const weights = weightFiles(encoder.folder, "diffusion_pytorch_model");
+  const path = join(cache, `latents-${cacheName([...images, ...weights], resolution, random_flip)}.bin`);
+  const hints = pairs.flatMap(({ hint }) => hint ?? []);
+  const checked = join(cache, `checked-${cacheName([...images, ...hints])}`);
+  if (!existsSync(checked)) {
     for (const [i, pair] of pairs.entries()) {
       onPreparing("files", i, pairs.length);
       await pictures.check(pair, wrong);
     }
     refuse(wrong);
+    mkdirSync(cache, { recursive: true });
+    writeFileSync(checked, "");
   }
   const rows = await Rows.open(path, sides * pairs.length, size, async (row) => {
     const index = Math.floor(row / sides);
