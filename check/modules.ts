@@ -17,7 +17,7 @@ const BOUND = 1e-3;
 const provider = await chooseProvider(process.env.EXECUTION_PROVIDER ?? "cpu");
 
 async function run(network: Network, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
-  const session = await openSession(network.graph(), provider);
+  const session = await openSession(network.graph(provider), provider);
   const outputs = await session.run(feeds);
   await session.release();
   return outputs;

@@ -17,7 +17,7 @@ import {
 } from "./config.ts";
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireFit } from "./fit.ts";
-import type { Graph } from "./graph.ts";
+import type { Graph, GraphChoices } from "./graph.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
@@ -43,11 +43,6 @@ const PIPELINES: Readonly<Record<string, 1 | 2>> = {
 
 /** Components that a picture does not need: skipped, and the user is told. */
 const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
-
-export interface GraphChoices {
-  /** Large convolutions by fewer multiplications (src/onnx/winograd.ts): for a runtime that would compute them directly. */
-  readonly winograd: boolean;
-}
 
 /** One network of a checkpoint: its graph is built when it is asked for, which costs milliseconds. */
 export interface Network {
@@ -88,7 +83,7 @@ export function network({ tensors, folder }: Checkpoint, build: (weights: Weight
   const stored = new StoredWeights(tensors);
   build(new Weights(stored));
   return {
-    graph: ({ winograd } = { winograd: false }) => ({ bytes: build(new Weights(stored, "", winograd)), folder }),
+    graph: (choices) => ({ bytes: build(new Weights(stored, "", choices)), folder }),
     weightBytes: stored.usedBytes,
   };
 }

@@ -1,8 +1,8 @@
 import { build } from "../onnx/build.ts";
-import { add, attention, concat, gather, gelu, matmul, reshape, sigmoidLinear } from "../onnx/operators.ts";
+import { add, concat, gather, gelu, matmul, reshape, sigmoidLinear } from "../onnx/operators.ts";
 import { constant, input, type Value } from "../onnx/value.ts";
 import type { ClipConfig } from "./config.ts";
-import { linear, norm } from "./layers.ts";
+import { linear, mix, norm } from "./layers.ts";
 import type { Weights } from "./weights.ts";
 
 const activations: Record<ClipConfig["hidden_act"], (x: Value) => Value> = {
@@ -22,7 +22,7 @@ function layer(w: Weights, x: Value, mask: Value, config: ClipConfig): Value {
   const size = config.hidden_size;
   const before = norm(w.at("layer_norm1"), x, config.layer_norm_eps);
   const project = (name: string) => linear(w.at(`self_attn.${name}`), before, size);
-  const mixed = attention(project("q_proj"), project("k_proj"), project("v_proj"), config.num_attention_heads, mask);
+  const mixed = mix(w, project("q_proj"), project("k_proj"), project("v_proj"), config.num_attention_heads, mask);
   const attended = add(x, linear(w.at("self_attn.out_proj"), mixed, size));
   const inner = linear(
     w.at("mlp.fc1"),

@@ -1,3 +1,11 @@
+/** Which of several forms of the same computation a graph has: a runtime may be slow in one, or wrong. */
+export interface GraphChoices {
+  /** Large convolutions by fewer multiplications (src/onnx/winograd.ts): for a runtime that would compute them directly. */
+  readonly winograd: boolean;
+  /** Attention as one operator, which need not write down every token's weight for every other. */
+  readonly fusedAttention: boolean;
+}
+
 /** An ONNX model, and the folder that its weights' file names are relative to. */
 export interface Graph {
   readonly bytes: Uint8Array;

@@ -8,6 +8,7 @@ import {
   layerNorm,
   matmul,
   mul,
+  plainAttention,
   product,
   reshape,
   reshapeLike,
@@ -38,7 +39,9 @@ export function convolution(
   const weight = w.get("weight", [out, channels(x, 1), kernel, kernel]);
   const bias = w.get("bias", [out]);
   const isPlain = kernel === 3 && Object.keys(options).length === 0;
-  return w.winograd && isPlain && gainsByWinograd(x, out) ? winograd(x, weight, bias) : conv(x, weight, bias, options);
+  return w.choices.winograd && isPlain && gainsByWinograd(x, out)
+    ? winograd(x, weight, bias)
+    : conv(x, weight, bias, options);
 }
 
 /**
@@ -83,11 +86,16 @@ export function resnet(w: Weights, x: Value, temb: Value | null, out: number, co
   return add(channels(x, 1) === out ? x : convolution(w.at("conv_shortcut"), x, out, 1), h);
 }
 
+/** Scaled dot-product attention in the form that the runtime does well. */
+export function mix(w: Weights, ...parts: Parameters<typeof attention>): Value {
+  return w.choices.fusedAttention ? attention(...parts) : plainAttention(...parts);
+}
+
 /** diffusers' Attention; `context` is x itself for self-attention. */
 function attend(w: Weights, x: Value, context: Value, heads: number): Value {
   const size = channels(x, 2);
   const project = (name: string, from: Value) => linear(w.at(name), from, size, { bias: false });
-  const mixed = attention(project("to_q", x), project("to_k", context), project("to_v", context), heads);
+  const mixed = mix(w, project("to_q", x), project("to_k", context), project("to_v", context), heads);
   return linear(w.at("to_out.0"), mixed, size);
 }
 

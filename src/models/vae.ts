@@ -1,8 +1,8 @@
 import { build } from "../onnx/build.ts";
-import { add, attention, resizeTwice, silu } from "../onnx/operators.ts";
+import { add, resizeTwice, silu } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { VaeConfig } from "./config.ts";
-import { convolution, fromTokens, groupNorm, linear, resnet, toTokens } from "./layers.ts";
+import { convolution, fromTokens, groupNorm, linear, mix, resnet, toTokens } from "./layers.ts";
 import type { Weights } from "./weights.ts";
 
 /** diffusers' AutoencoderKL fixes the epsilon of every norm in it. */
@@ -18,7 +18,7 @@ function attend(w: Weights, x: Value, config: VaeConfig): Value {
   const tokens = toTokens(groupNorm(w.at("group_norm"), x, config.norm_num_groups, 1e-6)); // [B, h·w, C]
   const [q, k, v, out] = attentionNames(w) as [string, string, string, string];
   const project = (name: string) => linear(w.at(name), tokens, channels);
-  return add(fromTokens(linear(w.at(out), attention(project(q), project(k), project(v), 1), channels), x), x);
+  return add(fromTokens(linear(w.at(out), mix(w, project(q), project(k), project(v), 1), channels), x), x);
 }
 
 function midBlock(w: Weights, x: Value, config: VaeConfig): Value {

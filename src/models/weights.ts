@@ -1,5 +1,6 @@
 import { cast, transpose } from "../onnx/operators.ts";
 import { type DType, external, type Shape, ShapeError, show, type Value } from "../onnx/value.ts";
+import type { GraphChoices } from "./graph.ts";
 import { CheckpointError, type StoredDType, type StoredTensor } from "./safetensors.ts";
 
 /** Where a network's weights come from, by their whole checkpoint names. */
@@ -13,17 +14,17 @@ export interface WeightStore {
 export class Weights {
   readonly #store: WeightStore;
   readonly #prefix: string;
-  /** Whether large convolutions are to be Winograd's. */
-  readonly winograd: boolean;
+  /** The forms that the layers which read these weights are to have. */
+  readonly choices: GraphChoices;
 
-  constructor(store: WeightStore, prefix = "", winograd = false) {
+  constructor(store: WeightStore, prefix = "", choices: GraphChoices = { winograd: false, fusedAttention: true }) {
     this.#store = store;
     this.#prefix = prefix;
-    this.winograd = winograd;
+    this.choices = choices;
   }
 
   at(part: string): Weights {
-    return new Weights(this.#store, `${this.#prefix}${part}.`, this.winograd);
+    return new Weights(this.#store, `${this.#prefix}${part}.`, this.choices);
   }
 
   has(name: string): boolean {

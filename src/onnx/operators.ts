@@ -283,3 +283,14 @@ export function attention(q: Value, k: Value, v: Value, heads: number, mask: Val
     attributes: { num_heads: heads },
   });
 }
+
+/** The same as `attention`, in operators that every runtime has. */
+export function plainAttention(q: Value, k: Value, v: Value, heads: number, mask: Value | null = null): Value {
+  const size = (q.shape[2] as number) / heads;
+  const apart = (x: Value, perm: readonly number[]) =>
+    transpose(reshape(x, [x.shape[0]!, x.shape[1]!, heads, size]), perm);
+  const scores = matmul(apart(scale(q, 1 / Math.sqrt(size)), [0, 2, 1, 3]), apart(k, [0, 2, 3, 1])); // [B, heads, T, S]
+  const weights = softmax(mask === null ? scores : add(scores, mask));
+  const mixed = transpose(matmul(weights, apart(v, [0, 2, 1, 3])), [0, 2, 1, 3]); // [B, T, heads, size]
+  return reshape(mixed, q.shape, q);
+}
