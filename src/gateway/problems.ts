@@ -1,5 +1,6 @@
 /** What each error means in HTTP: problem documents (RFC 9457). Those below 500 say what is wrong; the others do not. */
 import { STATUS_CODES } from "node:http";
+import type { Socket } from "node:net";
 import type { FastifyBaseLogger, FastifyError, FastifyReply } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { type FieldError, NotReady, Refused } from "../errors.ts";
@@ -55,6 +56,23 @@ export function sendProblem(reply: FastifyReply, body: Problem): FastifyReply {
     .header("Content-Type", "application/problem+json")
     .serializer(JSON.stringify)
     .send(body);
+}
+
+/** What Node's parser says of bytes that are no request; any other is 400. */
+const NOT_HTTP: Record<string, [status: number, code: string, detail: string]> = {
+  ERR_HTTP_REQUEST_TIMEOUT: [408, "too_slow", "the request took too long to arrive"],
+  HPE_HEADER_OVERFLOW: [431, "headers_too_large", "the request's head is too large"],
+};
+
+/** Answers what was no HTTP request, and so is no Fastify request either, and closes the connection. */
+export function refuseBytes(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (socket.writable && error.code !== "ECONNRESET") {
+    const [status, code, detail] = NOT_HTTP[error.code ?? ""] ?? [400, "not_http", "this is not an HTTP request"];
+    const body = JSON.stringify(problem(status, code, detail));
+    const head = `Content-Type: application/problem+json\r\nContent-Length: ${body.length}\r\nConnection: close`;
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${head}\r\n\r\n${body}`);
+  }
+  socket.destroy();
 }
 
 /** `/controls/0/image` as `controls[0].image`. */

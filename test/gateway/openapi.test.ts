@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { openApiDocument } from "../../openapi/document.ts";
 import { startGateway } from "./gateway.ts";
 
@@ -21,4 +22,13 @@ test("the gateway serves the document, and a page to read it", async () => {
   const page = await gateway.http.get("/docs/");
   assert.equal(page.status, 200);
   assert.match(page.text, /swagger-ui/);
+});
+
+test("the document has no error for Redocly's linter", async () => {
+  const config = await createConfig({ extends: ["recommended"] });
+  const found = await lintFromString({ source: await openApiDocument(), absoluteRef: "openapi.json", config });
+  const errors = found
+    .filter(({ severity }) => severity === "error")
+    .map(({ ruleId, message }) => `${ruleId}: ${message}`);
+  assert.deepEqual(errors, []);
 });

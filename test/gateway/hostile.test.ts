@@ -1,0 +1,50 @@
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { after, test } from "node:test";
+import { attack, fault } from "../../bench/hostile.ts";
+import { CATALOG, startGateway } from "./gateway.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+test("a client that sends what the OpenAPI document nearly allows hears nothing from 500 up", async () => {
+  const gateway = await startGateway(stack, { MAX_QUEUE: "20" });
+  await gateway.offer(CATALOG);
+  const offering = setInterval(() => gateway.offer(CATALOG), 1000);
+  stack.defer(() => clearInterval(offering));
+  const { sent, statuses } = await attack(gateway.config.PUBLIC_URL, 1500, 7);
+  assert.ok(sent >= 1500);
+  for (const status of ["200", "201", "202", "400", "404", "422", "429"]) {
+    assert.ok(statuses[status], `never ${status}: ${JSON.stringify(statuses)}`);
+  }
+  assert.equal((await gateway.http.get("/health")).status, 200);
+});
+
+test("the hostile client tells a wrong answer from a right one", () => {
+  assert.match(fault({ status: 500, type: "application/problem+json", text: "{}" })!, /500/);
+  assert.match(fault({ status: 400, type: "text/plain", text: "no" })!, /text\/plain/);
+  assert.match(fault({ status: "late", type: "", text: "" })!, /no answer/);
+  assert.equal(fault({ status: 503, type: "", text: "" }), undefined);
+});
+
+for (const [what, bytes, status] of [
+  ["what is no HTTP", "hello\r\n\r\n", 400],
+  ["a head without end", `GET / HTTP/1.1\r\nX: ${"x".repeat(20_000)}\r\n\r\n`, 431],
+  [
+    "two lengths",
+    "POST /v1/generations HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    400,
+  ],
+] as const) {
+  test(`${what} is answered with a problem, and the connection closed`, async () => {
+    const gateway = await startGateway(stack);
+    const socket = connect(gateway.config.PORT, gateway.config.HOST);
+    let text = "";
+    socket.on("data", (chunk) => (text += chunk));
+    socket.write(bytes);
+    await new Promise((resolve) => socket.on("close", resolve));
+    assert.match(text, new RegExp(`^HTTP/1.1 ${status} `));
+    assert.match(text, /Content-Type: application\/problem\+json/);
+    assert.equal(JSON.parse(text.slice(text.indexOf("\r\n\r\n"))).status, status);
+  });
+}
