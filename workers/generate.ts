@@ -224,8 +224,8 @@ export async function startWorker(
       setTimeout(() => {
         timedOut = true;
         engine.ask("cancel", id);
-      }, config.RUN_TIMEOUT * 1000),
-      setTimeout(() => giveUp(outOfTime), config.RUN_TIMEOUT * 1000 + STUCK_MS),
+      }, config.RUN_TIMEOUT * 1000).unref(),
+      setTimeout(() => giveUp(outOfTime), config.RUN_TIMEOUT * 1000 + STUCK_MS).unref(),
     ];
     const running = engine.generate({ type: "generate", id, request, images, state: claimed.state }, hear);
     const ending = await Promise.race([running, stuck]).finally(() => {

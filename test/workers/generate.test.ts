@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import type { Redis } from "ioredis";
 import { NOISE_MODELS_DIR, readConfig } from "../../src/config.ts";
+import { BEGINNING, type GenerationEvent, readEvents } from "../../src/events.ts";
 import { connectPatiently, GenerationQueue, OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
 import { claim, finish, type GenerationRecord, hasEnded } from "../../src/record.ts";
 import { GenerationRequest } from "../../src/schema.ts";
@@ -50,10 +52,14 @@ async function startQueue(env: Record<string, string> = {}) {
         MODELS_DIR: NOISE_MODELS_DIR,
       }),
     ended: (id: string) =>
-      until(`the end of ${id}`, async () => {
-        const record = await queue.read(id, OWNER_WITHOUT_KEYS);
-        return record && hasEnded(record) ? record : undefined;
-      }),
+      until(
+        `the end of ${id}`,
+        async () => {
+          const record = await queue.read(id, OWNER_WITHOUT_KEYS);
+          return record && hasEnded(record) ? record : undefined;
+        },
+        60_000,
+      ),
     processing: (id: string, step: number) =>
       until(`step ${step} of ${id}`, async () => {
         const { status, progress } = (await queue.read(id, OWNER_WITHOUT_KEYS)) as GenerationRecord;
@@ -62,18 +68,41 @@ async function startQueue(env: Record<string, string> = {}) {
   };
 }
 
-test("a worker that is killed in the middle loses nothing: the next one runs its generation within 10 s", async () => {
-  const { queue, work, processing, ended, connection } = await startQueue();
-  const first = work();
-  await queue.submit("gen_killed", LONG);
-  await processing("gen_killed", 5);
-  work();
-  await kill(first.child, "SIGKILL");
-  const killed = Date.now();
-  await until("the second attempt", async () => (await connection.hget("generation:gen_killed", "attempt")) === "2");
-  const seconds = (Date.now() - killed) / 1000;
-  assert.ok(seconds < 10, `it took ${seconds} s`);
-  assert.equal((await ended("gen_killed")).status, "succeeded");
+/** The hashes of the pictures, and the steps that were told of, each with the picture it was on its way to. */
+async function results(connection: Redis, id: string) {
+  const events: GenerationEvent[] = [];
+  for (let last = BEGINNING; ; last = events.at(-1)!.id) {
+    const more = await readEvents(connection, id, last);
+    if (more.length === 0) break;
+    events.push(...more);
+  }
+  const { images } = events.at(-1)!.data as GenerationRecord;
+  return { pictures: images.map(({ sha256 }) => sha256), told: events.map(({ id, event }) => `${id} ${event}`) };
+}
+
+test("a worker that is killed in the middle loses nothing: within 10 s the next one goes on from a saved step, to the same bytes", async (t) => {
+  for (const scheduler of ["ddim", "dpmpp_2m_sde_karras"] as const) {
+    const { queue, work, processing, ended, connection } = await startQueue();
+    const request: GenerationRequest = { ...LONG, scheduler };
+    const first = work();
+    await queue.submit("gen_killed", request);
+    const saved = await until("a saved step", () => connection.hget("generation:gen_killed", "saved_step"));
+    await processing("gen_killed", Number(saved) + 2);
+    const second = work();
+    await kill(first.child, "SIGKILL");
+    const killed = Date.now();
+    await until("the second attempt", async () => (await connection.hget("generation:gen_killed", "attempt")) === "2");
+    const seconds = (Date.now() - killed) / 1000;
+    assert.ok(seconds < 10, `it took ${seconds} s`);
+    assert.equal((await ended("gen_killed")).status, "succeeded");
+    const from = Number(/"from_step":(\d+)/.exec(second.output)![1]);
+    t.diagnostic(`${scheduler}: taken over after ${seconds} s, from step ${from}`);
+    assert.ok(from >= Number(saved), `it began at step ${from}, ${saved} was saved`);
+    await queue.submit("gen_alone", request);
+    await ended("gen_alone");
+    assert.deepEqual(await results(connection, "gen_killed"), await results(connection, "gen_alone"));
+    await kill(second.child, "SIGKILL"); // the next one needs the processor
+  }
 });
 
 test("a worker that is asked to stop hands its generation back at once, and the next one makes it", async () => {
@@ -83,10 +112,49 @@ test("a worker that is asked to stop hands its generation back at once, and the 
   await processing("gen_back", 2);
   await kill(first.child, "SIGTERM");
   assert.equal(first.child.exitCode, 0);
-  assert.deepEqual(await connection.lrange("bull:generations:wait", 0, -1), ["gen_back"]);
+  assert.notEqual(await connection.zscore("bull:generations:prioritized", "gen_back"), null);
   assert.equal((await queue.read("gen_back", OWNER_WITHOUT_KEYS))?.status, "processing");
   work();
   assert.equal((await ended("gen_back")).status, "succeeded");
+});
+
+test("rolling restarts are no deaths: a generation may be handed back more often than workers may die over it", async () => {
+  const { queue, work, processing, ended } = await startQueue({ MAX_TAKEOVERS: "0" });
+  await queue.submit("gen_rolled", LONG);
+  for (const step of [2, 4]) {
+    const worker = work();
+    await processing("gen_rolled", step);
+    await kill(worker.child, "SIGTERM");
+  }
+  work();
+  assert.equal((await ended("gen_rolled")).status, "succeeded");
+});
+
+test("a worker hears of a cancel within a step, on the channel or from the record", async (t) => {
+  const { queue, work, processing, ended, connection } = await startQueue();
+  work();
+  await queue.submit("gen_heard", LONG);
+  await processing("gen_heard", 2);
+  const asked = Date.now();
+  assert.equal(await queue.cancel("gen_heard"), "processing");
+  assert.equal((await ended("gen_heard")).status, "canceled");
+  t.diagnostic(`canceled after ${Date.now() - asked} ms`);
+  await queue.submit("gen_marked", LONG);
+  await processing("gen_marked", 2);
+  await connection.hset("generation:gen_marked", "cancel_requested", "now"); // as if the message had been lost
+  assert.equal((await ended("gen_marked")).status, "canceled");
+  assert.equal(await queue.cancel("gen_marked"), "ended");
+});
+
+test("a generation that runs out of time fails with the reason, and the worker goes on", async () => {
+  const { queue, work, ended } = await startQueue({ RUN_TIMEOUT: "1" });
+  work();
+  await queue.submit("gen_slow", { ...LONG, num_images: 8 });
+  const { status, error } = await ended("gen_slow");
+  assert.equal(status, "failed");
+  assert.deepEqual(error, { code: "timed_out", message: "it was not done after 1 s" });
+  await queue.submit("gen_quick", { ...REQUEST, num_inference_steps: 1 });
+  assert.equal((await ended("gen_quick")).status, "succeeded");
 });
 
 test("a worker whose engine thread dies says so and leaves the generation to the next one", async () => {

@@ -1,0 +1,233 @@
+import assert from "node:assert/strict";
+import { access } from "node:fs/promises";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import sharp from "sharp";
+import { claim, finish, reportProgress } from "../../src/record.ts";
+import type { Generation } from "../../src/schema.ts";
+import { until } from "../service/processes.ts";
+import { conforms } from "./conforms.ts";
+import { CATALOG, startGateway } from "./gateway.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+const BODY = { prompt: "x", num_inference_steps: 2, scheduler: "ddim" };
+
+interface Sent {
+  id: string;
+  event: string;
+  data: { step: number; preview?: string } & Generation;
+}
+
+/** The events that a stream sends until the server closes it, or `signal` aborts; with the moments at which they came. */
+async function listen(
+  url: string,
+  { last, signal, most }: { last?: string; signal?: AbortSignal; most?: number } = {},
+) {
+  const headers: Record<string, string> = last === undefined ? {} : { "Last-Event-ID": last };
+  const answer = await fetch(`${url}/events`, { headers, signal: signal ?? null });
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers.get("content-type"), "text/event-stream");
+  const events: Sent[] = [];
+  let text = "";
+  for await (const chunk of answer.body!.pipeThrough(new TextDecoderStream())) {
+    text += chunk;
+    const blocks = text.split("\n\n");
+    text = blocks.pop()!;
+    for (const block of blocks) {
+      const match = /^id: (.*)\nevent: (.*)\ndata: (.*)$/.exec(block);
+      if (match) events.push({ id: match[1]!, event: match[2]!, data: JSON.parse(match[3]!) });
+    }
+    if (most !== undefined && events.length >= most) break;
+  }
+  return events;
+}
+
+describe("a generation's life", async () => {
+  const gateway = await startGateway(stack, { MAX_QUEUE: "6" });
+  const { http, connection, config } = gateway;
+  await gateway.offer(CATALOG);
+  const make = async (body: object = BODY) => (await http.post("/v1/generations").send(body)).body as Generation;
+  const path = ({ id }: { id: string }) => `/v1/generations/${id}`;
+  const succeed = {
+    status: "succeeded" as const,
+    images: [],
+    warnings: [],
+    metrics: { queue_ms: 1, load_ms: 1, encode_ms: 1, denoise_ms: 1, decode_ms: 1, steps_per_second: 1 },
+  };
+
+  await test("events: all of them from the first, each once and in order, also to those who come back or come late", async () => {
+    const made = await make();
+    const url = `${config.PUBLIC_URL}${path(made)}`;
+    const whole = listen(url);
+    const begun = await listen(url, { most: 1 });
+    assert.deepEqual(
+      begun.map(({ event }) => event),
+      ["queued"],
+    );
+    const claimed = (await claim(connection, made.id))!;
+    await reportProgress(connection, claimed, { step: 1, total: 2, preview: null });
+    const more = await listen(url, { last: begun[0]!.id, most: 2 });
+    assert.deepEqual(
+      more.map(({ event }) => event),
+      ["started", "progress"],
+    );
+    const again = (await claim(connection, made.id))!; // a takeover from the start
+    assert.equal(await reportProgress(connection, claimed, { step: 2, total: 2, preview: null }), false);
+    for (const step of [1, 2]) {
+      await reportProgress(connection, again, { step, total: 2, preview: "data:image/jpeg;base64,AA==" });
+    }
+    await finish(connection, again, succeed);
+    const events = await whole;
+    assert.deepEqual(
+      events.map(({ event, data }) => [event, data.status ?? data.step]),
+      [
+        ["queued", "queued"],
+        ["started", "processing"],
+        ["progress", 1],
+        ["progress", 2],
+        ["succeeded", "succeeded"],
+      ],
+    );
+    assert.equal(events[3]!.data.preview, "data:image/jpeg;base64,AA==");
+    assert.deepEqual(events.at(-1)!.data, (await http.get(path(made))).body);
+    assert.deepEqual([...begun, ...more, ...(await listen(url, { last: more.at(-1)!.id }))], events);
+    assert.deepEqual(await listen(url), events);
+    const over = await http.get(`${path(made)}/events`).set("Last-Event-ID", events.at(-1)!.id);
+    assert.equal(conforms(over).status, 204);
+    assert.equal(conforms(await http.get(`${path(made)}/events`).set("Last-Event-ID", "x")).status, 400);
+    assert.equal(conforms(await http.get("/v1/generations/gen_no/events")).status, 404);
+  });
+
+  await test("events: a Redis that goes and comes back costs a listener none of them", async () => {
+    const made = await make();
+    const whole = listen(`${config.PUBLIC_URL}${path(made)}`);
+    await gateway.redis.stop();
+    await gateway.redis.start();
+    const claimed = (await claim(connection, made.id))!;
+    await finish(connection, claimed, succeed);
+    assert.deepEqual(
+      (await whole).map(({ event }) => event),
+      ["queued", "started", "succeeded"],
+    );
+    await gateway.offer(CATALOG);
+    await until("the gateway to have Redis again", async () => (await http.get("/ready")).status === 200);
+  });
+
+  await test("cancel: at once when it waits; when it runs its worker is asked; not when it has ended", async () => {
+    const waiting = await make();
+    const answer = conforms(await http.post(`${path(waiting)}/cancel`));
+    assert.equal(answer.status, 202);
+    assert.equal(answer.body.status, "canceled");
+    assert.ok(answer.body.ended_at);
+    assert.equal(await claim(connection, waiting.id), undefined);
+    assert.equal(conforms(await http.post(`${path(waiting)}/cancel`)).status, 409);
+    const running = await make();
+    const claimed = (await claim(connection, running.id))!;
+    assert.equal(conforms(await http.post(`${path(running)}/cancel`)).body.status, "processing");
+    assert.equal(await reportProgress(connection, claimed, { step: 1, total: 2, preview: null }), false);
+    await finish(connection, claimed, succeed); // it was done before it heard
+    assert.equal((await http.get(path(running))).body.status, "canceled");
+    assert.equal(conforms(await http.post("/v1/generations/gen_no/cancel")).status, 404);
+  });
+
+  await test("list: newest first, a page at a time, by status", async () => {
+    const { body: before } = await http.get("/v1/generations?limit=100");
+    const made = [await make(), await make(), await make()].map(({ id }) => id);
+    const seen: string[] = [];
+    for (let cursor = ""; ; ) {
+      const { body } = conforms(await http.get(`/v1/generations?limit=2${cursor && `&cursor=${cursor}`}`));
+      assert.ok(body.data.length <= 2);
+      seen.push(...body.data.map(({ id }: Generation) => id));
+      if (body.next_cursor === null) break;
+      cursor = body.next_cursor;
+    }
+    assert.deepEqual(seen, [...made.toReversed(), ...before.data.map(({ id }: Generation) => id)]);
+    const queued = conforms(await http.get("/v1/generations?status=queued")).body.data;
+    assert.deepEqual(
+      queued.map(({ id }: Generation) => id),
+      made.toReversed(),
+    );
+    const { body: canceled } = await http.get("/v1/generations?status=canceled");
+    assert.equal(canceled.data.length, 2);
+    assert.equal(conforms(await http.get("/v1/generations?limit=0")).status, 400);
+    for (const id of made) await http.post(`${path({ id })}/cancel`);
+  });
+
+  await test("delete: what has ended goes with its files, record and events; what has not stays", async () => {
+    const png = await sharp({ create: { width: 8, height: 8, channels: 3, background: "red" } })
+      .png()
+      .toBuffer();
+    const image = `data:image/png;base64,${png.toString("base64")}`;
+    const made = await make({ ...BODY, controls: [{ controlnet: "canny", image }] });
+    const folder = join(config.DATA_DIR, "artifacts/generations", made.id);
+    await access(folder);
+    assert.equal(conforms(await http.delete(path(made))).status, 409);
+    await http.post(`${path(made)}/cancel`);
+    assert.equal(conforms(await http.delete(path(made))).status, 204);
+    assert.equal(conforms(await http.delete(path(made))).status, 404);
+    assert.equal((await http.get(path(made))).status, 404);
+    await assert.rejects(access(folder), { code: "ENOENT" });
+    assert.deepEqual(await connection.keys(`*${made.id}*`), []);
+    const { body } = await http.get("/v1/generations?limit=100");
+    assert.ok(body.data.every(({ id }: Generation) => id !== made.id));
+  });
+
+  await test("Idempotency-Key: the same key and body is the same generation, also sent at once; another body is refused", async () => {
+    const send = (key: string, body: object = BODY) =>
+      http.post("/v1/generations").set("Idempotency-Key", key).send(body);
+    const both = (await Promise.all([send("a"), send("a"), send("a"), send("a")])).map((answer) => conforms(answer));
+    assert.deepEqual(
+      both.map(({ status }) => status),
+      [202, 202, 202, 202],
+    );
+    assert.equal(new Set(both.map(({ body }) => body.id)).size, 1);
+    assert.equal(new Set(both.map(({ headers }) => headers.location)).size, 1);
+    const { id } = both[0]!.body;
+    await http.post(`${path({ id })}/cancel`);
+    assert.deepEqual((await send("a")).body, (await http.get(path({ id }))).body);
+    const other = conforms(await send("a", { ...BODY, prompt: "y" }));
+    assert.equal(other.status, 409);
+    assert.equal(other.body.code, "idempotency_key_reused");
+    const second = (await send("b")).body;
+    assert.notEqual(second.id, id);
+    await http.post(`${path(second)}/cancel`);
+    const ttl = await connection.ttl((await connection.keys("idempotency:*"))[0]!);
+    assert.ok(ttl > 86_000 && ttl <= 86_400);
+  });
+
+  await test("a full queue refuses with 429 and says when to come back; what it has refused leaves nothing", async () => {
+    const made: Generation[] = [];
+    for (let i = 0; i < 6; i++) made.push(await make());
+    const answer = conforms(await http.post("/v1/generations").send(BODY));
+    assert.equal(answer.status, 429);
+    assert.equal(answer.body.code, "queue_full");
+    assert.match(answer.headers["retry-after"]!, /^\d+$/);
+    for (const one of made) await http.post(`${path(one)}/cancel`);
+    assert.equal((await http.get("/v1/generations?status=queued")).body.data.length, 0);
+    assert.equal((await http.post("/v1/generations").send(BODY)).status, 202);
+  });
+});
+
+test("what waits longer than QUEUE_TIMEOUT fails with the reason; what has ended is gone after RESULT_TTL, with its files", async () => {
+  const { http, offer } = await startGateway(stack, { QUEUE_TIMEOUT: "1", RESULT_TTL: "3" });
+  await offer(CATALOG);
+  const { body } = await http.post("/v1/generations").send(BODY);
+  const failed = await until("its end", async () => {
+    const answer = await http.get(`/v1/generations/${body.id}`);
+    return answer.body.status === "failed" ? answer.body : undefined;
+  });
+  assert.equal(failed.error.code, "queue_timeout");
+  await until("it to be gone", async () => (await http.get(`/v1/generations/${body.id}`)).status === 404);
+  assert.deepEqual((await http.get("/v1/generations")).body.data, []);
+});
+
+test("a generation whose gateway died before it made the job gets one", async () => {
+  const { http, offer, connection } = await startGateway(stack);
+  await offer(CATALOG);
+  const { body } = await http.post("/v1/generations").send(BODY);
+  const jobs = await connection.keys("bull:generations:*");
+  await connection.del(jobs);
+  await until("a job", async () => (await connection.exists(`bull:generations:${body.id}`)) === 1);
+});
