@@ -182,7 +182,8 @@ try {
   await untilReady(url);
   if (!stopping.signal.aborted) {
     say("start", `ready: ${url} (to read: ${url}/docs)`);
-    const headers = "-H 'Content-Type: application/json' -H 'Prefer: wait=60'";
+    const key = config.API_KEYS.length > 0 ? "-H 'Authorization: Bearer …' " : "";
+    const headers = `${key}-H 'Content-Type: application/json' -H 'Prefer: wait=60'`;
     say("start", `try: curl -s ${url}/v1/generations ${headers} -d '{"prompt": "a red house by the sea"}'`);
     if (config.MODELS_DIR === NOISE_MODELS_DIR) {
       say("start", "MODELS_DIR is not set: these are tiny random networks, and their pictures are noise");

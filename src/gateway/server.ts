@@ -10,6 +10,7 @@ import { buildApp } from "./app.ts";
 
 try {
   const config = readConfigWithRedis(process.env);
+  delete process.env.API_KEYS; // from here on there are only their hashes
   const log = openLog("gateway", config);
   const queue = new GenerationQueue(config.REDIS_URL, (error) => log.debug({ err: error }, "Redis connection"));
   const storage = new Storage(join(config.DATA_DIR, "artifacts"));

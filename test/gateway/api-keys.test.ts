@@ -148,6 +148,21 @@ test("RATE_LIMIT counts what changes something, by owner, and never a GET", asyn
   assert.equal((await post(ANN)).status, 202);
 });
 
+test("MAX_JOBS_PER_KEY bounds what an owner has waiting and running, and nobody else's", async () => {
+  const gateway = await startGateway(stack, { API_KEYS, MAX_JOBS_PER_KEY: "2" });
+  await gateway.offer(CATALOG);
+  const post = async (key: string) =>
+    conforms(await as(key, gateway.http.post("/v1/generations").send({ prompt: "x" })));
+  const first = await post(ANN);
+  assert.deepEqual([first.status, (await post(ANN_TOO)).status], [202, 202]);
+  const refused = await post(ANN);
+  assert.equal(refused.status, 429);
+  assert.ok(Number(refused.headers["retry-after"]) > 0);
+  assert.equal((await post(BOB)).status, 202);
+  assert.equal((await as(ANN, gateway.http.post(`/v1/generations/${first.body.id}/cancel`))).status, 202);
+  assert.equal((await post(ANN)).status, 202);
+});
+
 test("API_KEYS_FILE holds hashes, and its keys count beside those of API_KEYS", async () => {
   const folder = await temporaryFolder(stack);
   const sha256 = createHash("sha256").update("the-key-of-the-file").digest("hex");
