@@ -104,6 +104,16 @@ export async function takeDue(redis: Redis, count: number, leaseMs: number): Pro
   });
 }
 
+const POSTPONE = `
+if redis.call('HGET', KEYS[2], 'lease') ~= ARGV[2] then return 0 end
+local time = redis.call('TIME')
+return redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])`;
+
+/** Gives a delivery back without an attempt: it is due again after `waitMs`, for any process. */
+export async function postpone(redis: Redis, { id, lease }: Taken, waitMs: number): Promise<void> {
+  await redis.eval(POSTPONE, 2, DUE, deliveryKey(id), id, lease, waitMs);
+}
+
 /** The attempt of a process that was too slow is logged too, but what comes next is for the one after it to say. */
 const SETTLE = `
 local due, key, attempts = unpack(KEYS)

@@ -15,8 +15,9 @@ import { present } from "../src/present.ts";
 import { connectPatiently } from "../src/queue.ts";
 import { parseRecord } from "../src/record.ts";
 import type { WebhookAttempt } from "../src/schema.ts";
-import { markGone, settle, type Taken, takeDue } from "../src/webhook.ts";
+import { markGone, postpone, settle, type Taken, takeDue } from "../src/webhook.ts";
 import { signedHeaders, signingSecrets } from "../src/webhook-secret.ts";
+import { Lanes, PLACES } from "./lanes.ts";
 
 /** When an event is tried, and for how long. */
 export interface Policy {
@@ -45,10 +46,8 @@ export const POLICY: Policy = {
   lease: 20 * SECOND,
 };
 
-/** How many attempts one process makes at once; nearly all of them only wait. */
-const CONCURRENCY = 128;
 /** How often it looks when nothing is due. */
-const IDLE_MS = 100;
+const IDLE_MS = 25;
 /** How long `close` waits for the attempts under way; `npm start` kills after 8 s. */
 const GRACE_MS = 5000;
 
@@ -67,22 +66,25 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
     registers: [registry],
   });
   const publishing = publishMetrics(redis, "deliver", name, registry);
+  const lanes = new Lanes();
   const underWay = new Set<Promise<void>>();
   const closing = new AbortController();
 
   async function run(): Promise<void> {
     while (!closing.signal.aborted) {
-      const taken = await takeDue(redis, CONCURRENCY - underWay.size, policy.lease).catch((error) => {
+      const taken = await takeDue(redis, PLACES - underWay.size, policy.lease).catch((error) => {
         if (!closing.signal.aborted) log.warn({ err: error }, "looking for what is due");
         return [];
       });
       for (const one of taken) {
-        const done = deliver(one)
+        const place = lanes.enter(one);
+        const work = typeof place === "number" ? postpone(redis, one, place) : deliver(one).finally(place);
+        const done = work
           .catch((error) => log.error({ err: error, delivery: one.id }, "left until its lease runs out"))
           .finally(() => underWay.delete(done));
         underWay.add(done);
       }
-      if (underWay.size === CONCURRENCY) await Promise.race(underWay);
+      if (underWay.size === PLACES) await Promise.race(underWay);
       else if (taken.length === 0) await sleep(IDLE_MS, undefined, { signal: closing.signal }).catch(() => {});
     }
   }

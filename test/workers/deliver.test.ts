@@ -8,6 +8,7 @@ import { Webhook } from "standardwebhooks";
 import { OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
 import { claim, finish, type Outcome } from "../../src/record.ts";
 import type { Generation, WebhookDelivery } from "../../src/schema.ts";
+import { forgetDeliveries } from "../../src/webhook.ts";
 import { POLICY, type Policy, startDeliverer } from "../../workers/deliver.ts";
 import { conforms } from "../gateway/conforms.ts";
 import { CATALOG, log, startGateway } from "../gateway/gateway.ts";
@@ -52,11 +53,12 @@ async function listen(answer: (n: number, response: ServerResponse, request: Inc
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
-  stack.defer(() => {
+  const end = () => {
     server.closeAllConnections();
     server.close();
-  });
-  return { received, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook` };
+  };
+  stack.defer(end);
+  return { received, end, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/hook` };
 }
 
 const answering = (...statuses: number[]) =>
@@ -82,6 +84,12 @@ const settled = (generation: string) =>
     const [delivery] = await deliveries(generation);
     return delivery!.status === "pending" ? undefined : delivery;
   });
+
+async function forget(generation: string): Promise<void> {
+  const transaction = gateway.connection.multi();
+  forgetDeliveries(transaction, OWNER_WITHOUT_KEYS, generation);
+  await transaction.exec();
+}
 
 /** A webhook worker of this process for one test. */
 function deliver(t: { after: (end: () => Promise<void>) => void }, policy: Policy = QUICK) {
@@ -352,6 +360,19 @@ test("several webhook workers share what there is: every event comes, and only o
   for (const id of ids) assert.equal((await settled(id)).status, "delivered");
   const told = endpoint.received.map(({ body }) => parse(body).data.id);
   assert.deepEqual(told.toSorted(), ids.toSorted());
+});
+
+test("a crowd before an endpoint that hangs does not keep the webhooks of others waiting", async (t) => {
+  const tarpit = await listen(() => {});
+  const endpoint = await answering(200);
+  const crowd = await Promise.all(Array.from({ length: 80 }, () => generate({ url: tarpit.url })));
+  deliver(t, POLICY);
+  await until("the crowd", async () => tarpit.received.length >= 64);
+  const delivery = await settled(await generate({ url: endpoint.url }));
+  assert.equal(delivery.status, "delivered");
+  assert.equal(tarpit.received.length, 64, "as many as one host may have");
+  await Promise.all(crowd.map((id) => forget(id)));
+  tarpit.end();
 });
 
 test("a generation's state and its webhook are one change: killing Redis at any time leaves both or neither", async () => {
