@@ -45,10 +45,10 @@ export async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise
 }
 
 /** A redis-server on a unix socket, with an append-only file so that a restart keeps what it held. */
-export async function startRedis(stack: AsyncDisposableStack) {
+export async function startRedis(stack: AsyncDisposableStack, ...more: string[]) {
   const folder = await mkdtemp(join(tmpdir(), "cn-redis-"));
   const url = join(folder, "redis.sock");
-  const args = ["--port", "0", "--unixsocket", url, "--dir", folder, "--save", "", "--appendonly", "yes"];
+  const args = ["--port", "0", "--unixsocket", url, "--dir", folder, "--save", "", "--appendonly", "yes", ...more];
   let child: ChildProcess;
   const start = async () => {
     child = spawn("redis-server", args, { stdio: "ignore" });
@@ -58,6 +58,7 @@ export async function startRedis(stack: AsyncDisposableStack) {
     redis.disconnect();
   };
   const stop = () => kill(child, "SIGTERM");
+  const crash = () => kill(child, "SIGKILL");
   // Outlives the test's process, however that ends: when its standard input closes it stops Redis and removes the folder.
   const script = 'cat; redis-cli -s "$1" shutdown nosave; rm -rf "$2"';
   const stdio: StdioOptions = ["pipe", "ignore", "ignore"];
@@ -67,7 +68,7 @@ export async function startRedis(stack: AsyncDisposableStack) {
     cleaner.stdin!.end();
     await once(cleaner, "exit");
   });
-  return { url, start, stop };
+  return { url, start, stop, crash };
 }
 
 /** A process of this project, with its output kept. */
