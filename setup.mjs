@@ -10,7 +10,11 @@ if (!packagesAreCurrent()) {
   console.log("setup: installing the packages of package-lock.json …");
   // The runtime's install script fetches CUDA libraries; who wants them sets ONNXRUNTIME_NODE_INSTALL=1 or so.
   const env = { ONNXRUNTIME_NODE_INSTALL: "skip", ...process.env };
-  const { status } = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], { cwd: root, env, stdio: "inherit" });
+  const { status } = spawnSync("npm", ["ci", "--no-audit", "--no-fund", "--loglevel=error"], {
+    cwd: root,
+    env,
+    stdio: "inherit",
+  });
   if (status !== 0) fail("npm ci failed");
 }
 // The tests need a redis-server of their own whatever REDIS_URL says.
