@@ -68,9 +68,16 @@ async function removeFiles(redis: Redis, storage: Storage, id: string): Promise<
   await redis.zrem(ORPHANED, id);
 }
 
-/** Ids that came to a status more than `ms` ago, the oldest first. */
-export async function idsOlderThan(redis: Redis, status: Parameters<typeof statusKey>[0], ms: number, most: number) {
-  return redis.zrangebyscore(statusKey(status), "-inf", (await now(redis)) - ms, "LIMIT", 0, most);
+/** Up to `most` ids that came to a status more than `ms` ago and, when it is given, less than `lessThanMs` ago; the oldest first. */
+export async function idsOlderThan(
+  redis: Redis,
+  status: Parameters<typeof statusKey>[0],
+  ms: number,
+  { lessThanMs, most = 1000, skip = 0 }: { lessThanMs?: number | undefined; most?: number; skip?: number } = {},
+): Promise<string[]> {
+  const time = await now(redis);
+  const first = lessThanMs === undefined ? "-inf" : time - lessThanMs;
+  return redis.zrangebyscore(statusKey(status), first, time - ms, "LIMIT", skip, most);
 }
 
 /** The owner of a generation; null when there is no such generation. */

@@ -83,7 +83,10 @@ export function inputKey(id: string, hash: string): string {
   return `${generationFolder(id)}/input-${hash.slice("sha256:".length)}`;
 }
 
-/** Where a generation's picture n lies. Without an ending: the record knows the format. */
-export function outputKey(id: string, n: number): string {
-  return `${generationFolder(id)}/image-${n}`;
+/**
+ * Where a generation's picture lies; `sha256` of its bytes, in hex. By content, so that a worker that was thought dead
+ * cannot put another provider's picture in the place of the one that counts.
+ */
+export function outputKey(id: string, sha256: string): string {
+  return `${generationFolder(id)}/image-${sha256}`;
 }

@@ -24,7 +24,7 @@ import {
   reportProgress,
   saveState,
 } from "../src/record.ts";
-import { type Catalog, GenerationRequest, imagesOf } from "../src/schema.ts";
+import { type Catalog, GenerationRequest, type ImageRecord, imagesOf } from "../src/schema.ts";
 import { inputKey, outputKey, Storage } from "../src/storage.ts";
 import { measureGenerations } from "./measures.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
@@ -195,9 +195,9 @@ export async function startWorker(
     if (claimed.cancelRequested) return { status: "canceled" };
     const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
     if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
-    const images: Record<string, Uint8Array> = {};
+    const files: Record<string, Uint8Array> = {};
     for (const hash of imagesOf(request)) {
-      images[hash] ??= await storage.get(inputKey(id, hash));
+      files[hash] ??= await storage.get(inputKey(id, hash));
     }
     const saving = { states: 0, bytes: 0, ms: 0 };
     let saved: Promise<unknown> = Promise.resolve();
@@ -227,7 +227,7 @@ export async function startWorker(
       }, config.RUN_TIMEOUT * 1000).unref(),
       setTimeout(() => giveUp(outOfTime), config.RUN_TIMEOUT * 1000 + STUCK_MS).unref(),
     ];
-    const running = engine.generate({ type: "generate", id, request, images, state: claimed.state }, hear);
+    const running = engine.generate({ type: "generate", id, request, images: files, state: claimed.state }, hear);
     const ending = await Promise.race([running, stuck]).finally(() => {
       for (const timer of timers) clearTimeout(timer);
     });
@@ -243,13 +243,15 @@ export async function startWorker(
     if (timedOut && ending.type === "canceled") return outOfTime;
     if (ending.type === "failed") return failure(ending.code, ending.message);
     if (ending.type === "canceled") return { status: "canceled" };
-    for (const [n, { bytes }] of ending.images.entries()) await storage.put(outputKey(id, n), bytes);
+    const images: ImageRecord[] = [];
+    for (const { bytes, ...image } of ending.images) {
+      const sha256 = createHash("sha256").update(bytes).digest("hex");
+      await storage.put(outputKey(id, sha256), bytes);
+      images.push({ ...image, sha256 });
+    }
     return {
       status: "succeeded",
-      images: ending.images.map(({ bytes, ...image }) => ({
-        ...image,
-        sha256: createHash("sha256").update(bytes).digest("hex"),
-      })),
+      images,
       warnings: ending.warnings,
       metrics: { queue_ms: metrics.queue_ms, ...ending.metrics },
     };

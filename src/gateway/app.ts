@@ -13,6 +13,7 @@ import { catalog } from "./catalog.ts";
 import { events } from "./events.ts";
 import { generations } from "./generations.ts";
 import { health } from "./health.ts";
+import { rememberAnswers } from "./idempotency.ts";
 import { ImagesIn } from "./images.ts";
 import { metrics } from "./metrics.ts";
 import { documentOptions } from "./openapi.ts";
@@ -51,6 +52,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   );
   authenticate(app, parts.config.API_KEYS);
   await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
+  rememberAnswers(app, parts.queue);
   await app.register(swagger, documentOptions);
   metrics(app, parts);
   await app.register(swaggerUi, { routePrefix: "/docs", logLevel: "warn" });

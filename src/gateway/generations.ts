@@ -10,7 +10,7 @@ import { expectFiles, listRecords, removeRecord } from "../records.ts";
 import { CONTENT_TYPES, Generation, GenerationInput, GenerationStatus, MAX_WAIT_SECONDS } from "../schema.ts";
 import { generationFolder, inputKey, outputKey } from "../storage.ts";
 import type { Parts } from "./app.ts";
-import { idempotencyHeader, idempotencyOf, otherBody, rememberBody } from "./idempotency.ts";
+import { idempotencyHeader, idempotencyOf, otherBody } from "./idempotency.ts";
 import type { ImagesIn } from "./images.ts";
 import { listOf, problems } from "./openapi.ts";
 import { ownerOf } from "./owner.ts";
@@ -30,7 +30,7 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
   app.post(
     "/v1/generations",
     {
-      preValidation: rememberBody,
+      config: { ownKeys: true },
       schema: {
         operationId: "createGeneration",
         summary: "Make pictures",
@@ -231,7 +231,7 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
       const etag = `"${image.sha256}"`;
       reply.header("ETag", etag).header("Cache-Control", "private, immutable");
       if (namesTag(request.headers["if-none-match"], etag)) return reply.code(304).send(undefined);
-      return reply.type(image.content_type).send(await storage.get(outputKey(id, Number(n))));
+      return reply.type(image.content_type).send(await storage.get(outputKey(id, image.sha256)));
     },
   );
 };

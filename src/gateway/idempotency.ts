@@ -1,29 +1,40 @@
-/** `Idempotency-Key`: what a client sends again, not knowing whether it arrived, has the effect of sending it once. */
+/**
+ * `Idempotency-Key`: what a client sends again, not knowing whether it arrived, has the effect of sending it once. A
+ * generation remembers its key in the very script that accepts it (src/record.ts); of every other POST the answer is kept.
+ */
 import { createHash } from "node:crypto";
-import type { FastifyRequest } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { Refused } from "../errors.ts";
+import type { GenerationQueue } from "../queue.ts";
 import type { Idempotency } from "../record.ts";
+import { ownerOf } from "./owner.ts";
+
+const KEPT_SECONDS = 24 * 3600;
+/** How long a request that is not answered yet holds its key, should its gateway die. */
+const HELD_SECONDS = 60;
+const LONGEST_KEY = 255;
 
 export const idempotencyHeader = {
   "idempotency-key": z
     .string()
     .min(1)
-    .max(255)
+    .max(LONGEST_KEY)
     .optional()
     .describe(
       "Any string: for 24 hours the same key with the same body stands for the same resource; with another body it is a 409.",
     ),
 };
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** The route looks after the keys of its requests itself, with {@link idempotencyOf}. */
+    ownKeys?: boolean;
+  }
+}
+
 /** Of each request that has a key, by the body as it was sent: validation fills defaults in. */
 const bodies = new WeakMap<FastifyRequest, string>();
-
-/** A `preValidation` hook of the routes that take the header. */
-export async function rememberBody(request: FastifyRequest): Promise<void> {
-  if (request.headers["idempotency-key"] === undefined) return;
-  bodies.set(request, hash(JSON.stringify(request.body ?? null)));
-}
 
 export function idempotencyOf(request: FastifyRequest): Idempotency | undefined {
   const key = request.headers["idempotency-key"];
@@ -34,6 +45,70 @@ export function otherBody(): Refused {
   return new Refused(409, "idempotency_key_reused", "this Idempotency-Key has been used with another body");
 }
 
-function hash(text: string): string {
-  return createHash("sha256").update(text).digest("base64url");
+interface Kept {
+  /** Hash of what was asked. */
+  asked: string;
+  /** Absent as long as there is none. */
+  answer?: { status: number; headers: Record<string, string>; body: string };
+}
+
+/** Keeps the answers to POSTs that have a key, and gives them again, for all routes that are made after it. */
+export function rememberAnswers(app: FastifyInstance, queue: GenerationQueue): void {
+  /** Requests that hold their key, and under what. */
+  const holding = new WeakMap<FastifyRequest, { name: string; asked: string }>();
+
+  app.addHook("preValidation", async (request) => {
+    const key = request.headers["idempotency-key"];
+    if (request.method !== "POST" || key === undefined) return;
+    if (typeof key !== "string" || key === "" || key.length > LONGEST_KEY) {
+      throw new Refused(400, "invalid_request", `Idempotency-Key must have 1 to ${LONGEST_KEY} characters`);
+    }
+    const { body } = request;
+    bodies.set(request, hash(Buffer.isBuffer(body) ? body : JSON.stringify(body ?? null)));
+  });
+
+  app.addHook("preHandler", async (request, reply) => {
+    const idempotency = idempotencyOf(request);
+    if (request.method !== "POST" || idempotency === undefined || request.routeOptions.config.ownKeys) return;
+    const name = `idempotency:${ownerOf(request)}:answer:${idempotency.key}`;
+    const asked = hash(`${request.url} ${idempotency.body}`);
+    const hold = JSON.stringify({ asked } satisfies Kept);
+    const before = await queue.ask((redis) => redis.set(name, hold, "EX", HELD_SECONDS, "NX", "GET"));
+    if (before === null) {
+      holding.set(request, { name, asked });
+      return;
+    }
+    const kept = JSON.parse(before) as Kept;
+    if (kept.asked !== asked) throw otherBody();
+    if (kept.answer === undefined) {
+      throw new Refused(
+        409,
+        "idempotency_key_in_use",
+        "the first request with this Idempotency-Key is not answered yet",
+      );
+    }
+    const { status, headers, body } = kept.answer;
+    return reply.code(status).headers(headers).serializer(String).send(body);
+  });
+
+  app.addHook("onSend", async (request, reply, payload) => {
+    const held = holding.get(request);
+    if (held === undefined) return;
+    const { name, asked } = held;
+    const keeps = reply.statusCode < 300 && typeof payload === "string";
+    const headers = Object.fromEntries(
+      ["content-type", "location"].flatMap((header) => {
+        const value = reply.getHeader(header);
+        return value === undefined ? [] : [[header, String(value)]];
+      }),
+    );
+    const kept: Kept = { asked, answer: { status: reply.statusCode, headers, body: String(payload) } };
+    await queue
+      .ask<unknown>((redis) => (keeps ? redis.set(name, JSON.stringify(kept), "EX", KEPT_SECONDS) : redis.del(name)))
+      .catch((error) => request.log.warn({ err: error }, "the answer is not kept for its Idempotency-Key"));
+  });
+}
+
+function hash(what: string | Buffer): string {
+  return createHash("sha256").update(what).digest("base64url");
 }

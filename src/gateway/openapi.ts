@@ -3,6 +3,7 @@ import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Problem } from "../schema.ts";
+import { idempotencyHeader } from "./idempotency.ts";
 import { isOpen } from "./owner.ts";
 
 export const documentOptions: FastifyDynamicSwaggerOptions = {
@@ -53,7 +54,10 @@ type Route = Parameters<typeof jsonSchemaTransform>[0];
 function forEveryRoute({ schema, url, route }: Route): Route["schema"] {
   if (isOpen(url)) return { ...schema, security: [] };
   const free = [route.method].flat().every((method) => /^(GET|HEAD)$/.test(method));
-  return { ...schema, response: { ...(schema.response as object), ...problems(401), ...(free ? {} : problems(429)) } };
+  const response = { ...(schema.response as object), ...problems(401), ...(free ? {} : problems(429)) };
+  if (route.method !== "POST") return { ...schema, response };
+  const headers = schema.headers ?? z.looseObject(idempotencyHeader);
+  return { ...schema, headers, response: { ...response, ...problems(409) } };
 }
 
 /** A page of a list; `next_cursor` is null on the last one. */

@@ -11,10 +11,14 @@ import type { Parts } from "./app.ts";
 const SWEEP_MS = 2000;
 /** A record older than this without a job has none coming. */
 const JOB_MS = 1000;
+/** Records younger than this are looked at each time, all of them now and then: one can lose its job later only by an error. */
+const YOUNG_MS = 10_000;
+const ALL_MS = 30_000;
 /** How many records it looks at in one go. */
-const BATCH = 10_000;
+const BATCH = 500;
 
 const TURN = "sweep"; // who has it sweeps
+const TURN_OF_ALL = "sweep:all";
 
 export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, storage }) => {
   async function sweepOnce(): Promise<void> {
@@ -30,7 +34,7 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
   async function giveUpOverdue(): Promise<void> {
     const { QUEUE_TIMEOUT } = config;
     const error = { code: "queue_timeout", message: `no worker was free for it for ${QUEUE_TIMEOUT} s` };
-    const ids = await queue.ask((redis) => idsOlderThan(redis, "queued", QUEUE_TIMEOUT * 1000, BATCH));
+    const ids = await queue.ask((redis) => idsOlderThan(redis, "queued", QUEUE_TIMEOUT * 1000));
     for (const id of ids) {
       if (await queue.ask((redis) => giveUpWaiting(redis, id, error))) {
         app.log.warn({ generation: id }, "has waited too long");
@@ -39,8 +43,17 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
   }
 
   async function makeMissingJobs(): Promise<void> {
-    for (const status of ["queued", "processing"] as const) {
-      const ids = await queue.ask((redis) => idsOlderThan(redis, status, JOB_MS, BATCH));
+    const all = await queue.ask((redis) => redis.set(TURN_OF_ALL, process.pid, "PX", ALL_MS, "NX"));
+    const lessThanMs = all === null ? YOUNG_MS : undefined;
+    await makeMissingJobsOf("queued", lessThanMs);
+    await makeMissingJobsOf("processing", lessThanMs);
+  }
+
+  async function makeMissingJobsOf(status: "queued" | "processing", lessThanMs: number | undefined): Promise<void> {
+    for (let skip = 0; ; skip += BATCH) {
+      const page = { lessThanMs, most: BATCH, skip };
+      const ids = await queue.ask((redis) => idsOlderThan(redis, status, JOB_MS, page));
+      if (ids.length === 0) return;
       const jobless = await queue.withoutJob(ids);
       for (const record of await queue.ask((redis) => readRecords(redis, jobless))) {
         if (record === undefined || (record.status !== "queued" && record.status !== "processing")) continue;
@@ -51,7 +64,7 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
   }
 
   async function removeOld(): Promise<void> {
-    const ids = await queue.ask((redis) => idsOlderThan(redis, "ended", config.RESULT_TTL * 1000, 100));
+    const ids = await queue.ask((redis) => idsOlderThan(redis, "ended", config.RESULT_TTL * 1000, { most: 100 }));
     for (const id of ids) {
       const owner = await queue.ask((redis) => ownerOfRecord(redis, id));
       await queue.ask((redis) => removeRecord(redis, storage, owner ?? "", id));

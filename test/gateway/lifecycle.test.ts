@@ -210,6 +210,31 @@ describe("a generation's life", async () => {
   });
 });
 
+test("Idempotency-Key: every other POST gives its first answer again, and is carried out once", async () => {
+  const { http, offer } = await startGateway(stack);
+  await offer(CATALOG);
+  const rotate = () => http.post("/v1/webhooks/secret/rotate").set("Idempotency-Key", "rotate");
+  const { key } = conforms(await rotate()).body;
+  assert.equal(conforms(await rotate()).body.key, key);
+  assert.equal((await http.get("/v1/webhooks/secret")).body.key, key);
+  const png = (background: string) =>
+    sharp({ create: { width: 8, height: 8, channels: 3, background } })
+      .png()
+      .toBuffer();
+  const upload = (bytes: Buffer) =>
+    http.post("/v1/uploads").set("Idempotency-Key", "upload").type("image/png").send(bytes);
+  const red = await png("red");
+  const first = conforms(await upload(red));
+  assert.equal(first.status, 201);
+  const second = conforms(await upload(red));
+  assert.equal(second.status, 201);
+  assert.deepEqual(second.body, first.body);
+  assert.equal(conforms(await upload(await png("blue"))).status, 409);
+  const cancel = () => http.post("/v1/generations/gen_no/cancel").set("Idempotency-Key", "cancel");
+  assert.equal((await cancel()).status, 404);
+  assert.equal((await cancel()).status, 404); // what has failed has had no effect, and is tried again
+});
+
 test("what waits longer than QUEUE_TIMEOUT fails with the reason; what has ended is gone after RESULT_TTL, with its files", async () => {
   const { http, offer } = await startGateway(stack, { QUEUE_TIMEOUT: "1", RESULT_TTL: "3" });
   await offer(CATALOG);
