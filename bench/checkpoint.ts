@@ -1,6 +1,6 @@
 /** A Stable Diffusion 1.5 of full size with random weights, and ControlNets for it, written in the diffusers layout. */
 import { once } from "node:events";
-import { createWriteStream, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { clip } from "../src/models/clip.ts";
@@ -30,6 +30,9 @@ const SCHEDULER = {
   skip_prk_steps: true,
   steps_offset: 1,
 };
+
+/** A small vocabulary: which tokens a prompt has does not matter, only that there are 77. */
+const TOKENIZER = join(import.meta.dirname, "../test/fixtures/sd15/base/tokenizer");
 
 const POOL = 1 << 20;
 /** Uniform in -1 … 1; which values a weight has does not matter, only that activations stay finite. */
@@ -99,6 +102,7 @@ export async function writeFullSize(dir: string, controlnets: readonly string[])
     (w) => vaeEncoder(w, vae),
   );
   await writeComponent(join(base, "text_encoder"), "model", CLIP, (w) => clip(w, text));
+  cpSync(TOKENIZER, join(base, "tokenizer"), { recursive: true });
   mkdirSync(join(base, "scheduler"));
   writeFileSync(join(base, "scheduler", "scheduler_config.json"), JSON.stringify(SCHEDULER));
   writeFileSync(join(base, "model_index.json"), JSON.stringify({ _class_name: "StableDiffusionPipeline" }));

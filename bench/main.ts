@@ -1,0 +1,17 @@
+/** npm run bench [name...]: measures this machine; every table that it prints is made for the README. */
+import { run as chaos } from "./chaos.ts";
+import { run as fullSize } from "./full-size.ts";
+import { run as hostile } from "./hostile.ts";
+import { run as train } from "./train.ts";
+
+const BENCHES: Record<string, () => Promise<void>> = { chaos, "full-size": fullSize, hostile, train };
+
+const names = process.argv.slice(2);
+const unknown = names.find((name) => BENCHES[name] === undefined);
+if (unknown !== undefined) {
+  console.error(`no bench "${unknown}"; there are ${Object.keys(BENCHES).join(", ")}`);
+  process.exit(2);
+}
+for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
+  await BENCHES[name]!();
+}
