@@ -122,7 +122,7 @@ function diffusers(): { steps: number[]; decode: number; from: string } {
   if (python === undefined) {
     return { ...RECORDED, from: "recorded on another machine" };
   }
-  const printed = execFileSync(python, [join(import.meta.dirname, "diffusers.py")], {
+  const printed = execFileSync(python, [join(import.meta.dirname, "reference.py")], {
     encoding: "utf8",
     stdio: ["ignore", "pipe", "ignore"],
   });
