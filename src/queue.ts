@@ -45,6 +45,8 @@ export const WORKER_OPTIONS = {
 
 /** How long whoever waits for a message goes without looking, should one be lost with a connection. */
 const LOOK_AGAIN_MS = 5000;
+/** And when Redis has not answered. */
+const REDIS_AWAY_MS = 500;
 
 /** How long the gateway waits for Redis before it answers 503. */
 const DEADLINE_MS = 2000;
@@ -148,9 +150,10 @@ export class GenerationQueue {
   async readWhenEnded(known: GenerationRecord, owner: string, signal: AbortSignal): Promise<GenerationRecord> {
     for (;;) {
       using listening = this.#listen(ENDED, known.id); // before the look, so that no end falls between the two
-      const record = (await this.read(known.id, owner).catch(() => undefined)) ?? known;
+      const read = await this.read(known.id, owner).catch(() => undefined);
+      const record = read ?? known;
       if (hasEnded(record) || signal.aborted) return record;
-      await listening.next(signal, LOOK_AGAIN_MS);
+      await listening.next(signal, read === undefined ? REDIS_AWAY_MS : LOOK_AGAIN_MS);
     }
   }
 

@@ -199,11 +199,13 @@ export async function startWorker(
     for (const hash of imagesOf(request)) {
       files[hash] ??= await storage.get(inputKey(id, hash));
     }
+    let steps = 0;
     const saving = { states: 0, bytes: 0, ms: 0 };
     let saved: Promise<unknown> = Promise.resolve();
     const hear = (message: Progress | State) => {
       if (message.type === "progress") {
         const { step, total, preview } = message;
+        steps++;
         reportProgress(redis, claimed, { step, total, preview: preview && jpegUri(preview) }).then(
           (goOn) => goOn || engine.ask("cancel", id),
           (cause) => jobLog.warn({ err: cause }, "progress"),
@@ -235,7 +237,7 @@ export async function startWorker(
       engineStuck = true;
       return ending;
     }
-    jobLog.info({ saving }, "steps done");
+    jobLog.info({ steps, saving }, "steps done");
     if (ending.type === "yielded") {
       await saved;
       throw new HandBack();
@@ -305,6 +307,8 @@ if (import.meta.main) {
     let worker: Awaited<ReturnType<typeof startWorker>> | undefined;
     let stopping: Promise<void> | undefined;
     const stop = async () => {
+      // With Redis away nothing can be handed back: the job is taken over when its lock has run out.
+      setTimeout(() => process.exit(1), GRACE_MS + 2000).unref();
       stopping ??= worker?.close();
       await stopping;
       process.exit(0);

@@ -12,6 +12,8 @@ import { ownerOf } from "./owner.ts";
 const HEARTBEAT_MS = 15_000;
 /** How long it goes without looking, should a message be lost with a connection to Redis. */
 const LOOK_AGAIN_MS = 5000;
+/** And when Redis has not answered. */
+const REDIS_AWAY_MS = 500;
 /** What the client is told to wait before it connects again. */
 const RETRY_MS = 1000;
 
@@ -58,6 +60,7 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
       return reply
         .header("Content-Type", "text/event-stream")
         .header("Cache-Control", "no-store")
+        .header("Connection", "close") // kept alive, it would keep a gateway that is asked to stop
         .header("X-Accel-Buffering", "no") // nginx would hold them back
         .send(stream as unknown as string);
     },
@@ -69,15 +72,15 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
     let heard = performance.now();
     while (!signal.aborted) {
       using listening = queue.listenForEvents(id); // before the look, so that no event falls between the two
-      const found = await queue.ask((redis) => readEvents(redis, id, last)).catch(() => []);
-      for (const event of found) {
+      const found = await queue.ask((redis) => readEvents(redis, id, last)).catch(() => undefined);
+      for (const event of found ?? []) {
         yield textOf(event);
         last = event.id;
         heard = performance.now();
         if (isFinal(last)) return;
       }
-      if (found.length > 0) continue;
-      await listening.next(signal, LOOK_AGAIN_MS);
+      if (found !== undefined && found.length > 0) continue;
+      await listening.next(signal, found === undefined ? REDIS_AWAY_MS : LOOK_AGAIN_MS);
       if (performance.now() - heard >= HEARTBEAT_MS) {
         yield ": still there\n\n";
         heard = performance.now();

@@ -57,6 +57,7 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
       if (wait === undefined) return reply.code(202).send(present(submitted, config.PUBLIC_URL));
       const signal = AbortSignal.any([closing.signal, goneSignal(reply), AbortSignal.timeout(wait * 1000)]);
       const record = await queue.readWhenEnded(submitted, owner, signal);
+      if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
       return reply.code(hasEnded(record) ? 200 : 202).send(present(record, config.PUBLIC_URL));
     },
   );

@@ -100,6 +100,30 @@ describe("a generation's life", async () => {
     assert.equal(conforms(await http.get("/v1/generations/gen_no/events")).status, 404);
   });
 
+  await test("events: hundreds of listeners take no more connections to Redis than one", async (t) => {
+    const made = await make();
+    const url = `${config.PUBLIC_URL}${path(made)}`;
+    const connections = async () =>
+      String(await connection.client("LIST"))
+        .trim()
+        .split("\n").length;
+    const before = await connections();
+    const listeners = Array.from({ length: 300 }, () => listen(url));
+    await listen(url, { most: 1 });
+    assert.equal(await connections(), before);
+    const claimed = (await claim(connection, made.id))!;
+    const begun = performance.now();
+    for (const step of [1, 2]) await reportProgress(connection, claimed, { step, total: 2, preview: null });
+    await finish(connection, claimed, succeed);
+    for (const events of await Promise.all(listeners)) {
+      assert.deepEqual(
+        events.map(({ event }) => event),
+        ["queued", "started", "progress", "progress", "succeeded"],
+      );
+    }
+    t.diagnostic(`300 listeners had all of it after ${(performance.now() - begun).toFixed(0)} ms`);
+  });
+
   await test("events: a Redis that goes and comes back costs a listener none of them", async () => {
     const made = await make();
     const whole = listen(`${config.PUBLIC_URL}${path(made)}`);
@@ -208,6 +232,29 @@ describe("a generation's life", async () => {
     assert.equal((await http.get("/v1/generations?status=queued")).body.data.length, 0);
     assert.equal((await http.post("/v1/generations").send(BODY)).status, 202);
   });
+});
+
+test("a gateway that is asked to stop lets go of those who listen and wait", async () => {
+  const own = new AsyncDisposableStack();
+  const { http, offer, config } = await startGateway(own);
+  await offer(CATALOG);
+  const { body } = await http.post("/v1/generations").send(BODY);
+  const listening = listen(`${config.PUBLIC_URL}/v1/generations/${body.id}`);
+  const waiting = fetch(`${config.PUBLIC_URL}/v1/generations`, {
+    method: "POST",
+    headers: { "content-type": "application/json", prefer: "wait=60" },
+    body: JSON.stringify(BODY),
+  });
+  await until("both", async () => (await http.get("/v1/generations")).body.data.length === 2);
+  await listen(`${config.PUBLIC_URL}/v1/generations/${body.id}`, { most: 1 });
+  const asked = performance.now();
+  await own.disposeAsync();
+  assert.ok(performance.now() - asked < 5000, "it took too long");
+  assert.deepEqual(
+    (await listening).map(({ event }) => event),
+    ["queued"],
+  );
+  assert.equal((await waiting).status, 202);
 });
 
 test("Idempotency-Key: every other POST gives its first answer again, and is carried out once", async () => {

@@ -35,13 +35,16 @@ async function startQueue(env: Record<string, string> = {}) {
   const config = { ...readConfig(settings), REDIS_URL: redis.url };
   const queue = new GenerationQueue(redis.url, () => {});
   const connection = connectPatiently(redis.url);
+  connection.on("error", () => {}); // it goes and comes back
   await connection.ping();
+  await until("the queue to have Redis", () => queue.ask((redis) => redis.ping()).catch(() => undefined));
   stack.defer(async () => {
     await queue.close();
     connection.disconnect();
   });
   return {
     config,
+    redis,
     queue,
     connection,
     /** A worker as a process of its own. */
@@ -95,6 +98,8 @@ test("a worker that is killed in the middle loses nothing: within 10 s the next 
   assert.ok(seconds < 10, `it took ${seconds} s`);
   assert.equal((await ended("gen_killed")).status, "succeeded");
   const from = Number(/"from_step":(\d+)/.exec(second.output)![1]);
+  const steps = Number(/"steps":(\d+)/.exec(second.output)![1]);
+  assert.equal(from + steps, 150, "it made the other steps and no more");
   t.diagnostic(`taken over after ${seconds} s, from step ${from}`);
   assert.ok(from >= Number(saved), `it began at step ${from}, ${saved} was saved`);
   await queue.submit("gen_alone", request);
@@ -114,6 +119,16 @@ test("a worker that is asked to stop hands its generation back at once, and the 
   assert.equal((await queue.read("gen_back", OWNER_WITHOUT_KEYS))?.status, "processing");
   work();
   assert.equal((await ended("gen_back")).status, "succeeded");
+});
+
+test("a worker that is asked to stop while Redis is away stops all the same", async () => {
+  const { work, redis } = await startQueue();
+  const worker = work();
+  await until("it to take jobs", async () => worker.output.includes("takes jobs"));
+  await redis.stop();
+  const asked = Date.now();
+  await kill(worker.child, "SIGTERM");
+  assert.ok(Date.now() - asked < 10_000);
 });
 
 test("rolling restarts are no deaths: a generation may be handed back more often than workers may die over it", async () => {
