@@ -107,11 +107,8 @@ async function follow(root: string, base: string, joint: Joint): Promise<Point[]
       { batch, height: cells, width: cells },
       readNoising(base).prediction,
     ] as const;
-  const trainer = await Trainer.open(
-    { bytes: controlnetStep(...parts(CONTROL.train_batch_size)), folder: unet.folder },
-    state,
-    CPU,
-  );
+  const graph = (batch: number) => ({ bytes: controlnetStep(...parts(batch)), folder: unet.folder });
+  const trainer = await Trainer.open(graph, CONTROL.train_batch_size, state);
   const judge = await openSession({ bytes: controlnetLoss(...parts(UNSEEN)), folder: unet.folder }, CPU);
 
   const right = await unseen.feeds(new Draws(judged, unseen.count).batch(0));

@@ -13,7 +13,6 @@ import type { Tensor } from "../src/onnx/tensor.ts";
 import { clipShapes, controlnetFrom, initialize, unetShapes } from "../src/training/initialize.ts";
 import { baseStep, controlnetStep } from "../src/training/loss.ts";
 import { writeSafetensors } from "../src/training/stored.ts";
-import { CPU } from "../workers/runtime.ts";
 import { joinBlocks } from "../workers/training/base.ts";
 import { configFor } from "../workers/training/controlnet.ts";
 import { startState, Trainer } from "../workers/training/trainer.ts";
@@ -71,10 +70,10 @@ const random = (...dims: number[]): Tensor => ({
 const shapesOf = (tensors: ReadonlyMap<string, Tensor>) =>
   new Map([...tensors].map(([name, { dims }]) => [name, dims]));
 
-async function openCase({ unet: raw, batch, cells }: Case, kind: Kind, folder: string) {
+function openCase({ unet: raw, batch, cells }: Case, kind: Kind, folder: string) {
   const unet = parseConfig(unetConfig, raw, "unet");
   const base = initialize(unetShapes(unet), 1);
-  const size = { batch, height: cells, width: cells };
+  const size = (rows: number) => ({ batch: rows, height: cells, width: cells });
   if (kind === "base") {
     const text = { hidden_size: raw.cross_attention_dim, intermediate_size: 4 * raw.cross_attention_dim };
     const clip = parseConfig(
@@ -83,28 +82,33 @@ async function openCase({ unet: raw, batch, cells }: Case, kind: Kind, folder: s
       "",
     );
     const all = joinBlocks({ unet: base, text_encoder: initialize(clipShapes(clip), 2) });
-    const bytes = baseStep(unet, clip, shapesOf(all.tensors), size, "epsilon");
+    const shapes = shapesOf(all.tensors);
+    const graph = (rows: number) => ({ bytes: baseStep(unet, clip, shapes, size(rows), "epsilon"), folder });
     const ids = BigInt64Array.from({ length: batch * TOKENS }, (_, i) => BigInt(i % 1000));
-    return { parameters: all, graph: { bytes, folder }, own: { input_ids: { dims: [batch, TOKENS], data: ids } } };
+    return { parameters: all, graph, own: { input_ids: { dims: [batch, TOKENS], data: ids } } };
   }
   const file = join(folder, "unet.safetensors");
   writeSafetensors(file, base.tensors, "F32");
   const config = parseConfig(controlnetConfig, configFor(raw), "controlnet");
   const parameters = controlnetFrom(base, config, 2);
-  const locked = new StoredWeights(readCheckpoint(file).tensors);
-  const bytes = controlnetStep(locked, unet, config, shapesOf(parameters.tensors), size, "epsilon");
+  const { tensors } = readCheckpoint(file);
+  const shapes = shapesOf(parameters.tensors);
+  const graph = (rows: number) => {
+    const locked = new StoredWeights(tensors);
+    return { bytes: controlnetStep(locked, unet, config, shapes, size(rows), "epsilon"), folder };
+  };
   const own = {
     encoder_hidden_states: random(batch, TOKENS, raw.cross_attention_dim),
     hint: random(batch, 3, 8 * cells, 8 * cells),
   };
-  return { parameters, graph: { bytes, folder }, own };
+  return { parameters, graph, own };
 }
 
 async function measure(one: Case, kind: Kind): Promise<Measurement> {
   const folder = mkdtempSync(join(tmpdir(), "bench-train-"));
   try {
-    const { parameters, graph, own } = await openCase(one, kind, folder);
-    const trainer = await Trainer.open(graph, startState(parameters, OPTIMIZER), CPU);
+    const { parameters, graph, own } = openCase(one, kind, folder);
+    const trainer = await Trainer.open(graph, one.batch, startState(parameters, OPTIMIZER));
     const latents = [one.batch, 4, one.cells, one.cells] as const;
     const feeds = {
       ...own,

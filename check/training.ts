@@ -9,7 +9,6 @@ import { StoredWeights } from "../src/models/weights.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { controlnetStep } from "../src/training/loss.ts";
 import { readParameters } from "../src/training/stored.ts";
-import { CPU } from "../workers/runtime.ts";
 import { startState, Trainer } from "../workers/training/trainer.ts";
 import type { Finding } from "./finding.ts";
 import { relative } from "./modules.ts";
@@ -32,10 +31,13 @@ async function openTrainer(dir: string, id: string, { dims }: Tensor) {
   const folder = join(dir, "controlnets", id);
   const parameters = readParameters(findCheckpoint(folder, UNET));
   const shapes = new Map([...parameters.tensors].map(([name, tensor]) => [name, tensor.dims]));
-  const size = { batch: dims[0]!, height: dims[2]!, width: dims[3]! };
-  const weights = new StoredWeights(stored.tensors);
-  const bytes = controlnetStep(weights, base.unet, openControlNet(folder).config, shapes, size, "epsilon");
-  return Trainer.open({ bytes, folder: stored.folder }, startState(parameters, SETTINGS), CPU);
+  const { config } = openControlNet(folder);
+  const graph = (batch: number) => {
+    const size = { batch, height: dims[2]!, width: dims[3]! };
+    const bytes = controlnetStep(new StoredWeights(stored.tensors), base.unet, config, shapes, size, "epsilon");
+    return { bytes, folder: stored.folder };
+  };
+  return Trainer.open(graph, dims[0]!, startState(parameters, SETTINGS));
 }
 
 export async function check(dir: string): Promise<Finding[]> {

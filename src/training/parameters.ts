@@ -11,10 +11,11 @@ export interface Block {
   readonly tensors: ReadonlyMap<string, Tensor & { readonly data: Float32Array }>;
 }
 
-/** A block of zeros. */
+/** A block of zeros, in memory that threads can share. */
 export function block(shapes: Shapes): Block {
   const sizes = [...shapes.values()].map((shape) => shape.reduce((product, dim) => product * dim, 1));
-  const data = new Float32Array(sizes.reduce((sum, size) => sum + size, 0));
+  const length = sizes.reduce((sum, size) => sum + size, 0);
+  const data = new Float32Array(new SharedArrayBuffer(length * Float32Array.BYTES_PER_ELEMENT));
   let start = 0;
   const tensors = [...shapes].map(([name, dims], i) => {
     const view = data.subarray(start, start + sizes[i]!);

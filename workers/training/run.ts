@@ -8,7 +8,6 @@ import type { TrainingSettings } from "../../src/schema.ts";
 import { curve, type StepRecord } from "../../src/training/curve.ts";
 import { Draws } from "../../src/training/draws.ts";
 import { learningRate } from "../../src/training/learning-rate.ts";
-import { CPU } from "../runtime.ts";
 import { openBaseTraining } from "./base.ts";
 import { appendLoss, claim, restoreLosses, restoreState, saveState, TrainingError } from "./checkpoint.ts";
 import { openControlnetTraining } from "./controlnet.ts";
@@ -61,8 +60,8 @@ async function run(
   const losses = restoreLosses(folders.work, done);
 
   const cells = settings.resolution / 8;
-  const size = { batch: settings.train_batch_size, height: cells, width: cells };
-  const trainer = await Trainer.open(subject.graph(state.parameters, size), state, CPU);
+  const graph = (rows: number) => subject.graph(state.parameters, { batch: rows, height: cells, width: cells });
+  const trainer = await Trainer.open(graph, settings.train_batch_size, state);
   const draws = new Draws(settings, subject.count);
   const { gradient_accumulation_steps: batches, max_train_steps: last } = settings;
   let step = done;
