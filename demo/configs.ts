@@ -26,12 +26,12 @@ const UNET = {
   sample_size: SIDE / 2 ** (LEVELS - 1),
   in_channels: 4,
   out_channels: 4,
-  block_out_channels: [48, 48, 48, 48],
+  block_out_channels: [64, 48, 48, 32],
   layers_per_block: 2,
-  down_block_types: ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
-  up_block_types: ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"],
-  // Heads, as diffusers misnames them; fewer where there are most cells.
-  attention_head_dim: [2, 4, 4, 4],
+  // Attention over the 16×16 cells of the first level would take as long as all the rest; its convolutions are wider instead.
+  down_block_types: ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
+  up_block_types: ["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+  attention_head_dim: 4, // heads, as diffusers misnames them
   cross_attention_dim: TEXT,
   norm_num_groups: GROUPS,
 };

@@ -26,7 +26,7 @@ export const VAE = TrainingSettings.parse({
 
 export const BASE = TrainingSettings.parse({
   ...shared,
-  max_train_steps: 8000,
+  max_train_steps: 6000,
   learning_rate: 1e-3,
   train_batch_size: 32,
   resolution: SIDE,
