@@ -2,6 +2,7 @@
  * How generations and trainings travel through Redis. A job's record (src/record.ts) is the truth. The BullMQ job of the same id
  * carries nothing but the id and only brings the record to a worker; one that gets lost is made again by the sweep.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { NotReady } from "./errors.ts";
@@ -267,6 +268,16 @@ export async function heartbeat(redis: Redis, worker: string, catalog: Catalog):
     .zremrangebyscore(WORKERS, "-inf", now)
     .set(CATALOG, JSON.stringify(catalog))
     .exec();
+}
+
+/** Waits until the workers offer a ControlNet, for so many ms; not at all when none is live. */
+export async function untilOffered(redis: Redis, controlnet: string, milliseconds: number): Promise<void> {
+  const end = Date.now() + milliseconds;
+  while (Date.now() < end && (await redis.zcount(WORKERS, await redisNow(redis), "+inf")) > 0) {
+    const catalog: Catalog | null = JSON.parse((await redis.get(CATALOG)) ?? "null");
+    if (catalog?.controlnets.some(({ id }) => id === controlnet)) return;
+    await sleep(50);
+  }
 }
 
 /** Says that a worker has stopped. */
