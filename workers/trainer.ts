@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker as Thread } from "node:worker_threads";
 import type { Logger } from "pino";
-import { type Config, readConfigWithRedis } from "../src/config.ts";
+import { type Config, NOISE_MODELS_DIR, readConfigWithRedis } from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
 import { openLog } from "../src/log.ts";
 import { openRegistry, publishMetrics } from "../src/metrics.ts";
@@ -109,6 +109,9 @@ export async function startTrainer(
     jobLog: Logger,
   ): Promise<Outcome> {
     const { id, request: about } = claimed.record;
+    if (config.MODELS_DIR === NOISE_MODELS_DIR) {
+      return failure("models_not_writable", "MODELS_DIR is not set: there is no place for what is trained");
+    }
     const place = new Place(config.MODELS_DIR, request.name, id);
     for (;;) {
       try {
@@ -241,11 +244,12 @@ export async function startTrainer(
   const taking = await takeJobs<TrainingRecord>(TRAININGS, redis, config, log, {
     perform,
     cancel: (id) => running?.id === id && running.ask("cancel"),
-    async ended({ record: { id, request } }, outcome, counted) {
+    async ended({ record: { id, request } }, _outcome, counted) {
       if (!counted) return;
-      if (outcome.status === "succeeded" && (await redis.hget(recordKey(id), "status")) === "canceled") {
-        await new Place(config.MODELS_DIR, request.name, id).withdraw(); // it was canceled while it was brought there
-        await redis.publish(MODELS, request.name);
+      // It can have been canceled while it was brought to its place.
+      if ((await redis.hget(recordKey(id), "status")) !== "succeeded") {
+        const offered = await new Place(config.MODELS_DIR, request.name, id).withdraw();
+        if (offered) await redis.publish(MODELS, request.name);
       }
       await storage.remove(datasetKey(id));
       await rm(folderOf(id), { recursive: true, force: true });

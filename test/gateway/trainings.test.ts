@@ -1,15 +1,19 @@
 /** `POST /v1/trainings` and its kin on a gateway without a training worker: what is taken, refused, listed and told. */
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { existsSync, readdirSync } from "node:fs";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { claim, finish, reportStep, type TrainingRecord } from "../../src/record.ts";
-import type { Training } from "../../src/schema.ts";
+import type { Training, WebhookDelivery } from "../../src/schema.ts";
+import { startDeliverer } from "../../workers/deliver.ts";
 import { until } from "../service/processes.ts";
 import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { CATALOG, log, startGateway } from "./gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -232,4 +236,37 @@ test("a full queue of trainings refuses with 429; generations have one of their 
   for (const name of ["a", "b", "c"]) assert.equal((await post({ ...BODY, name })).status, 202);
   assert.equal(conforms(await post({ ...BODY, name: "d" })).body.code, "queue_full");
   assert.equal((await http.post("/v1/generations").send(GENERATION)).status, 202);
+});
+
+test("webhooks tell of a training as they do of a generation", async () => {
+  const bodies: { type: string; data: Training }[] = [];
+  const server = createServer(async (request, reply) => {
+    bodies.push(JSON.parse((await request.toArray()).join("")));
+    reply.end();
+  }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  stack.defer(async () => void server.close());
+  const host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const own = await startGateway(stack, { ALLOW_HOSTS: host });
+  await own.offer(CATALOG);
+  const webhook = { url: `http://${host}/`, events: ["started", "canceled"] };
+  const { body } = conforms(await own.http.post("/v1/trainings").send({ ...BODY, webhook }));
+  const claimed = (await claim<TrainingRecord>(own.connection, body.id))!;
+  await finish(own.connection, claimed, { status: "canceled" });
+  const deliverer = startDeliverer(own.config, log);
+  stack.defer(() => deliverer.close());
+  await until("both", async () => bodies.length === 2);
+  assert.deepEqual(bodies.map(({ type }) => type).sort(), ["training.canceled", "training.started"]);
+  assert.deepEqual(
+    bodies.find(({ type }) => type === "training.canceled")!.data,
+    (await own.http.get(`/v1/trainings/${body.id}`)).body,
+  );
+  const listed = conforms(await own.http.get(`/v1/webhooks/deliveries?training=${body.id}`)).body.data;
+  assert.deepEqual(
+    listed.map(({ type, training, generation }: WebhookDelivery) => [type, training, generation]),
+    [
+      ["training.canceled", body.id, null],
+      ["training.started", body.id, null],
+    ],
+  );
 });

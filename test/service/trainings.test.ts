@@ -212,6 +212,7 @@ test("killed with SIGKILL in the middle, a training goes on within 10 s, to the 
   });
   const seconds = (Date.now() - killed) / 1000;
   t.diagnostic(`taken over after ${seconds} s`);
+  assert.ok(seconds < 10, `it took ${seconds} s`);
   const done = await ended(training);
   assert.equal(done.status, "succeeded", JSON.stringify(done.error));
   const alone = await ended(await post(body("alone", { max_train_steps: 24 })));

@@ -94,11 +94,13 @@ export class Place {
     }
   }
 
-  /** Takes back what the training has brought here. */
-  async withdraw(): Promise<void> {
-    if (!(await this.isDone())) return;
+  /** Removes what the training has brought here, or was about to. Returns whether it was offered. */
+  async withdraw(): Promise<boolean> {
+    await rm(this.#part, { recursive: true, force: true });
+    if (!(await this.isDone())) return false;
     await rename(this.#folder, this.#part);
     await rm(this.#part, { recursive: true, force: true });
+    return true;
   }
 }
 
