@@ -1,6 +1,6 @@
 /**
- * `npm start`: everything on one machine. A private Redis unless REDIS_URL is set, the gateway, a generation worker and
- * a webhook worker. What dies is started again, with back-off; SIGINT or SIGTERM stops all of it in order, Redis last.
+ * `npm start`: everything on one machine. A private Redis unless REDIS_URL is set, the gateway, a generation worker, a
+ * training worker and a webhook worker. What dies is started again, with back-off; SIGINT or SIGTERM stops all of it in order, Redis last.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -162,6 +162,7 @@ try {
   const env = { ...process.env, REDIS_URL: redis?.url ?? config.REDIS_URL };
   const gateway = new Kept("gateway", () => launchNode("src/gateway/server.ts", env));
   const worker = new Kept("worker", () => launchNode("workers/generate.ts", env));
+  const trainer = new Kept("trainer", () => launchNode("workers/trainer.ts", env));
   const deliver = new Kept("deliver", () => launchNode("workers/deliver.ts", env));
 
   const stop = async () => {
@@ -169,7 +170,7 @@ try {
     stopping.abort();
     say("start", "stopping");
     await gateway.stop();
-    await worker.stop();
+    await Promise.all([worker.stop(), trainer.stop()]);
     await deliver.stop();
     await redis?.stop();
     say("start", "stopped");

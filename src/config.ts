@@ -33,6 +33,12 @@ const Environment = z.object({
     .default(2048 * 2048),
   MAX_BODY_BYTES: bytes.default(32 * 1024 * 1024),
   MAX_IMAGE_BYTES: bytes.default(16 * 1024 * 1024),
+  /** The most bytes of an archive that is uploaded to train on. */
+  MAX_ARCHIVE_BYTES: bytes.default(1024 * 1024 * 1024),
+  /** The most bytes of what such an archive unpacks to. */
+  MAX_DATASET_BYTES: bytes.default(8 * 1024 * 1024 * 1024),
+  /** A folder of datasets that trainings may name as `folder:<name>`; a trainer's; unset = none. */
+  DATASETS_DIR: folder.optional(),
   /** How long an upload can be named in a request, in seconds. */
   UPLOAD_TTL: seconds.default(24 * 3600),
   /** Hosts that images and webhooks may lead to although their address is private or the scheme is http. */
@@ -58,15 +64,15 @@ const Environment = z.object({
     .default([]),
   /** How many requests that change something an owner may make in a minute; unset = any number. */
   RATE_LIMIT: z.coerce.number().int().min(1).optional(),
-  /** How many generations of an owner may be queued or running at once; unset = any number. */
+  /** How many generations of an owner may be queued or running at once, and how many trainings; unset = any number. */
   MAX_JOBS_PER_KEY: z.coerce.number().int().min(1).optional(),
-  /** How many generations may wait; one more is refused with 429. */
+  /** How many generations may wait, and how many trainings; one more is refused with 429. */
   MAX_QUEUE: z.coerce.number().int().min(1).default(10_000),
   /** How long a generation may wait for a worker before it fails, in seconds. */
   QUEUE_TIMEOUT: seconds.default(24 * 3600),
   /** How long a worker may work on a generation before it fails, in seconds. */
   RUN_TIMEOUT: seconds.max(24 * 3600).default(3600),
-  /** How long a generation and its pictures are kept after its end, in seconds. */
+  /** How long a generation or a training and its pictures are kept after its end, in seconds. */
   RESULT_TTL: seconds.default(7 * 24 * 3600),
   MAX_TAKEOVERS: z.coerce.number().int().min(0).default(5),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),

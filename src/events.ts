@@ -1,11 +1,12 @@
-/** The events of a generation, as src/record.ts writes them into its stream. */
+/** The events of a generation or a training, as src/record.ts writes them into its stream. */
 import type { Redis } from "ioredis";
-import { eventsKey, type GenerationRecord, parseRecord } from "./record.ts";
-import type { ProgressEvent } from "./schema.ts";
+import { kindOf } from "./kinds.ts";
+import { eventsKey, type JobRecord, parseRecord } from "./record.ts";
+import type { ProgressEvent, TrainingProgressEvent } from "./schema.ts";
 
-export type GenerationEvent = { id: string } & (
-  | { event: "progress"; data: ProgressEvent }
-  | { event: "queued" | "started" | "succeeded" | "failed" | "canceled"; data: GenerationRecord }
+export type JobEvent = { id: string } & (
+  | { event: "progress"; data: ProgressEvent | TrainingProgressEvent }
+  | { event: "queued" | "started" | "succeeded" | "failed" | "canceled"; data: JobRecord }
 );
 
 /** What an event's id looks like. */
@@ -21,21 +22,32 @@ const PAGE = 50;
 export const isFinal = (id: string) => id === FINAL;
 
 /** The next events after the one with the id `after`, oldest first; none when there are no more by now. */
-export async function readEvents(redis: Redis, generation: string, after: string): Promise<GenerationEvent[]> {
-  const entries = await redis.xrange(eventsKey(generation), `(${after}`, "+", "COUNT", PAGE);
+export async function readEvents(redis: Redis, job: string, after: string): Promise<JobEvent[]> {
+  const entries = await redis.xrange(eventsKey(job), `(${after}`, "+", "COUNT", PAGE);
   return entries.flatMap(([id, flat]) => {
     const fields: Record<string, string> = {};
     for (let i = 0; i < flat.length; i += 2) fields[flat[i]!] = flat[i + 1]!;
     const { event } = fields;
     if (event === "progress") {
-      const { step, total, preview } = fields;
-      return {
-        id,
-        event,
-        data: { step: Number(step), total: Number(total), ...(preview !== undefined && { preview }) },
-      };
+      return { id, event, data: kindOf(job) === "training" ? trainingProgress(fields) : progress(fields) };
     }
-    const data = parseRecord(generation, fields);
-    return data === undefined ? [] : { id, event: event as Exclude<GenerationEvent["event"], "progress">, data };
-  }) as GenerationEvent[];
+    const data = parseRecord(job, fields);
+    return data === undefined ? [] : { id, event: event as Exclude<JobEvent["event"], "progress">, data };
+  }) as JobEvent[];
 }
+
+type Fields = Record<string, string>;
+
+const progress = ({ step, total, preview }: Fields): ProgressEvent => ({
+  step: Number(step),
+  total: Number(total),
+  ...(preview !== undefined && { preview }),
+});
+
+const trainingProgress = ({ step, total, loss, learning_rate, validation }: Fields): TrainingProgressEvent => ({
+  step: Number(step),
+  total: Number(total),
+  loss: Number(loss),
+  learning_rate: Number(learning_rate),
+  validation: JSON.parse(validation ?? "[]"),
+});

@@ -11,20 +11,21 @@
 const TURNS = 200_000;
 
 /**
- * Lua for src/record.ts: `give_turn(owner, priority)` returns the rank of a new generation, which is the priority of its
- * BullMQ job (lower = sooner); `take_turn(rank)` is for when it is no longer waiting. Turns begin again whenever nobody
- * waits; should a priority use all of its turns before that, the rest of it is taken in the order of arrival.
+ * Lua for src/record.ts, whose KIND it reads: `give_turn(owner, priority)` returns the rank of a new job, which is the
+ * priority of its BullMQ job (lower = sooner); `take_turn(rank)` is for when it is no longer waiting. Turns begin again
+ * whenever nobody waits; should a priority use all of its turns before that, the rest of it is taken in the order of arrival.
  */
 export const FAIR = `
+local TURNS = KIND .. 's:turns'
 local function give_turn(owner, priority)
   local lane = priority .. ':' .. owner
-  local taken, last = unpack(redis.call('HMGET', 'turns', priority, lane))
+  local taken, last = unpack(redis.call('HMGET', TURNS, priority, lane))
   local turn = math.min(math.max(tonumber(taken or 0), tonumber(last or -1) + 1), ${TURNS - 1})
-  redis.call('HSET', 'turns', lane, turn)
+  redis.call('HSET', TURNS, lane, turn)
   return 1 + priority * ${TURNS} + turn
 end
 local function take_turn(rank)
   local priority, turn = math.floor((rank - 1) / ${TURNS}), (rank - 1) % ${TURNS}
-  if turn > tonumber(redis.call('HGET', 'turns', priority) or 0) then redis.call('HSET', 'turns', priority, turn) end
-  if redis.call('ZCARD', 'generations:queued') == 0 then redis.call('DEL', 'turns') end
+  if turn > tonumber(redis.call('HGET', TURNS, priority) or 0) then redis.call('HSET', TURNS, priority, turn) end
+  if redis.call('ZCARD', KIND .. 's:queued') == 0 then redis.call('DEL', TURNS) end
 end`;

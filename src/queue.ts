@@ -1,10 +1,12 @@
 /**
- * How generations travel through Redis. A generation's record (src/record.ts) is the truth. The BullMQ job of the same id
+ * How generations and trainings travel through Redis. A job's record (src/record.ts) is the truth. The BullMQ job of the same id
  * carries nothing but the id and only brings the record to a worker; one that gets lost is made again by the sweep.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Queue } from "bullmq";
 import { Redis } from "ioredis";
 import { NotReady } from "./errors.ts";
+import { type Kind, kindOf } from "./kinds.ts";
 import {
   ENDED,
   EVENT,
@@ -18,11 +20,16 @@ import {
   type Submission,
   submit,
   type Terms,
+  type TrainingRecord,
 } from "./record.ts";
-import { Catalog, type GenerationRequest } from "./schema.ts";
+import { Catalog, type GenerationRequest, type TrainingRequest } from "./schema.ts";
 
+/** BullMQ's queues. */
 export const QUEUE = "generations";
+export const TRAININGS = "trainings";
 const CATALOG = "catalog";
+/** Pub/sub channel: what MODELS_DIR holds has changed; the message is the id of a ControlNet. */
+export const MODELS = "models";
 export const WORKERS = "workers"; // sorted set: worker id, the time (ms of Redis' clock) until which it counts as live
 
 /** Whose everything is as long as there are no API keys. */
@@ -71,18 +78,18 @@ function retryStrategy(times: number): number {
   return Math.min(50 * times, 500);
 }
 
-/** Whoever waits for messages about a generation. */
+/** Whoever waits for messages about a job. */
 export interface Listening extends Disposable {
   /** Resolves at the first message since listening began, when `signal` aborts, or when the time is over. */
   next(signal: AbortSignal, milliseconds: number): Promise<void>;
 }
 
-/** The gateway's end: submits generations, reads them, waits for them. Every method throws NotReady when Redis is away. */
+/** The gateway's end: submits generations and trainings, reads them, waits for them. Every method throws NotReady when Redis is away. */
 export class GenerationQueue {
   readonly #redis: Redis;
   readonly #subscriber: Redis;
-  #queue: Queue;
-  /** By channel and generation id: whoever waits for the next message. */
+  readonly #queues: Record<Kind, Queue>;
+  /** By channel and id: whoever waits for the next message. */
   readonly #waiting = new Map<string, Set<() => void>>();
 
   /** `onError` hears of connection errors, which are no caller's to handle. */
@@ -90,7 +97,7 @@ export class GenerationQueue {
     this.#redis = connectImpatiently(url);
     this.#subscriber = connectPatiently(url);
     for (const connection of [this.#redis, this.#subscriber]) connection.on("error", onError);
-    this.#queue = this.#openQueue();
+    this.#queues = { generation: this.#openQueue("generation"), training: this.#openQueue("training") };
     this.#subscriber.on("message", (channel, id) => this.#wake(`${channel} ${id}`));
     this.#subscriber.on("ready", () => {
       for (const topic of this.#waiting.keys()) this.#wake(topic); // what was published meanwhile was missed: look again
@@ -99,12 +106,12 @@ export class GenerationQueue {
   }
 
   /**
-   * Writes the record, which accepts the generation, then the job; should that fail, the sweep makes it. The images must
-   * be stored already.
+   * Writes the record, which accepts it, then the job; should that fail, the sweep makes it. The images must be stored
+   * already.
    */
   async submit(
     id: string,
-    request: GenerationRequest,
+    request: GenerationRequest | TrainingRequest,
     owner = OWNER_WITHOUT_KEYS,
     terms: Terms = {},
   ): Promise<Submission> {
@@ -113,17 +120,17 @@ export class GenerationQueue {
     return submission;
   }
 
-  /** The job that brings a generation to a worker; nothing happens when there is one. */
+  /** The job that brings a record to a worker; nothing happens when there is one. */
   async enqueue(id: string): Promise<void> {
     const priority = Number(await this.ask((redis) => redis.hget(recordKey(id), "rank")));
     const options = { jobId: id, priority, removeOnComplete: true, removeOnFail: true, attempts: 3, backoff: 1000 };
-    await this.#within(() => this.#queue.add("generate", {}, options));
+    await this.#within(() => this.#queues[kindOf(id)].add(kindOf(id), {}, options));
   }
 
   /** Those of the ids that have no job. */
   async withoutJob(ids: readonly string[]): Promise<string[]> {
     const answers = await this.ask((redis) =>
-      ids.reduce((pipeline, id) => pipeline.exists(this.#queue.toKey(id)), redis.pipeline()).exec(),
+      ids.reduce((pipeline, id) => pipeline.exists(this.#queues[kindOf(id)].toKey(id)), redis.pipeline()).exec(),
     );
     return ids.filter((_, index) => answers?.[index]?.[1] === 0);
   }
@@ -131,7 +138,7 @@ export class GenerationQueue {
   /** See {@link requestCancel}. */
   async cancel(id: string): ReturnType<typeof requestCancel> {
     const outcome = await this.ask((redis) => requestCancel(redis, id));
-    if (outcome === "canceled") await this.#within(() => this.#queue.remove(id)).catch(() => {}); // else a worker finds it ended
+    if (outcome === "canceled") await this.#within(() => this.#queues[kindOf(id)].remove(id)).catch(() => {}); // else a worker finds it ended
     return outcome;
   }
 
@@ -142,6 +149,16 @@ export class GenerationQueue {
 
   /** undefined when there is none, or it is another owner's. */
   async read(id: string, owner: string): Promise<GenerationRecord | undefined> {
+    return (await this.#read("generation", id, owner)) as GenerationRecord | undefined;
+  }
+
+  /** The same of a training. */
+  async readTraining(id: string, owner: string): Promise<TrainingRecord | undefined> {
+    return (await this.#read("training", id, owner)) as TrainingRecord | undefined;
+  }
+
+  async #read(kind: Kind, id: string, owner: string) {
+    if (kindOf(id) !== kind) return undefined;
     const fields = await this.#within(() => this.#redis.hgetall(recordKey(id)));
     return fields.owner === owner ? parseRecord(id, fields) : undefined;
   }
@@ -157,7 +174,7 @@ export class GenerationQueue {
     }
   }
 
-  /** Listens for events of a generation, from now on. */
+  /** Listens for events of a job, from now on. */
   listenForEvents(id: string): Listening {
     return this.#listen(EVENT, id);
   }
@@ -188,15 +205,15 @@ export class GenerationQueue {
   async close(): Promise<void> {
     this.#redis.disconnect();
     this.#subscriber.disconnect();
-    await this.#queue.close().catch(() => {}); // a Redis that is away is no reason not to stop
+    await Promise.all(Object.values(this.#queues).map((queue) => queue.close().catch(() => {}))); // a Redis that is away is no reason not to stop
   }
 
   /** BullMQ's Queue stays broken when its first command fails: then it is opened again. */
-  #openQueue(): Queue {
-    const queue = new Queue(QUEUE, { connection: this.#redis });
+  #openQueue(kind: Kind): Queue {
+    const queue = new Queue(kind === "training" ? TRAININGS : QUEUE, { connection: this.#redis });
     queue.on("error", () => {}); // those of the connection, heard already
     queue.waitUntilReady().catch(() => {
-      if (this.#redis.status !== "end") setTimeout(() => (this.#queue = this.#openQueue()), 100);
+      if (this.#redis.status !== "end") setTimeout(() => (this.#queues[kind] = this.#openQueue(kind)), 100);
     });
     return queue;
   }
@@ -251,6 +268,16 @@ export async function heartbeat(redis: Redis, worker: string, catalog: Catalog):
     .zremrangebyscore(WORKERS, "-inf", now)
     .set(CATALOG, JSON.stringify(catalog))
     .exec();
+}
+
+/** Waits until the workers offer a ControlNet, for so many ms; not at all when none is live. */
+export async function untilOffered(redis: Redis, controlnet: string, milliseconds: number): Promise<void> {
+  const end = Date.now() + milliseconds;
+  while (Date.now() < end && (await redis.zcount(WORKERS, await redisNow(redis), "+inf")) > 0) {
+    const catalog: Catalog | null = JSON.parse((await redis.get(CATALOG)) ?? "null");
+    if (catalog?.controlnets.some(({ id }) => id === controlnet)) return;
+    await sleep(50);
+  }
 }
 
 /** Says that a worker has stopped. */

@@ -1,36 +1,52 @@
 /**
- * A generation's record in Redis and every change it can go through. The hash `generation:<id>` is the truth; each change
- * is one script, so that the record, the lists it stands in, its events and its webhooks agree whatever dies.
+ * The record of a job (a generation or a training) in Redis and every change it can go through. The hash
+ * `generation:<id>` or `training:<id>` is the truth; each change is one script, so that the record, the lists it stands
+ * in, its events and its webhooks agree whatever dies.
  *
- * Each time a worker takes a generation its `attempt` goes up by one, and only the latest attempt may report, save or end
+ * Each time a worker takes a job its `attempt` goes up by one, and only the latest attempt may report, save or end
  * it: a worker that was thought dead cannot overwrite the result of the one after it.
  */
 import type { Redis } from "ioredis";
 import { FAIR } from "./fair.ts";
-import { evaluations, type Generation, type GenerationRequest, type ImageRecord } from "./schema.ts";
+import { type Kind, kindOf } from "./kinds.ts";
+import {
+  evaluations,
+  type Generation,
+  type GenerationRequest,
+  type ImageRecord,
+  type Training,
+  type TrainingRequest,
+  type ValidationPicture,
+} from "./schema.ts";
 import { OUTBOX } from "./webhook.ts";
 
-/** Pub/sub channels; the messages are ids of generations. */
-export const ENDED = "generation:ended";
-export const EVENT = "generation:event";
-export const CANCEL = "generation:cancel";
+/** Pub/sub channels; the messages are ids of jobs. */
+export const ENDED = "job:ended";
+export const EVENT = "job:event";
+export const CANCEL = "job:cancel";
 
-export const recordKey = (id: string) => `generation:${id}`;
+export const recordKey = (id: string) => `${kindOf(id)}:${id}`;
 export const eventsKey = (id: string) => `events:${id}`; // stream, see src/events.ts
 export const stateKey = (id: string) => `state:${id}`; // what a takeover goes on from
 /** Sorted set of ids by the time (ms of Redis' clock) at which they came to the status; all that has ended is in one. */
-export const statusKey = (status: "queued" | "processing" | "ended") => `generations:${status}`;
+export const statusKey = (kind: Kind, status: "queued" | "processing" | "ended") => `${kind}s:${status}`;
 /** Sorted set of an owner's ids in the order of their making, in all or of one status. */
-export const ownedKey = (owner: string, status?: Generation["status"]) =>
-  `generations:of:${owner}${status === undefined ? "" : `:${status}`}`;
+export const ownedKey = (kind: Kind, owner: string, status?: Generation["status"]) =>
+  `${kind}s:of:${owner}${status === undefined ? "" : `:${status}`}`;
 /** Sorted set: ids whose files are to be removed, and the time (ms of Redis' clock) from which on. */
-export const ORPHANED = "generations:orphaned";
+export const ORPHANED = "jobs:orphaned";
 /** Hash: how many have ended so, for `/metrics`. */
-export const OUTCOMES = "generations:outcomes";
+export const outcomesKey = (kind: Kind) => `${kind}s:outcomes`;
+/** Hash: the latest training of each name. One that has not ended holds its name. */
+const NAMES = "trainings:names";
 const idempotencyKey = (owner: string, key: string) => `idempotency:${owner}:${key}`;
 const IDEMPOTENCY_SECONDS = 24 * 3600;
 
-export type GenerationRecord = Omit<Generation, "object" | "images" | "metadata"> & { images: ImageRecord[] };
+export type GenerationRecord = Omit<Generation, "images" | "metadata"> & { images: ImageRecord[] };
+export type TrainingRecord = Omit<Training, "loss_csv" | "loss_png" | "validation" | "metadata"> & {
+  validation: ValidationPicture[];
+};
+export type JobRecord = GenerationRecord | TrainingRecord;
 
 const ENDED_STATUSES: ReadonlySet<string> = new Set(["succeeded", "failed", "canceled"]);
 export function hasEnded({ status }: { status: string }): boolean {
@@ -41,35 +57,35 @@ export function hasEnded({ status }: { status: string }): boolean {
  * Lua for the scripts below. The ids of events are their places in the one order they can come in (1 queued, 2 started,
  * 3 progress with the step behind it, 4 the end): what is told twice, by a takeover or a command sent again, is refused.
  */
-const CHANGES = `${OUTBOX}${FAIR}
+const CHANGES = `
+local KIND, ID = string.match(KEYS[1], '^(%a+):(.*)$')
+local LISTS = KIND .. 's:'
+${OUTBOX}${FAIR}
 local MS = NOW[1] * 1000 + math.floor(NOW[2] / 1000)
-local function id_of(record) return string.sub(record, 12) end
 local function tell(record, entry, event)
-  local id = id_of(record)
-  redis.pcall('XADD', 'events:' .. id, entry, 'event', event, unpack(redis.call('HGETALL', record)))
-  redis.call('PUBLISH', '${EVENT}', id)
+  redis.pcall('XADD', 'events:' .. ID, entry, 'event', event, unpack(redis.call('HGETALL', record)))
+  redis.call('PUBLISH', '${EVENT}', ID)
 end
 local function enter(record, status)
-  local id = id_of(record)
   local owner, sequence, before = unpack(redis.call('HMGET', record, 'owner', 'sequence', 'status'))
   if before == status then return end
   if before then
-    redis.call('ZREM', 'generations:' .. before, id)
-    redis.call('ZREM', 'generations:of:' .. owner .. ':' .. before, id)
+    redis.call('ZREM', LISTS .. before, ID)
+    redis.call('ZREM', LISTS .. 'of:' .. owner .. ':' .. before, ID)
   end
   redis.call('HSET', record, 'status', status)
-  redis.call('ZADD', 'generations:of:' .. owner .. ':' .. status, sequence, id)
+  redis.call('ZADD', LISTS .. 'of:' .. owner .. ':' .. status, sequence, ID)
   local list = (status == 'queued' or status == 'processing') and status or 'ended'
-  redis.call('ZADD', 'generations:' .. list, MS, id)
+  redis.call('ZADD', LISTS .. list, MS, ID)
 end
 local function finish(record, status, at)
   enter(record, status)
   redis.call('HSET', record, 'ended_at', at)
-  redis.call('DEL', 'state:' .. id_of(record))
-  redis.call('HINCRBY', '${OUTCOMES}', status, 1)
+  redis.call('DEL', 'state:' .. ID)
+  redis.call('HINCRBY', LISTS .. 'outcomes', status, 1)
   announce(record, status)
   tell(record, '4-0', status)
-  redis.call('PUBLISH', '${ENDED}', id_of(record))
+  redis.call('PUBLISH', '${ENDED}', ID)
 end`;
 
 /** What `Idempotency-Key` is remembered by. */
@@ -81,40 +97,48 @@ export interface Idempotency {
 
 const SUBMIT = `${CHANGES}
 local record, idempotency = unpack(KEYS)
-local key, body, most, most_of_owner, owner, priority = unpack(ARGV)
+local key, body, most, most_of_owner, owner, priority, name = unpack(ARGV)
 if key ~= '' then
-  local known, sent = unpack(redis.call('HMGET', idempotency, 'generation', 'body'))
+  local known, sent = unpack(redis.call('HMGET', idempotency, 'job', 'body'))
   if known then return sent == body and known or 'conflict' end
 end
-if most ~= '' and redis.call('ZCARD', 'generations:queued') >= tonumber(most) then return 'full' end
+if most ~= '' and redis.call('ZCARD', LISTS .. 'queued') >= tonumber(most) then return 'full' end
 if most_of_owner ~= '' then
-  local own = 'generations:of:' .. owner .. ':'
+  local own = LISTS .. 'of:' .. owner .. ':'
   local jobs = redis.call('ZCARD', own .. 'queued') + redis.call('ZCARD', own .. 'processing')
   if jobs >= tonumber(most_of_owner) then return 'busy' end
 end
-local sequence = redis.call('INCR', 'generations:sequence')
-redis.call('HSET', record, 'owner', owner, 'sequence', sequence, unpack(ARGV, 7))
+if name ~= '' then
+  local other = redis.call('HGET', '${NAMES}', name)
+  local status = other and redis.call('HGET', KIND .. ':' .. other, 'status')
+  if status == 'queued' or status == 'processing' then return 'taken' end
+  redis.call('HSET', '${NAMES}', name, ID)
+end
+local sequence = redis.call('INCR', LISTS .. 'sequence')
+redis.call('HSET', record, 'owner', owner, 'sequence', sequence, unpack(ARGV, 8))
 redis.call('HSET', record, 'rank', give_turn(owner, priority))
-redis.call('ZADD', 'generations:of:' .. owner, sequence, id_of(record))
+redis.call('ZADD', LISTS .. 'of:' .. owner, sequence, ID)
 enter(record, 'queued')
-redis.call('ZREM', '${ORPHANED}', id_of(record))
+redis.call('ZREM', '${ORPHANED}', ID)
 if key ~= '' then
-  redis.call('HSET', idempotency, 'generation', id_of(record), 'body', body)
+  redis.call('HSET', idempotency, 'job', ID, 'body', body)
   redis.call('EXPIRE', idempotency, ${IDEMPOTENCY_SECONDS})
 end
 tell(record, '1-0', 'queued')
 return 'accepted'`;
 
 export type Submission =
-  | { outcome: "accepted"; record: GenerationRecord }
-  /** The same request has been here with the same key: it made this generation. */
+  | { outcome: "accepted"; record: JobRecord }
+  /** The same request has been here with the same key: it made this job. */
   | { outcome: "known"; id: string }
   /** The key has been here with another body. */
   | { outcome: "conflict" }
   /** There are `mostQueued` that wait. */
   | { outcome: "full" }
   /** There are `mostOfOwner` of this owner that wait or run. */
-  | { outcome: "busy" };
+  | { outcome: "busy" }
+  /** Another training of this name waits or runs. */
+  | { outcome: "taken" };
 
 export interface Terms {
   idempotency?: Idempotency | undefined;
@@ -122,44 +146,48 @@ export interface Terms {
   mostOfOwner?: number | undefined;
 }
 
-/** Writes the record of a new generation: from then on it is accepted. */
+/** Writes the record of a new job: from then on it is accepted. */
 export async function submit(
   redis: Redis,
   id: string,
-  request: GenerationRequest,
+  request: GenerationRequest | TrainingRequest,
   owner: string,
   { mostQueued, mostOfOwner, idempotency }: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
+  const { total, priority, name } =
+    "max_train_steps" in request
+      ? { total: request.max_train_steps, priority: 0, name: request.name }
+      : { total: evaluations(request), priority: request.priority, name: "" };
   const fields = {
     ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
     request: JSON.stringify(request),
     step: "0",
-    total: String(evaluations(request)),
+    total: String(total),
     created_at: new Date().toISOString(),
   };
   const { key = "", body = "" } = idempotency ?? {};
   const keys = [recordKey(id), idempotencyKey(owner, key)];
-  const terms = [key, body, mostQueued ?? "", mostOfOwner ?? "", owner, request.priority];
+  const terms = [key, body, mostQueued ?? "", mostOfOwner ?? "", owner, priority, name];
   const answer = String(await redis.eval(SUBMIT, keys.length, ...keys, ...terms, ...Object.entries(fields).flat()));
   if (answer === "accepted") return { outcome: answer, record: parseRecord(id, { ...fields, status: "queued" })! };
-  if (answer === "conflict" || answer === "full" || answer === "busy") return { outcome: answer };
+  if (answer === "conflict" || answer === "full" || answer === "busy" || answer === "taken") return { outcome: answer };
   return { outcome: "known", id: answer };
 }
 
-/** The generation that a key has made already, with this body or ("conflict") another; undefined when it has made none. */
+/** The job that a key has made already, with this body or ("conflict") another; undefined when it has made none. */
 export async function remembered(
   redis: Redis,
   owner: string,
   { key, body }: Idempotency,
 ): Promise<Extract<Submission, { outcome: "known" | "conflict" }> | undefined> {
-  const [id, sent] = await redis.hmget(idempotencyKey(owner, key), "generation", "body");
+  const [id, sent] = await redis.hmget(idempotencyKey(owner, key), "job", "body");
   if (!id) return undefined;
   return sent === body ? { outcome: "known", id } : { outcome: "conflict" };
 }
 
-export interface Claim {
-  record: GenerationRecord;
+export interface Claim<R extends JobRecord = JobRecord> {
+  record: R;
   /** 1 for the first worker that takes it, 2 after one takeover, … */
   attempt: number;
   /** How many workers died over it. */
@@ -184,12 +212,15 @@ if redis.call('HSETNX', record, 'started_at', ARGV[1]) == 1 then
 end
 return attempt`;
 
-/** Takes a generation for this worker; undefined when it has ended or is gone, and nothing is left to do. */
-export async function claim(redis: Redis, id: string): Promise<Claim | undefined> {
+/** Takes a job for this worker; undefined when it has ended or is gone, and nothing is left to do. */
+export async function claim<R extends JobRecord = GenerationRecord>(
+  redis: Redis,
+  id: string,
+): Promise<Claim<R> | undefined> {
   const attempt = Number(await redis.eval(CLAIM, 1, recordKey(id), new Date().toISOString()));
   if (attempt === 0) return undefined;
   const [fields, state] = await Promise.all([redis.hgetall(recordKey(id)), redis.getBuffer(stateKey(id))]);
-  const record = parseRecord(id, fields);
+  const record = parseRecord(id, fields) as R | undefined;
   if (record === undefined) return undefined;
   const deaths = attempt - 1 - Number(fields.handed_back ?? 0);
   return { record, attempt, deaths, cancelRequested: fields.cancel_requested !== undefined, state };
@@ -202,26 +233,75 @@ export async function countHandBack(redis: Redis, { record }: Claim): Promise<vo
 
 const PROGRESS = `${CHANGES}
 local record = KEYS[1]
-local attempt, step, total, preview = unpack(ARGV)
+local attempt, step, total, kept = unpack(ARGV)
 local latest, status, cancel = unpack(redis.call('HMGET', record, 'attempt', 'status', 'cancel_requested'))
 if latest ~= attempt or status ~= 'processing' then return 0 end
-redis.call('HSET', record, 'step', step, 'total', total)
-local fields = {'event', 'progress', 'step', step, 'total', total}
-if preview ~= '' then
-  table.insert(fields, 'preview')
-  table.insert(fields, preview)
+redis.call('HSET', record, 'step', step, 'total', total, unpack(ARGV, 5, 4 + kept))
+local told = {unpack(ARGV, 5 + kept)}
+if #told > 0 then
+  redis.pcall('XADD', 'events:' .. ID, '3-' .. step, 'event', 'progress', unpack(told))
+  redis.call('PUBLISH', '${EVENT}', ID)
 end
-redis.pcall('XADD', 'events:' .. id_of(record), '3-' .. step, unpack(fields))
-redis.call('PUBLISH', '${EVENT}', id_of(record))
 return cancel and 0 or 1`;
+
+/** `kept` goes into the record, `told` into an event; without `told` there is none. False when the worker is to stop. */
+async function report(
+  redis: Redis,
+  { record, attempt }: Claim,
+  { step, total }: { step: number; total: number },
+  kept: Record<string, string | number>,
+  told: Record<string, string | number>,
+): Promise<boolean> {
+  const [keeps, tells] = [kept, told].map((fields) => Object.entries(fields).flat()) as [string[], string[]];
+  const args = [attempt, step, total, keeps.length, ...keeps, ...tells];
+  return (await redis.eval(PROGRESS, 1, recordKey(record.id), ...args)) === 1;
+}
 
 /** Tells of one evaluation, `preview` as a URI. False when the worker is to stop: it is canceled, or another's now. */
 export async function reportProgress(
   redis: Redis,
-  { record, attempt }: Claim,
+  claimed: Claim,
   { step, total, preview }: { step: number; total: number; preview: string | null },
 ): Promise<boolean> {
-  return (await redis.eval(PROGRESS, 1, recordKey(record.id), attempt, step, total, preview ?? "")) === 1;
+  return report(redis, claimed, { step, total }, {}, { step, total, ...(preview !== null && { preview }) });
+}
+
+/** A training's step has been done. */
+export interface StepReport {
+  step: number;
+  total: number;
+  loss: number;
+  learning_rate: number;
+  /** Made at this step, when it was saved; null = it was not. */
+  validation: ValidationPicture[] | null;
+}
+
+/** Events of a training's progress: at most so many, evenly over its steps, beside those of the steps that are saved. */
+const MOST_EVENTS = 10_000;
+
+/** Tells of one step of a training. False when the worker is to stop: it is canceled, or another's now. */
+export async function reportStep(redis: Redis, claimed: Claim, { validation, ...rest }: StepReport): Promise<boolean> {
+  const { step, total, loss } = rest;
+  const saved = validation !== null && {
+    // Whatever workers have died over it, it has got on since.
+    handed_back: claimed.attempt - 1,
+    saved_step: step,
+    ...(validation.length > 0 && { validation: JSON.stringify(validation) }),
+  };
+  const telling = validation !== null || step === total || step % Math.ceil(total / MOST_EVENTS) === 0;
+  const told = { ...rest, validation: JSON.stringify(validation ?? []) };
+  return report(redis, claimed, { step, total }, { loss, warnings: "[]", ...saved }, telling ? told : {});
+}
+
+const WARN = `
+if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'status') ~= 'processing' then
+  return 0
+end
+return redis.call('HSET', KEYS[1], 'warnings', ARGV[2])`;
+
+/** Says in a training's record why it does not get on; its next step takes it back. */
+export async function warn(redis: Redis, { record, attempt }: Claim, warning: string): Promise<void> {
+  await redis.eval(WARN, 1, recordKey(record.id), attempt, JSON.stringify([warning]));
 }
 
 const SAVE = `
@@ -251,11 +331,12 @@ return 1`;
 
 export type Outcome =
   | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
-  | { status: "failed"; error: NonNullable<GenerationRecord["error"]> }
+  | (Pick<TrainingRecord, "controlnet"> & { status: "succeeded" })
+  | { status: "failed"; error: NonNullable<JobRecord["error"]> }
   | { status: "canceled" };
 
 /**
- * Ends a generation; false when another attempt has taken it over, whose outcome counts instead. Once somebody was told
+ * Ends a job; false when another attempt has taken it over, whose outcome counts instead. Once somebody was told
  * that it will be canceled, it ends so, also when the worker was done before it heard of it.
  */
 export async function finish(redis: Redis, { record, attempt }: Claim, outcome: Outcome): Promise<boolean> {
@@ -273,12 +354,12 @@ if status == 'queued' then
   return 'canceled'
 elseif status == 'processing' then
   redis.call('HSET', record, 'cancel_requested', ARGV[1])
-  redis.call('PUBLISH', '${CANCEL}', id_of(record))
+  redis.call('PUBLISH', '${CANCEL}', ID)
   return 'processing'
 end
 return 'ended'`;
 
-/** Cancels a generation that waits; asks the worker of one that runs to stop. "ended": it is too late. */
+/** Cancels a job that waits; asks the worker of one that runs to stop. "ended": it is too late. */
 export async function requestCancel(redis: Redis, id: string): Promise<"canceled" | "processing" | "ended"> {
   return (await redis.eval(REQUEST_CANCEL, 1, recordKey(id), new Date().toISOString())) as
     | "canceled"
@@ -293,24 +374,40 @@ finish(KEYS[1], 'failed', ARGV[1])
 return 1`;
 
 /** Fails a generation that no worker has taken; false when one has, meanwhile. */
-export async function giveUpWaiting(redis: Redis, id: string, error: NonNullable<GenerationRecord["error"]>) {
+export async function giveUpWaiting(redis: Redis, id: string, error: NonNullable<JobRecord["error"]>) {
   return (await redis.eval(GIVE_UP, 1, recordKey(id), new Date().toISOString(), JSON.stringify(error))) === 1;
 }
 
 /** The record from the fields of its hash; undefined when they are none. */
-export function parseRecord(id: string, fields: Record<string, string>): GenerationRecord | undefined {
+export function parseRecord(id: string, fields: Record<string, string>): JobRecord | undefined {
   const { status, request, created_at } = fields;
   if (status === undefined || request === undefined || created_at === undefined) return undefined;
   const json = <T>(name: string, absent: T): T => (fields[name] === undefined ? absent : JSON.parse(fields[name]));
   const started_at = fields.started_at ?? null;
-  return {
+  const ofEveryKind = {
     id,
-    status: status as GenerationRecord["status"],
+    status: status as JobRecord["status"],
     progress: { step: Number(fields.step), total: Number(fields.total) },
     request: JSON.parse(request),
-    images: json("images", []),
     warnings: json("warnings", []),
     error: json("error", null),
+    created_at,
+    started_at,
+    ended_at: fields.ended_at ?? null,
+  };
+  if (kindOf(id) === "training") {
+    return {
+      ...ofEveryKind,
+      object: "training",
+      loss: json("loss", null),
+      validation: json("validation", []),
+      controlnet: json("controlnet", null),
+    };
+  }
+  return {
+    ...ofEveryKind,
+    object: "generation",
+    images: json("images", []),
     metrics: json("metrics", {
       queue_ms: started_at === null ? null : Math.max(0, Date.parse(started_at) - Date.parse(created_at)),
       load_ms: null,
@@ -319,8 +416,5 @@ export function parseRecord(id: string, fields: Record<string, string>): Generat
       decode_ms: null,
       steps_per_second: null,
     }),
-    created_at,
-    started_at,
-    ended_at: fields.ended_at ?? null,
   };
 }

@@ -138,7 +138,7 @@ const sizeOfSdxl = z
 export const DEFAULT_STRENGTH = 0.8;
 const strength = z.number().gt(0).max(1);
 
-/** What a webhook can tell of a generation, in the order in which it happens; only one of the last three does. */
+/** What a webhook can tell of a generation or a training, in the order in which it happens; only one of the last three does. */
 export const WEBHOOK_EVENTS = ["started", "succeeded", "failed", "canceled"] as const;
 export const WebhookEvent = z.enum(WEBHOOK_EVENTS);
 export type WebhookEvent = z.infer<typeof WebhookEvent>;
@@ -159,8 +159,16 @@ const Webhook = closed({
     .default(["succeeded", "failed", "canceled"])
     .describe("What to tell: the start, the end."),
 }).describe(
-  "Events are POSTed there as {type, timestamp, data: the generation}, signed by Standard Webhooks with the key of GET /v1/webhooks/secret. An event comes at least once; its webhook-id is the same each time. What is not answered by 2xx within 15 s is sent again for more than a day.",
+  "Events are POSTed there as {type, timestamp, data: the generation or training}, signed by Standard Webhooks with the key of GET /v1/webhooks/secret. An event comes at least once; its webhook-id is the same each time. What is not answered by 2xx within 15 s is sent again for more than a day.",
 );
+
+const metadata = z
+  .record(z.string(), z.unknown())
+  .default({})
+  .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= MAX_METADATA_BYTES, {
+    error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
+  })
+  .describe(`Echoed; at most ${MAX_METADATA_BYTES} bytes of JSON.`);
 
 const generationShape = {
   prompt: z.string().max(MAX_PROMPT).describe("What the picture shows; may be empty."),
@@ -204,13 +212,7 @@ const generationShape = {
   preview: z.boolean().default(false).describe("Whether progress events show what the first picture is on its way to."),
   webhook: Webhook.nullable().default(null),
   priority: z.int().min(0).max(9).default(0).describe("0 is first, 9 is last."),
-  metadata: z
-    .record(z.string(), z.unknown())
-    .default({})
-    .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= MAX_METADATA_BYTES, {
-      error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
-    })
-    .describe(`Echoed; at most ${MAX_METADATA_BYTES} bytes of JSON.`),
+  metadata,
 };
 
 const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
@@ -413,8 +415,9 @@ export const WebhookDelivery = z
   .object({
     id: z.string().describe("The event's, sent as webhook-id each time."),
     object: z.literal("webhook_delivery"),
-    generation: z.string(),
-    type: z.enum(WEBHOOK_EVENTS.map((event) => `generation.${event}` as const)),
+    generation: z.string().nullable().describe("The generation that it tells of; null = a training."),
+    training: z.string().nullable().describe("The training that it tells of; null = a generation."),
+    type: z.enum(WEBHOOK_EVENTS.flatMap((event) => [`generation.${event}`, `training.${event}`] as const)),
     url: z.string(),
     status: z.enum(["pending", "delivered", "failed"]).describe("failed = it is not tried again, unless by replay."),
     attempts: z.array(WebhookAttempt).describe("The latest 20, oldest first."),
@@ -426,11 +429,11 @@ export type WebhookDelivery = z.infer<typeof WebhookDelivery>;
 
 export const Upload = z
   .object({
-    id: z.string().describe("In a request, `upload:` and this id stand for the image."),
+    id: z.string().describe("In a request, `upload:` and this id stand for the image or the archive."),
     object: z.literal("upload"),
     bytes: z.int(),
-    width: z.int().describe("Pixels, upright: after its EXIF orientation."),
-    height: z.int(),
+    width: z.int().nullable().describe("Pixels, upright: after its EXIF orientation; null = an archive."),
+    height: z.int().nullable(),
     sha256: z.string(),
     created_at: instant,
     expires_at: instant.describe("From then on no request can name it; what has been accepted is not touched."),
@@ -450,6 +453,7 @@ export const Model = z
     residuals: z.int().describe("How many residuals its U-Net takes from a ControlNet."),
     max_clip_skip: z.int().describe("The most layers that clip_skip can leave out."),
     inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
+    trainable: z.boolean().describe("ControlNets can be trained for it here."),
     warnings: z.array(z.string()),
   })
   .meta({ id: "Model" });
@@ -518,6 +522,107 @@ const trainingShape = {
 /** How a network is trained: what a command line says beside its folders. Names and defaults: diffusers' train_controlnet.py. */
 export const TrainingSettings = closed({ ...trainingShape, seed: seed.default(0) });
 export type TrainingSettings = z.infer<typeof TrainingSettings>;
+
+/** Id of a ControlNet that a training makes: the name of its folder. */
+const ControlNetName = z
+  .string()
+  .regex(/^[a-zA-Z0-9][\w-]{0,99}$/, "must be 1 to 100 letters, digits, _ or -, a letter or digit first")
+  .describe("What the ControlNet is called when it is offered: its id. No other may have it.");
+
+/** The most prompts and hints that a training is watched by. */
+const MAX_VALIDATION = 8;
+
+const trainingJobShape = {
+  base: Id.describe("Id of the base model, from GET /v1/models: one that is `trainable`."),
+  name: ControlNetName,
+  dataset: z
+    .string()
+    .regex(
+      /^(upload:\w{1,100}|folder:[^/\\]{1,200})$/,
+      'must be "upload:" and the id of an archive, or "folder:" and a name',
+    )
+    .describe(
+      "`upload:` and the id of an archive (POST /v1/uploads), or `folder:` and the name of a folder in the installation's DATASETS_DIR. It holds `prompt.json` (a line a pair: source, target, prompt, as in the original ControlNet's tutorial), or `metadata.jsonl` (file_name, conditioning_image, text), and the pictures that these name.",
+    ),
+  ...trainingShape,
+  seed: seed.default(0),
+  webhook: Webhook.nullable().default(null),
+  metadata,
+};
+
+/** What one field alone cannot tell. */
+function checkWarmup(ctx: z.core.ParsePayload<{ lr_warmup_steps: number; max_train_steps: number }>) {
+  if (ctx.value.lr_warmup_steps > ctx.value.max_train_steps) {
+    const message = "must be at most max_train_steps";
+    ctx.issues.push({ code: "custom", input: ctx.value, path: ["lr_warmup_steps"], message });
+  }
+}
+
+const validation = <T extends z.ZodType>(image: T) =>
+  z
+    .array(closed({ prompt: z.string().max(MAX_PROMPT), image }))
+    .max(MAX_VALIDATION)
+    .default([])
+    .describe("Prompts and control images with which pictures are made whenever the training is saved.");
+
+/** The body of `POST /v1/trainings`. */
+export const TrainingInput = closed({ ...trainingJobShape, validation: validation(ImageSource) })
+  .check(checkWarmup)
+  .meta({
+    id: "CreateTraining",
+    description:
+      "What to train: a ControlNet for a base, as its paper does (arXiv 2302.05543). Names and defaults are those of diffusers' train_controlnet.py. An image is as in the request of a generation.",
+  });
+export type TrainingInput = z.infer<typeof TrainingInput>;
+
+/** A training's request as it is carried out. What the worker gets and the API echoes. */
+export const TrainingRequest = closed({ ...trainingJobShape, validation: validation(ImageHash) }).meta({
+  id: "TrainingRequest",
+  description: "The request as carried out: every default filled in, images by hash.",
+});
+export type TrainingRequest = z.infer<typeof TrainingRequest>;
+
+/** A picture that the ControlNet in training made, as it is kept in the training's record. */
+export const ValidationPicture = z.object({
+  step: z.int().min(1).describe("How many steps the ControlNet had been trained for."),
+  index: z.int().min(0).describe("Which of the request's `validation`."),
+});
+export type ValidationPicture = z.infer<typeof ValidationPicture>;
+
+const ValidationPictureWithUrl = ValidationPicture.extend({ url: z.url().describe("Absolute; a PNG.") });
+
+export const Training = z
+  .object({
+    id: z.string(),
+    object: z.literal("training"),
+    status: GenerationStatus,
+    progress: z.object({
+      step: z.int().min(0).describe("Steps of the optimiser done."),
+      total: z.int().min(0).describe("max_train_steps."),
+    }),
+    loss: z.number().nullable().describe("Of the latest step."),
+    request: TrainingRequest,
+    validation: z.array(ValidationPictureWithUrl).describe("The latest pictures."),
+    loss_csv: z.url().describe("Loss, learning rate and gradient norm of every step, as of when it was last saved."),
+    loss_png: z.url().describe("The same as a curve."),
+    controlnet: Id.nullable().describe("The ControlNet's id, when it is offered."),
+    warnings: z.array(z.string()).describe("Why it does not get on, when it does not."),
+    error: z.object({ code: z.string(), message: z.string() }).nullable().describe("Why it failed."),
+    created_at: instant,
+    started_at: instant.nullable(),
+    ended_at: instant.nullable(),
+    metadata: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: "Training" });
+export type Training = z.infer<typeof Training>;
+
+/** What a progress event of a training tells. */
+export interface TrainingProgressEvent extends Progress {
+  loss: number;
+  learning_rate: number;
+  /** Made at this step. */
+  validation: ValidationPicture[];
+}
 
 /** RFC 9457; the body of every answer from 400 up. */
 export const Problem = z

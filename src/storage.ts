@@ -1,10 +1,24 @@
 /**
- * The one place where images are kept, in and out: named bytes, here files in a folder. A fleet shares the folder, or
+ * The one place where images and archives are kept, in and out: named bytes, here files in a folder. A fleet shares the folder, or
  * puts an object store behind the same few functions.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { mkdir, open, readdir, readFile, rename, rm } from "node:fs/promises";
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { kindOf } from "./kinds.ts";
+
+/** Bytes that have come in and are not kept under a key yet. */
+export interface Received {
+  readonly path: string;
+  readonly bytes: number;
+  /** In hex. */
+  readonly sha256: string;
+  /** The first {@link HEAD} bytes, or all of them. */
+  readonly head: Buffer;
+}
+
+/** Enough to tell what kind of file it is: a tar file says so at byte 257. */
+const HEAD = 512;
 
 export class Storage {
   readonly #root: string;
@@ -16,25 +30,76 @@ export class Storage {
 
   /** Keeps the bytes under the key, all of them or none: nobody ever reads a part, not even after a power cut. */
   async put(key: string, bytes: Uint8Array): Promise<void> {
-    const path = this.#path(key);
-    const temporary = join(this.#root, "tmp", randomUUID());
-    await mkdir(dirname(temporary), { recursive: true });
+    await this.keep(await this.receive([bytes]), key);
+  }
+
+  /** Takes in what may be too large for the memory. Someone must {@link keep} or {@link discard} it. */
+  async receive(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<Received> {
+    const path = join(this.#root, "tmp", randomUUID());
     await mkdir(dirname(path), { recursive: true });
+    const hash = createHash("sha256");
+    let [bytes, head] = [0, Buffer.alloc(0)];
     try {
-      const file = await open(temporary, "wx");
+      const file = await open(path, "wx");
       try {
-        await file.writeFile(bytes);
+        for await (const chunk of chunks) {
+          if (head.length < HEAD) head = Buffer.concat([head, chunk.subarray(0, HEAD - head.length)]);
+          hash.update(chunk);
+          bytes += chunk.length;
+          await file.writeFile(chunk);
+        }
         await file.sync();
       } finally {
         await file.close();
       }
-      await rename(temporary, path);
     } catch (error) {
-      await rm(temporary, { force: true });
+      await rm(path, { force: true });
+      throw error;
+    }
+    return { path, bytes, sha256: hash.digest("hex"), head };
+  }
+
+  /** Keeps what was received under the key, for good: its name survives a power cut. */
+  async keep({ path: received }: Received, key: string): Promise<void> {
+    const path = this.#path(key);
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      await rename(received, path);
+    } catch (error) {
+      await rm(received, { force: true });
       throw error;
     }
     const folder = await open(dirname(path)); // the new name is durable only when its folder is
     await folder.sync().finally(() => folder.close());
+  }
+
+  async discard({ path }: Received): Promise<void> {
+    await rm(path, { force: true });
+  }
+
+  /** Keeps the same under a second key. @throws an error with `code: "ENOENT"` when nothing is kept under the first. */
+  async copy(from: string, to: string): Promise<void> {
+    await mkdir(dirname(this.#path(to)), { recursive: true });
+    await this.fetch(from, this.#path(to));
+  }
+
+  /** Brings what is kept under the key to a file; not to be written to, for it may be the very same. */
+  async fetch(key: string, file: string): Promise<void> {
+    await link(this.#path(key), file).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT" || error.code === "EEXIST") throw error;
+      return copyFile(this.#path(key), file); // another disk, or one that has no links
+    });
+  }
+
+  /** Whether anything is kept under the key. */
+  async has(key: string): Promise<boolean> {
+    return stat(this.#path(key)).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === "ENOENT") return false;
+        throw error;
+      },
+    );
   }
 
   /** @throws an error with `code: "ENOENT"` when nothing is kept under the key. */
@@ -73,14 +138,14 @@ export function imageHash(bytes: Uint8Array): string {
   return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
 }
 
-/** The folder of a generation's images, in and out. */
-export function generationFolder(id: string): string {
-  return `generations/${id}`;
+/** The folder of a generation's images, in and out, or of what a training was given and shows. */
+export function jobFolder(id: string): string {
+  return `${kindOf(id)}s/${id}`;
 }
 
-/** Where a generation's control image lies; `hash` as made by {@link imageHash}. */
+/** Where a control image lies; `hash` as made by {@link imageHash}. */
 export function inputKey(id: string, hash: string): string {
-  return `${generationFolder(id)}/input-${hash.slice("sha256:".length)}`;
+  return `${jobFolder(id)}/input-${hash.slice("sha256:".length)}`;
 }
 
 /**
@@ -88,5 +153,13 @@ export function inputKey(id: string, hash: string): string {
  * cannot put another provider's picture in the place of the one that counts.
  */
 export function outputKey(id: string, sha256: string): string {
-  return `${generationFolder(id)}/image-${sha256}`;
+  return `${jobFolder(id)}/image-${sha256}`;
 }
+
+/** Where a training's dataset lies, when it is an archive. */
+export const datasetKey = (id: string) => `${jobFolder(id)}/dataset`;
+/** Where a training's curve lies, when there is one. */
+export const lossKey = (id: string, type: "csv" | "png") => `${jobFolder(id)}/loss.${type}`;
+/** Where a training's picture number `index` of a step lies. */
+export const validationKey = (id: string, step: number, index: number) =>
+  `${jobFolder(id)}/validation-${step}-${index}`;

@@ -2,18 +2,19 @@
  * Webhook deliveries in Redis: written in the same transaction as the change they tell of, taken by workers/deliver.ts,
  * read and replayed by the gateway.
  *
- * A delivery is three keys: the hash `webhook:<id>` (where to, how it stands), the hash `webhook:<id>:generation` (the
- * generation's record as it was at the event) and the list `webhook:<id>:attempts` (the log). The sorted set of due
+ * A delivery is three keys: the hash `webhook:<id>` (where to, how it stands), the hash `webhook:<id>:record` (the job's
+ * record as it was at the event) and the list `webhook:<id>:attempts` (the log). The sorted set of due
  * times is the queue: taking a delivery moves its time a lease ahead, so that a process that dies over it only delays
  * it. There is no second queue that could disagree with it.
  */
 import type { ChainableCommander, Redis } from "ioredis";
+import { kindOf } from "./kinds.ts";
 import { WEBHOOK_EVENTS, type WebhookAttempt, WebhookDelivery, type WebhookEvent } from "./schema.ts";
 
 export const DUE = "webhooks:due"; // sorted set: delivery id, when to try it next (ms of Redis' clock)
 const SEQUENCE = "webhooks:sequence"; // counter: orders the deliveries of an owner
 const deliveryKey = (id: string) => `webhook:${id}`;
-const generationKey = (id: string) => `webhook:${id}:generation`;
+const recordKey = (id: string) => `webhook:${id}:record`;
 const attemptsKey = (id: string) => `webhook:${id}:attempts`;
 const ownedKey = (owner: string) => `webhooks:of:${owner}`; // sorted set: the owner's delivery ids by SEQUENCE
 const goneKey = (owner: string, url: string) => `webhooks:gone:${owner}:${url}`; // when it answered 410
@@ -23,11 +24,11 @@ const MAX_ATTEMPTS = 20;
 /** How long an endpoint that answered 410 counts as gone: longer than any delivery waits. */
 const GONE_SECONDS = 48 * 3600;
 
-/** An event happens once to a generation: its id needs no dice, and writing it twice changes nothing. */
-const eventId = (generation: string, event: WebhookEvent) => `evt_${generation.replace(/^gen_/, "")}_${event}`;
+/** An event happens once to a job: its id needs no dice, and writing it twice changes nothing. */
+const eventId = (job: string, event: WebhookEvent) => `evt_${job.replace(/^gen_/, "")}_${event}`;
 
 /**
- * Lua for the scripts of src/queue.ts that change a generation's status: `announce(record key, event)` writes the
+ * Lua for the scripts of src/record.ts that change a job's status: `announce(record key, event)` writes the
  * delivery, if the request asks for this event, in the script's own transaction. Call it when the record is as the
  * event shall show it. The names of the keys come from the record, so this needs one Redis, not a Redis Cluster.
  */
@@ -36,13 +37,13 @@ local NOW = redis.call('TIME')
 local function announce(record, event)
   local url, events, owner = unpack(redis.call('HMGET', record, 'webhook_url', 'webhook_events', 'owner'))
   if not url or not string.find(',' .. events .. ',', ',' .. event .. ',', 1, true) then return end
-  local generation = string.gsub(record, '^generation:', '')
-  local id = 'evt_' .. string.gsub(generation, '^gen_', '') .. '_' .. event
+  local job = string.match(record, ':(.*)$')
+  local id = 'evt_' .. string.gsub(job, '^gen_', '') .. '_' .. event
   local key = 'webhook:' .. id
   if redis.call('EXISTS', key) == 1 then return end
   local at = redis.call('HGET', record, event == 'started' and 'started_at' or 'ended_at')
-  redis.call('COPY', record, key .. ':generation')
-  redis.call('HSET', key, 'owner', owner, 'generation', generation, 'event', event, 'url', url, 'created_at', at,
+  redis.call('COPY', record, key .. ':record')
+  redis.call('HSET', key, 'owner', owner, 'job', job, 'event', event, 'url', url, 'created_at', at,
     'status', 'pending', 'tries', 0, 'next_attempt_at', at)
   redis.call('ZADD', 'webhooks:of:' .. owner, redis.call('INCR', '${SEQUENCE}'), id)
   redis.call('ZADD', '${DUE}', NOW[1] * 1000 + math.floor(NOW[2] / 1000), id)
@@ -54,13 +55,14 @@ export interface Taken {
   /** Says that it is still this process' turn, when the attempt is over. */
   lease: number;
   owner: string;
-  generation: string;
+  /** Id of the generation or training that it tells of. */
+  job: string;
   event: WebhookEvent;
   url: string;
   created_at: string;
   /** Attempts so far, of this schedule. */
   tries: number;
-  /** The fields of the generation's record as they were at the event. */
+  /** The fields of the job's record as they were at the event. */
   record: Record<string, string>;
   /** When the endpoint said that it is gone, if it has. */
   gone_at: string | null;
@@ -77,7 +79,7 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT
     redis.call('HINCRBY', key, 'lease', 1)
     local owner, url = unpack(redis.call('HMGET', key, 'owner', 'url'))
     local gone = redis.call('GET', 'webhooks:gone:' .. owner .. ':' .. url)
-    table.insert(taken, {id, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':generation'), gone})
+    table.insert(taken, {id, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':record'), gone})
   else
     redis.call('ZREM', KEYS[1], id)
   end
@@ -88,11 +90,11 @@ return taken`;
 export async function takeDue(redis: Redis, count: number, leaseMs: number): Promise<Taken[]> {
   const rows = (await redis.eval(TAKE, 1, DUE, count, leaseMs)) as [string, string[], string[], string | null][];
   return rows.map(([id, delivery, record, gone_at]) => {
-    const { owner, generation, event, url, created_at, lease, tries } = fieldsOf(delivery) as Record<string, string>;
+    const { owner, job, event, url, created_at, lease, tries } = fieldsOf(delivery) as Record<string, string>;
     return {
       id,
       owner: owner!,
-      generation: generation!,
+      job: job!,
       event: event as WebhookEvent,
       url: url!,
       created_at: created_at!,
@@ -158,11 +160,13 @@ export async function readDelivery(redis: Redis, owner: string, id: string): Pro
     redis.lrange(attemptsKey(id), 0, -1),
   ]);
   if (delivery.owner !== owner) return undefined;
+  const kind = kindOf(delivery.job!);
   return WebhookDelivery.parse({
     id,
     object: "webhook_delivery",
-    generation: delivery.generation,
-    type: `generation.${delivery.event}`,
+    generation: kind === "generation" ? delivery.job : null,
+    training: kind === "training" ? delivery.job : null,
+    type: `${kind}.${delivery.event}`,
     url: delivery.url,
     status: delivery.status,
     attempts: attempts.map((entry) => JSON.parse(entry)),
@@ -171,9 +175,9 @@ export async function readDelivery(redis: Redis, owner: string, id: string): Pro
   });
 }
 
-/** The deliveries of one generation, newest first. */
-export async function deliveriesOf(redis: Redis, owner: string, generation: string): Promise<WebhookDelivery[]> {
-  const ids = WEBHOOK_EVENTS.toReversed().map((event) => eventId(generation, event));
+/** The deliveries of one generation or training, newest first. */
+export async function deliveriesOf(redis: Redis, owner: string, job: string): Promise<WebhookDelivery[]> {
+  const ids = WEBHOOK_EVENTS.toReversed().map((event) => eventId(job, event));
   return readAll(redis, owner, ids);
 }
 
@@ -208,11 +212,11 @@ export async function replay(redis: Redis, owner: string, id: string): Promise<W
   return readDelivery(redis, owner, id);
 }
 
-/** Adds to a transaction what removes a generation's deliveries, those that wait too. */
-export function forgetDeliveries(transaction: ChainableCommander, owner: string, generation: string): void {
+/** Adds to a transaction what removes a job's deliveries, those that wait too. */
+export function forgetDeliveries(transaction: ChainableCommander, owner: string, job: string): void {
   for (const event of WEBHOOK_EVENTS) {
-    const id = eventId(generation, event);
-    transaction.del(deliveryKey(id), generationKey(id), attemptsKey(id)).zrem(DUE, id).zrem(ownedKey(owner), id);
+    const id = eventId(job, event);
+    transaction.del(deliveryKey(id), recordKey(id), attemptsKey(id)).zrem(DUE, id).zrem(ownedKey(owner), id);
   }
 }
 

@@ -55,10 +55,10 @@ test("a worker knows no HTTP", () => {
   arrows("workers/", (target) => !/^(src\/gateway|fastify|@fastify|node:http)/.test(target));
 });
 
-test("only workers/runtime.ts imports onnxruntime-node, only src/queue.ts and the worker's main thread BullMQ", () => {
+test("only workers/runtime.ts imports onnxruntime-node, only src/queue.ts and the workers' jobs.ts BullMQ", () => {
   for (const [file, targets] of imports) {
     if (targets.includes("onnxruntime-node")) assert.equal(file, "workers/runtime.ts");
-    if (targets.includes("bullmq")) assert.match(file, /^(src\/queue|workers\/generate)\.ts$/);
+    if (targets.includes("bullmq")) assert.match(file, /^(src\/queue|workers\/jobs)\.ts$/);
   }
 });
 

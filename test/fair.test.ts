@@ -106,7 +106,7 @@ test("when nobody waits the turns begin again", async () => {
   const { redis, add, take } = await startQueue();
   await add("a", 3);
   await take(3);
-  assert.deepEqual(await redis.hgetall("turns"), {});
+  assert.deepEqual(await redis.hgetall("generations:turns"), {});
 });
 
 test("an owner may have so many that wait or run at once, and then no more", async () => {

@@ -102,7 +102,7 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
     if (answer.status === 410) await markGone(redis, taken);
     await settle(redis, taken, attempt, outcome);
     attempts.observe({ outcome: outcome.status }, attempt.duration_ms / 1000);
-    log.info({ delivery: taken.id, generation: taken.generation, ...attempt, outcome }, "attempt");
+    log.info({ delivery: taken.id, job: taken.job, ...attempt, outcome }, "attempt");
   }
 
   async function tryOnce(taken: Taken, at: Date): Promise<Answer> {
@@ -110,10 +110,10 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
       return { status: null, error: `not tried: the endpoint was gone (410) at ${taken.gone_at}`, final: true };
     }
     try {
-      const record = parseRecord(taken.generation, taken.record);
+      const record = parseRecord(taken.job, taken.record);
       if (record === undefined) return { status: null, error: "an error of the service", final: true };
       const body = JSON.stringify({
-        type: `generation.${taken.event}`,
+        type: `${record.object}.${taken.event}`,
         timestamp: taken.created_at,
         data: present(record, config.PUBLIC_URL),
       });

@@ -28,7 +28,7 @@ const send = (message: FromEngine) => port.postMessage(message);
 const provider = await chooseProvider(executionProvider);
 const cache = new PreparedCache(cacheDir, (message) => send({ type: "warning", message }));
 const residents = new Residents(provider, cache, memoryBudget);
-const library = openLibrary(modelsDir);
+let library = openLibrary(modelsDir);
 /** The generation under way, and whether it is to stop. */
 let running: { readonly id: string; asked: "cancel" | "yield" | null } | null = null;
 
@@ -39,10 +39,16 @@ const SAVE_EVERY_MS = 1000;
 const models = new Map<string, LoadedModel>();
 const controlnets = new Map<string, LoadedControlNet>();
 
+/** Reads MODELS_DIR again. What is loaded already stays as it is. */
+function reload(): void {
+  library = openLibrary(modelsDir);
+  send({ type: "catalog", catalog: { ...library.catalog, execution_provider: provider.name } });
+}
+
 /** What `ready` holds under `id`, or what `load` makes of the library's. @throws Error naming what this worker does not have */
 function find<From, To>(
   ready: Map<string, To>,
-  library: ReadonlyMap<string, From>,
+  shelf: () => ReadonlyMap<string, From>,
   id: string,
   load: (from: From) => To,
 ): To {
@@ -50,7 +56,10 @@ function find<From, To>(
   if (known !== undefined) {
     return known;
   }
-  const entry = library.get(id);
+  if (!shelf().has(id)) {
+    reload(); // another worker may have heard of it first
+  }
+  const entry = shelf().get(id);
   if (entry === undefined) {
     throw new Error(`this worker has no model or ControlNet "${id}"`);
   }
@@ -75,9 +84,19 @@ async function generate({
   residents.beginGeneration();
   const job: NonNullable<typeof running> = { id, asked: null };
   running = job;
-  const model = find(models, library.models, request.model, (base) => loadModel(base, runner, remembering));
+  const model = find(
+    models,
+    () => library.models,
+    request.model,
+    (base) => loadModel(base, runner, remembering),
+  );
   const chosen = request.controls.map(({ controlnet }) =>
-    find(controlnets, library.controlnets, controlnet, (one) => loadControlNet(one, runner, remembering)),
+    find(
+      controlnets,
+      () => library.controlnets,
+      controlnet,
+      (one) => loadControlNet(one, runner, remembering),
+    ),
   );
 
   const clock = stopwatch();
@@ -158,6 +177,13 @@ function stopwatch(): () => number {
 }
 
 async function handle(message: ToEngine): Promise<void> {
+  if (message.type === "reload") {
+    if (message.controlnet !== null) {
+      controlnets.delete(message.controlnet);
+    }
+    reload();
+    return;
+  }
   if (message.type !== "generate") {
     if (running?.id === message.id) {
       running.asked = message.type;

@@ -5,27 +5,17 @@
 import { createHash, randomUUID } from "node:crypto";
 import { hostname } from "node:os";
 import { join } from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Worker as Thread } from "node:worker_threads";
-import { type Job, WaitingError, Worker } from "bullmq";
 import type { Logger } from "pino";
 import { type Config, readConfigWithRedis } from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
 import { openLog } from "../src/log.ts";
 import { openRegistry, publishMetrics } from "../src/metrics.ts";
-import { connectPatiently, farewell, HEARTBEAT_MS, heartbeat, QUEUE, WORKER_OPTIONS } from "../src/queue.ts";
-import {
-  CANCEL,
-  type Claim,
-  claim,
-  countHandBack,
-  finish,
-  type Outcome,
-  reportProgress,
-  saveState,
-} from "../src/record.ts";
+import { farewell, HEARTBEAT_MS, heartbeat, MODELS, QUEUE } from "../src/queue.ts";
+import { type Claim, type GenerationRecord, type Outcome, reportProgress, saveState } from "../src/record.ts";
 import { type Catalog, GenerationRequest, type ImageRecord, imagesOf } from "../src/schema.ts";
 import { inputKey, outputKey, Storage } from "../src/storage.ts";
+import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "./jobs.ts";
 import { measureGenerations } from "./measures.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 
@@ -33,8 +23,6 @@ type Ending = Extract<FromEngine, { type: "done" | "failed" | "canceled" | "yiel
 type Progress = Extract<FromEngine, { type: "progress" }>;
 type State = Extract<FromEngine, { type: "state" }>;
 
-/** How long `close` waits for the step under way, to save it: `npm start` kills after 8 s. */
-const GRACE_MS = 5000;
 /** How long a generation that has run out of time may take to stop before the whole worker counts as stuck. */
 const STUCK_MS = 60_000;
 
@@ -46,16 +34,22 @@ interface Running {
 
 /** The engine thread, seen from the main thread. */
 class Engine {
-  readonly catalog: Promise<Catalog>;
   readonly #thread: Thread;
   readonly #running = new Map<string, Running>();
   readonly #exited: Promise<void>;
 
-  /** `onDeath` is called once when the thread ends, however it does. */
-  constructor(file: URL, options: EngineSettings, log: Logger, onDeath: (error: Error) => void) {
+  /**
+   * `onCatalog` is called whenever the engine has read MODELS_DIR, the first time before it takes anything; `onDeath` once
+   * when the thread ends, however it does.
+   */
+  constructor(
+    file: URL,
+    options: EngineSettings,
+    log: Logger,
+    onCatalog: (catalog: Catalog) => void,
+    onDeath: (error: Error) => void,
+  ) {
     this.#thread = new Thread(file, { workerData: options });
-    const { promise, resolve } = Promise.withResolvers<Catalog>();
-    this.catalog = promise;
     let death = new Error("the engine thread has ended");
     this.#thread.on("error", (error) => (death = error instanceof Error ? error : new Error(String(error))));
     this.#exited = new Promise((exited) => {
@@ -65,7 +59,7 @@ class Engine {
       });
     });
     this.#thread.on("message", (message: FromEngine) => {
-      if (message.type === "catalog") return resolve(message.catalog);
+      if (message.type === "catalog") return onCatalog(message.catalog);
       if (message.type === "warning") return log.warn(message.message);
       const running = this.#running.get(message.id);
       if (message.type === "progress" || message.type === "state") return running?.hear(message);
@@ -83,6 +77,11 @@ class Engine {
   /** Asks a generation to stop before its next step; nothing happens when it does not run here. */
   ask(type: "cancel" | "yield", id: string): void {
     if (this.#running.has(id)) this.#thread.postMessage({ type, id } satisfies ToEngine);
+  }
+
+  /** Asks for MODELS_DIR to be read again, this ControlNet's files too should they have been loaded. */
+  reload(controlnet: string | null): void {
+    this.#thread.postMessage({ type: "reload", controlnet } satisfies ToEngine);
   }
 
   /** Asks what runs to be saved and to stop; resolves when it has. */
@@ -115,22 +114,12 @@ export async function startWorker(
 ): Promise<{ close(): Promise<void> }> {
   const name = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   const storage = new Storage(join(config.DATA_DIR, "artifacts"));
-  const redis = connectPatiently(config.REDIS_URL);
-  redis.on("error", (error) => log.debug({ err: error }, "Redis connection"));
-  let away = false;
-  redis.on("close", () => {
-    if (!away && !closing) log.warn("Redis is away");
-    away = true;
-  });
-  redis.on("ready", () => {
-    if (away) log.info("Redis is back");
-    away = false;
-  });
-
-  const { promise: died, reject: die } = Promise.withResolvers<never>();
-  const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
-  for (const nobodyListens of [died, stopped]) nobodyListens.catch(() => {});
   let closing = false;
+  const redis = connectWorker(config.REDIS_URL, log, () => closing);
+  const { promise: read, resolve: start, reject: die } = Promise.withResolvers<void>();
+  read.catch(() => {}); // nobody listens once it has started
+  let catalog: Catalog | undefined;
+  const beat = () => heartbeat(redis, name, catalog!).catch((error) => log.warn({ err: error }, "heartbeat"));
   let engineStuck = false;
   const engine = new Engine(
     engineFile,
@@ -141,56 +130,37 @@ export async function startWorker(
       memoryBudget: config.MEMORY_BUDGET,
     },
     log,
+    (newest) => {
+      const known = new Set(catalog?.skipped.map(({ path }) => path));
+      for (const { path, reason } of newest.skipped) if (!known.has(path)) log.warn({ path, reason }, "skipped");
+      const names = { models: newest.models.map(({ id }) => id), controlnets: newest.controlnets.map(({ id }) => id) };
+      log.info(names, "offers");
+      catalog = newest;
+      start();
+      if (redis.status === "ready") void beat();
+    },
     (error) => {
       if (closing) return;
       die(error);
       onDeath(error); // a running job stays as it is, for the next worker
     },
   );
-  const catalog = await Promise.race([engine.catalog, died]);
-  for (const { path, reason } of catalog.skipped) log.warn({ path, reason }, "skipped");
-  const names = { models: catalog.models.map(({ id }) => id), controlnets: catalog.controlnets.map(({ id }) => id) };
-
-  await heartbeat(redis, name, catalog);
+  await read;
+  await heartbeat(redis, name, catalog!);
   const registry = openRegistry(`worker-${name}`);
   const measure = measureGenerations(registry);
   const publishing = publishMetrics(redis, "worker", `worker-${name}`, registry);
   const beating = setInterval(() => {
-    if (redis.status === "ready")
-      heartbeat(redis, name, catalog).catch((error) => log.warn({ err: error }, "heartbeat"));
+    if (redis.status === "ready") void beat();
   }, HEARTBEAT_MS);
 
-  /** Carries one generation out and ends its record, whatever comes; throws only to hand the job back. */
-  async function perform(job: Job, token: string | undefined): Promise<void> {
-    const claimed = await claim(redis, job.id!);
-    if (claimed === undefined) return; // ended already, by a worker that died before it could say so to BullMQ
-    const { record, attempt, deaths } = claimed;
-    const jobLog = log.child({ generation: record.id, attempt });
-    jobLog.info({ from_step: record.progress.step }, "started");
-    let outcome: Outcome;
-    try {
-      outcome =
-        deaths > config.MAX_TAKEOVERS
-          ? failure("worker_died", `given up: ${deaths} workers died over it`)
-          : await Promise.race([generate(claimed, jobLog), stopped]);
-    } catch (error) {
-      if (error instanceof HandBack) {
-        await countHandBack(redis, claimed);
-        await job.moveToWait(token);
-        jobLog.info("handed back");
-        throw new WaitingError();
-      }
-      jobLog.error({ err: error }, "internal error");
-      outcome = failure("internal", "an error of the service, not of the request; its log says more");
-    }
-    const counted = await finish(redis, claimed, outcome);
-    if (counted && outcome.status === "succeeded") measure(record.request.model, outcome.metrics);
-    const error = outcome.status === "failed" ? outcome.error : undefined;
-    jobLog.info({ error }, counted ? outcome.status : "another worker has taken it over");
-    if (engineStuck) onDeath(new Error("the engine thread does not answer"));
-  }
+  const changes = redis.duplicate();
+  changes.on("error", () => {}); // those of the connection, heard already
+  changes.on("message", (_channel, controlnet) => engine.reload(controlnet));
+  await changes.subscribe(MODELS);
+  changes.on("ready", () => engine.reload(null)); // what was said meanwhile was missed
 
-  async function generate(claimed: Claim, jobLog: Logger): Promise<Outcome> {
+  async function generate(claimed: Claim<GenerationRecord>, jobLog: Logger): Promise<Outcome> {
     const { id, metrics } = claimed.record;
     if (claimed.cancelRequested) return { status: "canceled" };
     const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
@@ -259,44 +229,32 @@ export async function startWorker(
     };
   }
 
-  const canceled = redis.duplicate();
-  canceled.on("error", () => {}); // those of the connection, heard already
-  canceled.on("message", (_channel, id) => engine.ask("cancel", id));
-  await canceled.subscribe(CANCEL);
-
-  const worker = new Worker(QUEUE, perform, { connection: redis, ...WORKER_OPTIONS });
-  worker.on("error", (error) => log.warn({ err: error }, "queue"));
-  await worker.waitUntilReady();
-  log.info(names, "takes jobs");
+  const taking = await takeJobs<GenerationRecord>(QUEUE, redis, config, log, {
+    perform: generate,
+    cancel: (id) => engine.ask("cancel", id),
+    ended({ record }, outcome, counted) {
+      if (counted && "metrics" in outcome) measure(record.request.model, outcome.metrics);
+      if (engineStuck) onDeath(new Error("the engine thread does not answer"));
+    },
+  });
+  log.info("takes jobs");
 
   return {
     async close() {
       closing = true;
       clearInterval(beating);
       publishing.stop();
-      const closed = worker.close(); // takes nothing new
-      await Promise.race([engine.yieldAll(), sleep(GRACE_MS, undefined, { ref: false })]);
-      stop(new HandBack());
-      await closed;
+      await taking.close(engine.yieldAll());
       await farewell(redis, name);
       redis.disconnect();
-      canceled.disconnect();
+      changes.disconnect();
       await engine.stop();
     },
   };
 }
 
-/** The worker is asked to stop: the job it works on goes back to the queue. */
-class HandBack extends Error {
-  override readonly name = "HandBack";
-}
-
 function jpegUri(bytes: Uint8Array): string {
   return `data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}`;
-}
-
-function failure(code: string, message: string): Outcome {
-  return { status: "failed", error: { code, message } };
 }
 
 if (import.meta.main) {

@@ -72,10 +72,12 @@ function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
   return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
 }
 
-function describe(id: string, model: BaseModel): Catalog["models"][number] {
+/** @param folder whether it is in the diffusers layout: training reads no single files */
+function describe(id: string, model: BaseModel, folder: boolean): Catalog["models"][number] {
   const scheduler = ownScheduler(model.scheduler as Record<string, unknown>);
   const { sample_size: size } = model.unet;
   const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
+  const inpainting = model.unet.in_channels !== model.vae.latent_channels;
   const scale = 2 ** (model.vae.block_out_channels.length - 1);
   return {
     id,
@@ -87,7 +89,8 @@ function describe(id: string, model: BaseModel): Catalog["models"][number] {
     prediction_type: schedulerConfig(scheduler, model.scheduler as Record<string, unknown>).prediction_type,
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
-    inpainting: model.unet.in_channels !== model.vae.latent_channels,
+    inpainting,
+    trainable: folder && !inpainting && model.text.length === 1,
     warnings: [...model.warnings],
   };
 }
@@ -95,10 +98,10 @@ function describe(id: string, model: BaseModel): Catalog["models"][number] {
 /** Never throws for what a folder holds: what cannot be served is in `catalog.skipped`, with the reason. */
 export function openLibrary(dir: string): Library {
   const skipped: Catalog["skipped"] = [];
-  const withEntry = (model: BaseModel, id: string) => ({ model, entry: describe(id, model) });
+  const withEntry = (model: BaseModel, id: string, folder: boolean) => ({ model, entry: describe(id, model, folder) });
   const described = openAll(dir, skipped, {
-    folder: (path, id) => withEntry(openBase(path), id),
-    file: (path, id) => withEntry(openSingleFile(path), id),
+    folder: (path, id) => withEntry(openBase(path), id, true),
+    file: (path, id) => withEntry(openSingleFile(path), id, false),
   });
   const controlnets = openAll(join(dir, CONTROLNETS), skipped, {
     folder: (path) => openControlNet(path),

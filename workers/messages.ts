@@ -29,7 +29,9 @@ export type ToEngine =
   /** Stop this generation before its next evaluation; answered by `canceled` (or by `done`, when it was too late). */
   | { type: "cancel"; id: string }
   /** Save it before its next evaluation and stop; answered by `yielded` (or by `done`, when it was too late). */
-  | { type: "yield"; id: string };
+  | { type: "yield"; id: string }
+  /** Read MODELS_DIR again, this ControlNet's files too should they have been loaded; null = what is new alone. */
+  | { type: "reload"; controlnet: string | null };
 
 export interface MadeImage {
   /** Encoded in the request's output_format. */
@@ -41,7 +43,7 @@ export interface MadeImage {
 }
 
 export type FromEngine =
-  /** Once, when the engine has read MODELS_DIR; no job is taken before. */
+  /** When the engine has read MODELS_DIR: at the start, no job is taken before, and after each `reload`. */
   | { type: "catalog"; catalog: Catalog }
   /** For the log. */
   | { type: "warning"; message: string }

@@ -21,6 +21,7 @@ import { authenticate } from "./owner.ts";
 import { problem, problemOf, refuseBytes, sendProblem } from "./problems.ts";
 import { limitRate } from "./rate-limit.ts";
 import { sweep } from "./sweep.ts";
+import { trainings } from "./trainings.ts";
 import { uploads } from "./uploads.ts";
 import { webhooks } from "./webhooks.ts";
 
@@ -61,7 +62,9 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   await app.register(catalog, parts);
   const kept = new Uploads(parts.storage, parts.config);
   await app.register(uploads, { ...parts, uploads: kept });
-  await app.register(generations, { ...parts, imagesIn: new ImagesIn(parts.config, parts.outbound, kept) });
+  const imagesIn = new ImagesIn(parts.config, parts.outbound, kept);
+  await app.register(generations, { ...parts, imagesIn });
+  await app.register(trainings, { ...parts, imagesIn, uploads: kept });
   await app.register(events, parts);
   await app.register(sweep, parts);
   await app.register(webhooks, parts);

@@ -1,10 +1,11 @@
 import { Readable } from "node:stream";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { Refused } from "../errors.ts";
-import { BEGINNING, EVENT_ID, type GenerationEvent, isFinal, readEvents } from "../events.ts";
-import { present } from "../present.ts";
+import { BEGINNING, EVENT_ID, isFinal, type JobEvent, readEvents } from "../events.ts";
+import type { Kind } from "../kinds.ts";
+import { present, withUrls } from "../present.ts";
 import type { Parts } from "./app.ts";
+import { findJob, jobParams } from "./jobs.ts";
 import { problems } from "./openapi.ts";
 import { ownerOf } from "./owner.ts";
 
@@ -17,53 +18,63 @@ const REDIS_AWAY_MS = 500;
 /** What the client is told to wait before it connects again. */
 const RETRY_MS = 1000;
 
-/** `GET /v1/generations/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
+/** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue }) => {
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // clients connect again, to another gateway
 
-  app.get(
-    "/v1/generations/:id/events",
-    {
-      schema: {
-        operationId: "streamGenerationEvents",
-        summary: "What happens to a generation, as it happens",
-        description:
-          "Server-sent events: `queued`, `started`, one `progress` for each evaluation of the networks, and `succeeded`, `failed` or `canceled`, after which the server closes. `data` is one line of JSON: `{step, total, preview?}` of a progress, else the generation as it was then; `preview` is a data: URI of a JPEG, when the request asks for it. All of them from the first; with `Last-Event-ID` from the one after it. Comments keep the connection open.",
-        tags: ["generations"],
-        params: z.object({ id: z.string().describe("As returned when it was made.") }),
-        headers: z.looseObject({
-          "last-event-id": z
-            .string()
-            .regex(EVENT_ID, "must be the id of an event")
-            .optional()
-            .describe("The id of the last event that the client has seen."),
-        }),
-        response: {
-          200: { description: "The events.", content: { "text/event-stream": { schema: z.string() } } },
-          204: z.undefined().describe("`Last-Event-ID` is the final event: there is nothing to come back for."),
-          ...problems(400, 404, 503),
+  const streamOf = (kind: Kind, name: string, progress: string, data: string) =>
+    app.get(
+      `/v1/${kind}s/:id/events`,
+      {
+        schema: {
+          operationId: `stream${name}Events`,
+          summary: `What happens to a ${kind}, as it happens`,
+          description: `Server-sent events: \`queued\`, \`started\`, ${progress}, and \`succeeded\`, \`failed\` or \`canceled\`, after which the server closes. \`data\` is one line of JSON: ${data} All of them from the first; with \`Last-Event-ID\` from the one after it. Comments keep the connection open.`,
+          tags: [`${kind}s`],
+          params: jobParams,
+          headers: z.looseObject({
+            "last-event-id": z
+              .string()
+              .regex(EVENT_ID, "must be the id of an event")
+              .optional()
+              .describe("The id of the last event that the client has seen."),
+          }),
+          response: {
+            200: { description: "The events.", content: { "text/event-stream": { schema: z.string() } } },
+            204: z.undefined().describe("`Last-Event-ID` is the final event: there is nothing to come back for."),
+            ...problems(400, 404, 503),
+          },
         },
       },
-    },
-    async (request, reply) => {
-      const { id } = request.params;
-      const record = await queue.read(id, ownerOf(request));
-      if (record === undefined) throw new Refused(404, "not_found", `there is no generation "${id}"`);
-      const last = request.headers["last-event-id"] ?? BEGINNING;
-      if (isFinal(last)) return reply.code(204).send(undefined);
-      const gone = new AbortController();
-      reply.raw.once("close", () => gone.abort());
-      const stream = Readable.from(follow(id, last, AbortSignal.any([gone.signal, closing.signal])), {
-        objectMode: false,
-      });
-      return reply
-        .header("Content-Type", "text/event-stream")
-        .header("Cache-Control", "no-store")
-        .header("Connection", "close") // kept alive, it would keep a gateway that is asked to stop
-        .header("X-Accel-Buffering", "no") // nginx would hold them back
-        .send(stream as unknown as string);
-    },
+      async (request, reply) => {
+        const { id } = await findJob(queue, kind, ownerOf(request), request.params.id);
+        const last = request.headers["last-event-id"] ?? BEGINNING;
+        if (isFinal(last)) return reply.code(204).send(undefined);
+        const gone = new AbortController();
+        reply.raw.once("close", () => gone.abort());
+        const stream = Readable.from(follow(id, last, AbortSignal.any([gone.signal, closing.signal])), {
+          objectMode: false,
+        });
+        return reply
+          .header("Content-Type", "text/event-stream")
+          .header("Cache-Control", "no-store")
+          .header("Connection", "close") // kept alive, it would keep a gateway that is asked to stop
+          .header("X-Accel-Buffering", "no") // nginx would hold them back
+          .send(stream as unknown as string);
+      },
+    );
+  streamOf(
+    "generation",
+    "Generation",
+    "one `progress` for each evaluation of the networks",
+    "`{step, total, preview?}` of a progress, else the generation as it was then; `preview` is a data: URI of a JPEG, when the request asks for it.",
+  );
+  streamOf(
+    "training",
+    "Training",
+    "one `progress` for each step (of more than 10,000 steps: that many, evenly spread, and the steps at which it is saved)",
+    "`{step, total, loss, learning_rate, validation}` of a progress, else the training as it was then; `validation` lists the pictures that were made at this step, as the training does.",
   );
 
   /** The stream's text from after the event `last` to the final one. Redis may go and come back meanwhile. */
@@ -74,7 +85,7 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
       using listening = queue.listenForEvents(id); // before the look, so that no event falls between the two
       const found = await queue.ask((redis) => readEvents(redis, id, last)).catch(() => undefined);
       for (const event of found ?? []) {
-        yield textOf(event);
+        yield textOf(id, event);
         last = event.id;
         heard = performance.now();
         if (isFinal(last)) return;
@@ -88,8 +99,13 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
     }
   }
 
-  function textOf({ id, event, data }: GenerationEvent): string {
-    const shown = "request" in data ? present(data, config.PUBLIC_URL) : data;
+  function textOf(job: string, { id, event, data }: JobEvent): string {
+    const shown =
+      "request" in data
+        ? present(data, config.PUBLIC_URL)
+        : "validation" in data
+          ? { ...data, validation: withUrls(job, data.validation, config.PUBLIC_URL) }
+          : data;
     return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(shown)}\n\n`;
   }
 };

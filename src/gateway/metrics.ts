@@ -6,9 +6,10 @@ import type { Redis } from "ioredis";
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import { z } from "zod";
 import { NotReady } from "../errors.ts";
+import type { Kind } from "../kinds.ts";
 import { openRegistry, publishedMetrics, STARTS } from "../metrics.ts";
 import { WORKERS } from "../queue.ts";
-import { OUTCOMES, statusKey } from "../record.ts";
+import { outcomesKey, statusKey } from "../record.ts";
 import { DUE } from "../webhook.ts";
 import type { Parts } from "./app.ts";
 
@@ -89,26 +90,25 @@ async function readState(redis: Redis, registry: Registry): Promise<void> {
     const one = new Counter({ name: `controlnet_${name}`, help, labelNames: [label], registers: [registry] });
     for (const [value, count] of Object.entries(values)) one.inc({ [label]: value }, Number(count));
   };
-  const [[seconds, microseconds], queued, oldest, processing, ended, due, earliest, starts, memory] = await Promise.all(
-    [
-      redis.time(),
-      redis.zcard(statusKey("queued")),
-      redis.zrange(statusKey("queued"), "0", "0", "WITHSCORES"),
-      redis.zcard(statusKey("processing")),
-      redis.hgetall(OUTCOMES),
-      redis.zcard(DUE),
-      redis.zrange(DUE, "0", "0", "WITHSCORES"),
-      redis.hgetall(STARTS),
-      redis.info("memory"),
-    ],
-  );
+  const [[seconds, microseconds], oldest, due, earliest, starts, memory] = await Promise.all([
+    redis.time(),
+    redis.zrange(statusKey("generation", "queued"), "0", "0", "WITHSCORES"),
+    redis.zcard(DUE),
+    redis.zrange(DUE, "0", "0", "WITHSCORES"),
+    redis.hgetall(STARTS),
+    redis.info("memory"),
+  ]);
   const now = Number(seconds) * 1000 + Number(microseconds) / 1000;
   const age = ([, since]: string[]) => (since === undefined ? 0 : Math.max(0, (now - Number(since)) / 1000));
-  gauge("generations_queued", "Generations that wait.", queued);
-  gauge("generations_processing", "Generations that run.", processing);
+  const jobs = async (kind: Kind, name: string) => {
+    const none = { succeeded: 0, failed: 0, canceled: 0 };
+    gauge(`${kind}s_queued`, `${name} that wait.`, await redis.zcard(statusKey(kind, "queued")));
+    gauge(`${kind}s_processing`, `${name} that run.`, await redis.zcard(statusKey(kind, "processing")));
+    const ended = { ...none, ...(await redis.hgetall(outcomesKey(kind))) };
+    counter(`${kind}s_ended_total`, `${name} that have ended.`, "status", ended);
+  };
+  await Promise.all([jobs("generation", "Generations"), jobs("training", "Trainings")]);
   gauge("oldest_queued_seconds", "How long the one that waits longest has waited.", age(oldest));
-  const none = { succeeded: 0, failed: 0, canceled: 0 };
-  counter("generations_ended_total", "Generations that have ended.", "status", { ...none, ...ended });
   gauge("webhooks_pending", "Webhook deliveries to be tried, now or later.", due);
   gauge("webhooks_lag_seconds", "How long the delivery that is most overdue is overdue.", age(earliest));
   counter("process_starts_total", "Grows when a process dies and is started again.", "role", starts);

@@ -27,7 +27,8 @@ export const documentOptions: FastifyDynamicSwaggerOptions = {
     },
     tags: [
       { name: "generations", description: "Making pictures." },
-      { name: "uploads", description: "Images that are sent once and named in requests." },
+      { name: "trainings", description: "Making ControlNets." },
+      { name: "uploads", description: "Images and archives that are sent once and named in requests." },
       { name: "webhooks", description: "Events that are sent to the client, their secret and their log." },
       { name: "catalog", description: "What this installation offers." },
       { name: "service", description: "How the service is." },
@@ -44,7 +45,7 @@ const MEANINGS = {
   409: "It cannot be done as things stand; `detail` says why.",
   413: "The body, or an image in it, is too large.",
   422: "The request fits the schema but cannot be carried out here.",
-  429: "Too many requests or too many generations: `Retry-After` says when to come back.",
+  429: "Too many requests or too many jobs: `Retry-After` says when to come back.",
   503: "The service cannot take work now; `detail` says why.",
 } as const;
 

@@ -120,16 +120,16 @@ function checkControlNet(id: string, model: Model, { controlnets }: Catalog, pat
   }
 }
 
-function unknown(code: string, path: string, message: string): Refused {
+export function unknown(code: string, path: string, message: string): Refused {
   return new Refused(422, code, message, [{ path, message }]);
 }
 
-function suggestion(id: string, known: { id: string }[]): string {
+export function suggestion(id: string, known: { id: string }[]): string {
   if (known.length === 0) return "; none is offered here";
   const ids = known.map((one) => one.id);
   return `; the nearest of those offered (${names(known)}) is "${closest(id, ids)}"`;
 }
 
-function names(known: { id: string }[]): string {
+export function names(known: { id: string }[]): string {
   return known.length === 0 ? "none" : known.map(({ id }) => id).join(", ");
 }

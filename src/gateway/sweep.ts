@@ -3,6 +3,7 @@
  * long. Every gateway has the sweep; one at a time does it.
  */
 import type { FastifyPluginAsync } from "fastify";
+import type { Kind } from "../kinds.ts";
 import { giveUpWaiting } from "../record.ts";
 import { idsOlderThan, ownerOfRecord, readRecords, removeOrphans, removeRecord } from "../records.ts";
 import type { Parts } from "./app.ts";
@@ -26,15 +27,16 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
     if (turn === null) return;
     await giveUpOverdue();
     await makeMissingJobs();
-    await removeOld();
+    await removeOld("generation");
+    await removeOld("training");
     const orphans = await queue.ask((redis) => removeOrphans(redis, storage));
-    if (orphans > 0) app.log.info({ orphans }, "removed files of generations that are not there");
+    if (orphans > 0) app.log.info({ orphans }, "removed files of what is not there");
   }
 
   async function giveUpOverdue(): Promise<void> {
     const { QUEUE_TIMEOUT } = config;
     const error = { code: "queue_timeout", message: `no worker was free for it for ${QUEUE_TIMEOUT} s` };
-    const ids = await queue.ask((redis) => idsOlderThan(redis, "queued", QUEUE_TIMEOUT * 1000));
+    const ids = await queue.ask((redis) => idsOlderThan(redis, "generation", "queued", QUEUE_TIMEOUT * 1000));
     for (const id of ids) {
       if (await queue.ask((redis) => giveUpWaiting(redis, id, error))) {
         app.log.warn({ generation: id }, "has waited too long");
@@ -45,30 +47,36 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
   async function makeMissingJobs(): Promise<void> {
     const all = await queue.ask((redis) => redis.set(TURN_OF_ALL, process.pid, "PX", ALL_MS, "NX"));
     const lessThanMs = all === null ? YOUNG_MS : undefined;
-    await makeMissingJobsOf("queued", lessThanMs);
-    await makeMissingJobsOf("processing", lessThanMs);
+    for (const kind of ["generation", "training"] as const) {
+      await makeMissingJobsOf(kind, "queued", lessThanMs);
+      await makeMissingJobsOf(kind, "processing", lessThanMs);
+    }
   }
 
-  async function makeMissingJobsOf(status: "queued" | "processing", lessThanMs: number | undefined): Promise<void> {
+  async function makeMissingJobsOf(
+    kind: Kind,
+    status: "queued" | "processing",
+    lessThanMs: number | undefined,
+  ): Promise<void> {
     for (let skip = 0; ; skip += BATCH) {
       const page = { lessThanMs, most: BATCH, skip };
-      const ids = await queue.ask((redis) => idsOlderThan(redis, status, JOB_MS, page));
+      const ids = await queue.ask((redis) => idsOlderThan(redis, kind, status, JOB_MS, page));
       if (ids.length === 0) return;
       const jobless = await queue.withoutJob(ids);
       for (const record of await queue.ask((redis) => readRecords(redis, jobless))) {
         if (record === undefined || (record.status !== "queued" && record.status !== "processing")) continue;
         await queue.enqueue(record.id);
-        app.log.warn({ generation: record.id }, "had no job");
+        app.log.warn({ [kind]: record.id }, "had no job");
       }
     }
   }
 
-  async function removeOld(): Promise<void> {
-    const ids = await queue.ask((redis) => idsOlderThan(redis, "ended", config.RESULT_TTL * 1000, { most: 100 }));
+  async function removeOld(kind: Kind): Promise<void> {
+    const ids = await queue.ask((redis) => idsOlderThan(redis, kind, "ended", config.RESULT_TTL * 1000, { most: 100 }));
     for (const id of ids) {
       const owner = await queue.ask((redis) => ownerOfRecord(redis, id));
       await queue.ask((redis) => removeRecord(redis, storage, owner ?? "", id));
-      app.log.info({ generation: id }, "removed, RESULT_TTL after its end");
+      app.log.info({ [kind]: id }, "removed, RESULT_TTL after its end");
     }
   }
 

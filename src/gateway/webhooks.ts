@@ -56,10 +56,11 @@ export const webhooks: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => 
       schema: {
         operationId: "listWebhookDeliveries",
         summary: "What was delivered, and what was tried",
-        description: "Newest first. Deliveries are kept as long as their generation.",
+        description: "Newest first. Deliveries are kept as long as what they tell of.",
         tags,
         querystring: z.object({
           generation: z.string().optional().describe("Only this generation's."),
+          training: z.string().optional().describe("Only this training's."),
           limit: z.coerce.number().int().min(1).max(100).default(20),
           cursor: z
             .string()
@@ -71,10 +72,11 @@ export const webhooks: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => 
       },
     },
     async (request) => {
-      const { generation, limit, cursor } = request.query;
+      const { generation, training, limit, cursor } = request.query;
+      const job = generation ?? training;
       const owner = ownerOf(request);
-      if (generation !== undefined) {
-        const data = await queue.ask((redis) => deliveriesOf(redis, owner, generation));
+      if (job !== undefined) {
+        const data = await queue.ask((redis) => deliveriesOf(redis, owner, job));
         return { object: "list" as const, data, next_cursor: null }; // one for each event at most: a page holds them
       }
       const before = cursor === undefined ? undefined : Number(cursor);

@@ -33,6 +33,11 @@ const LISTINGS = {
 /** How many mistakes a message lists before it only counts them. */
 const SHOWN = 10;
 
+/** The name of a dataset's listing; undefined when the folder has none. */
+export function listingOf(folder: string): keyof typeof LISTINGS | undefined {
+  return (Object.keys(LISTINGS) as (keyof typeof LISTINGS)[]).find((name) => existsSync(join(folder, name)));
+}
+
 function inside(folder: string, name: string): string | null {
   const path = normalize(name);
   return isAbsolute(path) || path.startsWith("..") ? null : join(folder, path);
@@ -44,7 +49,7 @@ function inside(folder: string, name: string): string | null {
  * @throws DatasetError that names every line that is not sound, or says that there is none
  */
 export function readDataset(folder: string, hints: boolean): Pair[] {
-  const listing = (Object.keys(LISTINGS) as (keyof typeof LISTINGS)[]).find((name) => existsSync(join(folder, name)));
+  const listing = listingOf(folder);
   if (listing === undefined) {
     throw new DatasetError(`${folder}: no ${Object.keys(LISTINGS).join(" and no ")} in it`);
   }

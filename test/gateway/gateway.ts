@@ -36,6 +36,7 @@ export const CATALOG: Catalog = {
       residuals: 13,
       max_clip_skip: 12,
       inpainting: false,
+      trainable: true,
       warnings: [],
     },
   ],

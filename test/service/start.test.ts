@@ -106,7 +106,7 @@ test("npm start brings everything up, starts what dies again, and loses no gener
   });
 
   await t.test("SIGTERM stops all of it, Redis last; a new start has all of it again", async () => {
-    const pids = ["gateway", "worker", "deliver", "redis"].map(pid);
+    const pids = ["gateway", "worker", "trainer", "deliver", "redis"].map(pid);
     await kill(supervisor.child, "SIGTERM");
     assert.equal(supervisor.child.exitCode, 0);
     assert.deepEqual(pids.filter(runs), []);
@@ -122,7 +122,7 @@ test("when npm start itself is killed its children stop, and the next start take
   const DATA_DIR = await temporaryFolder(stack);
   const killed = await start(DATA_DIR);
   const { body } = await killed.http.post("/v1/generations").set("Prefer", "wait=60").send(QUICK);
-  const children = ["gateway", "worker", "deliver"].map(killed.pid);
+  const children = ["gateway", "worker", "trainer", "deliver"].map(killed.pid);
   await kill(killed.supervisor.child, "SIGKILL");
   await until("the children to stop", async () => !children.some(runs));
   const next = await start(DATA_DIR);

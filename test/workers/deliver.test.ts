@@ -183,7 +183,7 @@ test("when the schedule is used up the delivery has failed; a replay sends it ag
   const replayed = conforms(await gateway.http.post(`/v1/webhooks/deliveries/${failed.id}/replay`));
   assert.equal(replayed.status, 202);
   assert.equal(replayed.body.status, "pending");
-  const again = await settled(failed.generation);
+  const again = await settled(failed.generation!);
   assert.equal(again.status, "delivered");
   assert.deepEqual(
     again.attempts.map(({ status }) => status),

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Redis } from "ioredis";
 import { NOISE_MODELS_DIR, readConfig } from "../../src/config.ts";
-import { BEGINNING, type GenerationEvent, readEvents } from "../../src/events.ts";
+import { BEGINNING, type JobEvent, readEvents } from "../../src/events.ts";
 import { connectPatiently, GenerationQueue, OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
 import { claim, finish, type GenerationRecord, hasEnded } from "../../src/record.ts";
 import { GenerationRequest } from "../../src/schema.ts";
@@ -73,7 +73,7 @@ async function startQueue(env: Record<string, string> = {}) {
 
 /** The hashes of the pictures, and the steps that were told of, each with the picture it was on its way to. */
 async function results(connection: Redis, id: string) {
-  const events: GenerationEvent[] = [];
+  const events: JobEvent[] = [];
   for (let last = BEGINNING; ; last = events.at(-1)!.id) {
     const more = await readEvents(connection, id, last);
     if (more.length === 0) break;

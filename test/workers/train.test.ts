@@ -14,24 +14,24 @@ import {
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { writeCircles } from "../../bench/circles.ts";
 import { noResiduals } from "../../src/diffusion/control.ts";
 import { fill } from "../../src/diffusion/rows.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
 import { findCheckpoint } from "../../src/models/checkpoint.ts";
-import { controlnetConfig, parseConfig, unetConfig } from "../../src/models/config.ts";
+import { controlnetConfig, parseConfig } from "../../src/models/config.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { TrainingSettings } from "../../src/schema.ts";
-import { controlnetFrom, initialize, unetShapes } from "../../src/training/initialize.ts";
+import { controlnetFrom } from "../../src/training/initialize.ts";
 import { readParameters } from "../../src/training/stored.ts";
 import { CPU, openSession } from "../../workers/runtime.ts";
 import { writeComponent } from "../../workers/training/components.ts";
 import { configFor } from "../../workers/training/controlnet.ts";
 import { type Listeners, train } from "../../workers/training/run.ts";
+import { UNET, writeTinyBase } from "./tiny-base.ts";
 
-const FIXTURE = join(import.meta.dirname, "../fixtures/sd15/base");
 const PROGRAM = join(import.meta.dirname, "../../workers/train.ts");
 const SETTINGS = TrainingSettings.parse({
   max_train_steps: 5,
@@ -42,26 +42,13 @@ const SETTINGS = TrainingSettings.parse({
   random_flip: true,
 });
 
-/** Two levels and one layer a level: opened in a tenth of the time of a whole Stable Diffusion. */
-const UNET = {
-  block_out_channels: [16, 32],
-  down_block_types: ["CrossAttnDownBlock2D", "DownBlock2D"],
-  up_block_types: ["UpBlock2D", "CrossAttnUpBlock2D"],
-  layers_per_block: 1,
-  cross_attention_dim: 32,
-  norm_num_groups: 8,
-  attention_head_dim: 4,
-};
-
 let root: string;
 let BASE: string;
 before(async () => {
   root = mkdtempSync(join(tmpdir(), "train-"));
   await writeCircles(join(root, "circles"), 6, 64);
   BASE = join(root, "base");
-  cpSync(FIXTURE, BASE, { recursive: true, filter: (file) => basename(file) !== "unet" });
-  const unet = initialize(unetShapes(parseConfig(unetConfig, UNET, "unet")), 1);
-  writeComponent(join(BASE, "unet"), "diffusion_pytorch_model", UNET, unet.tensors, "F32");
+  writeTinyBase(BASE);
 });
 after(() => rmSync(root, { recursive: true }));
 

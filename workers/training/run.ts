@@ -1,5 +1,5 @@
 /** A training from beginning to end, or from where it was killed: where a reader starts. */
-import { mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { encode } from "../../src/image/encode.ts";
@@ -24,7 +24,10 @@ export type SubjectName = keyof typeof subjects;
 
 export interface Listeners {
   readonly onPreparing: OnPreparing;
-  readonly onStep: (record: StepRecord) => void;
+  /** `saved`: null, or, when the training was saved at this step, the files of the pictures that were made. */
+  readonly onStep: (record: StepRecord, saved: readonly string[] | null) => void;
+  /** A run that goes on tells again of the steps after this one that it has done; absent = of none. */
+  readonly toldUpTo?: number;
   /** Aborted, the training stops after the step under way, and can go on from it. */
   readonly signal: AbortSignal;
 }
@@ -51,13 +54,17 @@ async function run(
   name: SubjectName,
   folders: Folders,
   settings: TrainingSettings,
-  { onPreparing, onStep, signal }: Listeners,
+  { onPreparing, onStep, toldUpTo, signal }: Listeners,
 ): Promise<boolean> {
   const subject = await subjects[name](folders, settings, onPreparing);
   const state = startState(subject.start(), settings);
   claim(folders.work, settings, state);
   const done = restoreState(folders.work, state);
   const losses = restoreLosses(folders.work, done);
+  const isSaved = (step: number) => step % settings.checkpointing_steps === 0 || step === settings.max_train_steps;
+  for (const record of losses.slice(toldUpTo ?? done)) {
+    onStep(record, isSaved(record.step) ? picturesOf(folders.work, record.step) : null);
+  }
 
   const cells = settings.resolution / 8;
   const graph = (rows: number) => subject.graph(state.parameters, { batch: rows, height: cells, width: cells });
@@ -79,16 +86,19 @@ async function run(
     const record = { step, loss, learning_rate, grad_norm };
     losses.push(record);
     appendLoss(folders.work, record);
-    if (step % settings.checkpointing_steps === 0 || step === last) {
+    let saved: string[] | null = null;
+    if (isSaved(step)) {
+      // The state last: what a run goes on from has its pictures.
+      saved = await savePictures(folders.work, step, await subject.show(state.average ?? state.parameters));
+      await drawCurve(folders.work, losses);
       saveState(folders.work, state, step);
-      await savePictures(folders.work, step, await subject.show(state.average ?? state.parameters));
     }
-    onStep(record);
+    onStep(record, saved);
     await new Promise(setImmediate); // signals are heard between steps
   }
   await trainer.release();
-  await drawCurve(folders.work, losses);
   if (step < last) {
+    await drawCurve(folders.work, losses);
     saveState(folders.work, state, step);
     return false;
   }
@@ -96,11 +106,27 @@ async function run(
   return true;
 }
 
-async function savePictures(work: string, step: number, pictures: readonly Pixels[]): Promise<void> {
-  for (const [i, picture] of pictures.entries()) {
-    mkdirSync(join(work, "validation"), { recursive: true });
-    writeFileSync(join(work, "validation", `${step}-${i}.png`), await encode(picture, "png"));
+const pictureFile = (work: string, step: number, index: number) => join(work, "validation", `${step}-${index}.png`);
+
+/** The files of the pictures that were made at a step. */
+function picturesOf(work: string, step: number): string[] {
+  const files: string[] = [];
+  while (existsSync(pictureFile(work, step, files.length))) {
+    files.push(pictureFile(work, step, files.length));
   }
+  return files;
+}
+
+/** @returns the files, in the order of the pictures */
+async function savePictures(work: string, step: number, pictures: readonly Pixels[]): Promise<string[]> {
+  const files: string[] = [];
+  for (const [i, picture] of pictures.entries()) {
+    const file = pictureFile(work, step, i);
+    mkdirSync(join(work, "validation"), { recursive: true });
+    writeFileSync(file, await encode(picture, "png"));
+    files.push(file);
+  }
+  return files;
 }
 
 async function drawCurve(work: string, losses: readonly StepRecord[]): Promise<void> {

@@ -1,0 +1,312 @@
+/** Trainings over HTTP: gateway, Redis, a generation worker and training workers, all of them real. */
+import assert from "node:assert/strict";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import sharp from "sharp";
+import supertest from "supertest";
+import { create } from "tar";
+import { writeCircles } from "../../bench/circles.ts";
+import { openControlNet } from "../../src/models/base.ts";
+import type { Training } from "../../src/schema.ts";
+import { startTrainer } from "../../workers/trainer.ts";
+import { conforms } from "../gateway/conforms.ts";
+import { log, startGateway } from "../gateway/gateway.ts";
+import { writeTinyBase } from "../workers/tiny-base.ts";
+import { kill, startNode, temporaryFolder, until } from "./processes.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+const ANN = `ann-${"a".repeat(20)}`;
+const BOB = `bob-${"b".repeat(20)}`;
+/** Longer than anything here takes on a busy machine. */
+const PATIENCE_MS = 240_000;
+
+let gateway: Awaited<ReturnType<typeof startGateway>>;
+let http: ReturnType<typeof supertest.agent>;
+let data: string;
+let models: string;
+let datasets: string;
+let env: Record<string, string>;
+
+before(async () => {
+  data = await temporaryFolder(stack);
+  models = await temporaryFolder(stack);
+  datasets = await temporaryFolder(stack);
+  writeTinyBase(join(models, "base"));
+  await writeCircles(join(datasets, "circles"), 4, 64);
+  const settings = { DATA_DIR: data, MODELS_DIR: models, DATASETS_DIR: datasets, EXECUTION_PROVIDER: "cpu" };
+  gateway = await startGateway(stack, { ...settings, API_KEYS: `ann:${ANN},bob:${BOB}` });
+  env = { ...settings, REDIS_URL: gateway.redis.url };
+  http = supertest.agent(gateway.config.PUBLIC_URL).set("Authorization", `Bearer ${ANN}`);
+  await gateway.work();
+});
+
+const body = (name: string, more: object = {}) => ({
+  base: "base",
+  name,
+  dataset: "folder:circles",
+  max_train_steps: 5,
+  learning_rate: 1e-3,
+  train_batch_size: 2,
+  resolution: 64,
+  checkpointing_steps: 2,
+  random_flip: true,
+  ...more,
+});
+
+async function post(request: object): Promise<Training> {
+  const answer = conforms(await http.post("/v1/trainings").send(request));
+  assert.equal(answer.status, 202, answer.text);
+  assert.equal(answer.headers.location, `${gateway.config.PUBLIC_URL}/v1/trainings/${answer.body.id}`);
+  return answer.body;
+}
+
+const read = async ({ id }: { id: string }): Promise<Training> => conforms(await http.get(`/v1/trainings/${id}`)).body;
+
+const ended = (training: Training) =>
+  until(
+    `the end of ${training.request.name}`,
+    async () => {
+      const now = await read(training);
+      return now.ended_at === null ? undefined : now;
+    },
+    PATIENCE_MS,
+  );
+
+const atStep = (training: Training, step: number) =>
+  until(
+    `step ${step} of ${training.request.name}`,
+    async () => {
+      const now = await read(training);
+      assert.equal(now.ended_at, null, JSON.stringify(now.error));
+      return now.progress.step >= step ? now : undefined;
+    },
+    PATIENCE_MS,
+  );
+
+async function eventsOf(training: Training) {
+  const answer = await http.get(`/v1/trainings/${training.id}/events`);
+  return [...answer.text.matchAll(/^id: (.*)\nevent: (.*)\ndata: (.*)$/gm)].map(([, id, event, data]) => ({
+    id: id!,
+    event: event!,
+    data: JSON.parse(data!),
+  }));
+}
+
+const lossesOf = async (training: Training) =>
+  (await eventsOf(training)).flatMap(({ event, data }) => (event === "progress" ? [data.loss] : []));
+
+const offered = () => readdirSync(join(models, "controlnets"));
+
+/** A training worker in this process, until the test is over. */
+async function trainHere(t: { after(fn: () => Promise<unknown>): void }) {
+  const trainer = await startTrainer(gateway.config, log);
+  t.after(() => trainer.close());
+}
+
+/** A folder as an archive that was uploaded. */
+async function upload(folder: string): Promise<string> {
+  const file = join(await temporaryFolder(stack), "a.tar.gz");
+  await create({ gzip: true, file, cwd: folder }, ["."]);
+  const answer = conforms(await http.post("/v1/uploads").type("application/gzip").send(readFileSync(file)));
+  assert.equal(answer.status, 201, answer.text);
+  assert.deepEqual([answer.body.width, answer.body.bytes], [null, readFileSync(file).length]);
+  return `upload:${answer.body.id}`;
+}
+
+let whole: Training;
+
+test("from an archive to a ControlNet that the running service offers and uses", async (t) => {
+  const hint = readFileSync(join(datasets, "circles/source/0.png"));
+  const image = `data:image/png;base64,${hint.toString("base64")}`;
+  const validation = [{ prompt: "red circle", image }];
+  const dataset = await upload(datasets);
+  const accepted = await post(body("whole", { dataset, validation, metadata: { order: 7 } }));
+  assert.equal(accepted.status, "queued");
+  assert.equal((await http.post("/v1/trainings").send(body("whole"))).body.code, "name_taken");
+  await trainHere(t);
+  whole = await ended(accepted);
+  assert.equal(whole.status, "succeeded", JSON.stringify(whole.error));
+  assert.deepEqual([whole.progress, whole.controlnet], [{ step: 5, total: 5 }, "whole"]);
+  assert.deepEqual(whole.metadata, { order: 7 });
+
+  const events = await eventsOf(whole);
+  assert.deepEqual(
+    events.map(({ event, data }) => (event === "progress" ? data.step : event)),
+    ["queued", "started", 1, 2, 3, 4, 5, "succeeded"],
+  );
+  const steps = events.slice(2, -1).map(({ data }) => data);
+  assert.ok(steps.every(({ loss, learning_rate, total }) => loss > 0 && learning_rate === 1e-3 && total === 5));
+  assert.equal(steps.at(-1).loss, whole.loss);
+  assert.deepEqual(
+    steps.map(({ validation }) => validation.length),
+    [0, 1, 0, 1, 1],
+  );
+  assert.deepEqual(steps.at(-1).validation, whole.validation);
+  const from = await http.get(`/v1/trainings/${whole.id}/events`).set("Last-Event-ID", events[3]!.id);
+  assert.match(from.text, /^retry: \d+\n\nid: 3-3\n/);
+
+  const picture = conforms(await http.get(new URL(whole.validation[0]!.url).pathname));
+  assert.equal((await sharp(picture.body).metadata()).width, 64);
+  assert.equal((await http.get(`/v1/trainings/${whole.id}/validation/3/0`)).status, 404);
+  const csv = conforms(await http.get(new URL(whole.loss_csv).pathname))
+    .text.trim()
+    .split("\n");
+  assert.deepEqual(
+    csv.slice(1).map((line) => Number(line.split(",")[1])),
+    await lossesOf(whole),
+  );
+  assert.equal((await sharp(conforms(await http.get(new URL(whole.loss_png).pathname)).body).metadata()).format, "png");
+
+  const { data: controlnets } = (await http.get("/v1/controlnets")).body;
+  assert.deepEqual(controlnets.find(({ id }: { id: string }) => id === "whole").models, ["base"]);
+  const made = await http
+    .post("/v1/generations")
+    .set("Prefer", "wait=60")
+    .send({ prompt: "red circle", num_inference_steps: 1, controls: [{ controlnet: "whole", image }] });
+  assert.equal(made.body.status, "succeeded", JSON.stringify(made.body.error));
+  assert.deepEqual(readdirSync(join(models, "controlnets/whole")).sort(), [
+    "config.json",
+    "diffusion_pytorch_model.safetensors",
+    "training.json",
+  ]);
+  assert.equal((await http.post("/v1/trainings").send(body("whole"))).status, 409);
+  assert.ok(!existsSync(join(data, "trainings", whole.id)), "its work folder is gone");
+});
+
+test("nobody else sees it; metrics count it", async () => {
+  const bob = supertest.agent(gateway.config.PUBLIC_URL).set("Authorization", `Bearer ${BOB}`);
+  for (const path of ["", "/events", "/loss.csv", "/loss.png", "/validation/5/0"]) {
+    assert.equal((await bob.get(`/v1/trainings/${whole.id}${path}`)).status, 404, path);
+    assert.equal((await supertest(gateway.config.PUBLIC_URL).get(`/v1/trainings/${whole.id}${path}`)).status, 401);
+  }
+  assert.equal((await bob.post(`/v1/trainings/${whole.id}/cancel`)).status, 404);
+  assert.equal((await bob.delete(`/v1/trainings/${whole.id}`)).status, 404);
+  assert.deepEqual(conforms(await bob.get("/v1/trainings")).body.data, []);
+  assert.deepEqual(conforms(await http.get("/v1/trainings")).body.data[0], whole);
+  assert.equal((await http.get(`/v1/generations/${whole.id}`)).status, 404);
+  assert.match((await http.get("/metrics")).text, /controlnet_trainings_ended_total\{status="succeeded"\} 1\n/);
+});
+
+test("killed with SIGKILL in the middle, a training goes on within 10 s, to the losses of one that was not", async (t) => {
+  const first = startNode(stack, "workers/trainer.ts", env);
+  const training = await post(body("killed", { max_train_steps: 24 }));
+  await atStep(training, 3);
+  await kill(first.child, "SIGKILL");
+  const killed = Date.now();
+  assert.deepEqual(offered(), ["whole"], "nothing is offered before the end");
+  await trainHere(t);
+  await until("the second attempt", async () => {
+    return (await gateway.connection.hget(`training:${training.id}`, "attempt")) === "2";
+  });
+  const seconds = (Date.now() - killed) / 1000;
+  t.diagnostic(`taken over after ${seconds} s`);
+  assert.ok(seconds < 10, `it took ${seconds} s`);
+  const done = await ended(training);
+  assert.equal(done.status, "succeeded", JSON.stringify(done.error));
+  const alone = await ended(await post(body("alone", { max_train_steps: 24 })));
+  assert.deepEqual(await lossesOf(done), await lossesOf(alone));
+  const weights = (name: string) =>
+    readFileSync(join(models, "controlnets", name, "diffusion_pytorch_model.safetensors"));
+  assert.ok(weights("killed").equals(weights("alone")), "the same weights");
+});
+
+test("asked to stop, a worker saves a training and hands it back; the next one goes on from there", async (t) => {
+  const first = startNode(stack, "workers/trainer.ts", env);
+  const training = await post(body("handed", { max_train_steps: 24, checkpointing_steps: 1000 }));
+  await atStep(training, 3);
+  await kill(first.child, "SIGTERM");
+  assert.equal(first.child.exitCode, 0);
+  assert.equal((await read(training)).status, "processing");
+  await trainHere(t);
+  const done = await ended(training);
+  assert.equal(done.status, "succeeded");
+  const csv = (await http.get(`/v1/trainings/${done.id}/loss.csv`)).text.trim().split("\n");
+  assert.deepEqual(
+    csv.slice(1).map((line) => Number(line.split(",")[0])),
+    Array.from({ length: 24 }, (_, i) => i + 1),
+  );
+});
+
+test("canceled, a training stops within a step and leaves nothing; deleted, it is gone", async (t) => {
+  await trainHere(t);
+  const training = await post(body("canceled", { max_train_steps: 10_000 }));
+  await atStep(training, 2);
+  assert.equal(conforms(await http.post(`/v1/trainings/${training.id}/cancel`)).status, 202);
+  const done = await ended(training);
+  assert.equal(done.status, "canceled");
+  assert.ok(!offered().includes("canceled"));
+  await until("its folder to be gone", async () => !existsSync(join(data, "trainings", training.id)));
+  assert.equal(conforms(await http.delete(`/v1/trainings/${training.id}`)).status, 204);
+  assert.equal(conforms(await http.get(`/v1/trainings/${training.id}`)).status, 404);
+  assert.deepEqual(await gateway.connection.keys(`*${training.id}*`), []);
+  assert.ok(!existsSync(join(data, "artifacts/trainings", training.id)));
+});
+
+test("a disk that is full stops a training with a warning, and it goes on when there is room", async (t) => {
+  const training = await post(body("full"));
+  const work = join(data, "trainings", training.id, "work-1");
+  mkdirSync(work, { recursive: true });
+  symlinkSync("/dev/full", join(work, "state.safetensors.part")); // what the first save is written to
+  await trainHere(t);
+  const waiting = await until(
+    "its warning",
+    async () => {
+      const now = await read(training);
+      return now.warnings.length > 0 ? now : undefined;
+    },
+    PATIENCE_MS,
+  );
+  assert.equal(waiting.status, "processing");
+  assert.match(waiting.warnings[0]!, /disk is full/);
+  const done = await ended(training);
+  assert.deepEqual([done.status, done.warnings], ["succeeded", []]);
+  assert.deepEqual(await lossesOf(done), await lossesOf(whole));
+});
+
+test("a dataset that cannot be trained on fails before the first step, with all that is wrong", async (t) => {
+  await trainHere(t);
+  const broken = join(await temporaryFolder(stack), "set");
+  await writeCircles(broken, 3, 64);
+  truncateSync(join(broken, "target/1.png"), 60);
+  const lines = readFileSync(join(broken, "prompt.json"), "utf8").trim().split("\n");
+  const long = { ...JSON.parse(lines[0]!), prompt: "red circle ".repeat(60) };
+  writeFileSync(join(broken, "prompt.json"), [JSON.stringify(long), ...lines.slice(1)].join("\n"));
+  symlinkSync("/etc", join(datasets, "outside"));
+  await writeCircles(join(datasets, "linked"), 2, 64);
+  rmSync(join(datasets, "linked/source/1.png"));
+  symlinkSync("/etc/hostname", join(datasets, "linked/source/1.png"));
+  const cases: [name: string, dataset: string, says: RegExp][] = [
+    ["undecodable", await upload(broken), /^prompt.json:1: the prompt is longer .*\nprompt.json:2: 1.png: /],
+    ["empty", await upload(await temporaryFolder(stack)), /no prompt.json and no metadata.jsonl in it/],
+    ["missing", "folder:nothing", /DATASETS_DIR has no folder "nothing"/],
+    ["hidden", "folder:..", /DATASETS_DIR has no folder "\.\."/],
+    ["outside", "folder:outside", /leads out of DATASETS_DIR/],
+    ["linked", "folder:linked", /the link "source\/1.png" leads out of the dataset/],
+  ];
+  for (const [name, dataset, says] of cases) {
+    const done = await ended(await post(body(`bad-${name}`, { dataset })));
+    assert.deepEqual([done.status, done.error?.code, done.progress.step], ["failed", "dataset_invalid", 0], name);
+    assert.match(done.error!.message, says);
+    assert.ok(!done.error!.message.includes(data), "it names no folder of the worker's");
+  }
+  assert.deepEqual(
+    offered().filter((name) => name.startsWith("bad") || name.startsWith(".")),
+    [],
+  );
+});
+
+test("what was trained opens as any ControlNet does", () => {
+  for (const name of offered()) openControlNet(join(models, "controlnets", name));
+});
