@@ -9,6 +9,7 @@ import { join } from "node:path";
 import fc from "fast-check";
 import { openApiDocument } from "../openapi/document.ts";
 import { connectPatiently, heartbeat } from "../src/queue.ts";
+import { conforms } from "../test/gateway/conforms.ts";
 import { CATALOG } from "../test/gateway/gateway.ts";
 import { freePort, startNode, startRedis, temporaryFolder, until } from "../test/service/processes.ts";
 
@@ -336,15 +337,19 @@ function sendRaw(base: string, { method, path, headers, body = Buffer.alloc(0) }
   });
 }
 
-/** What is wrong with an answer; undefined when nothing is. */
-export function fault(answer: Answer): string | undefined {
-  if (answer.status === "late") return "no answer";
-  if (answer.status === "closed") return undefined; // as HTTP has it for what is no HTTP; a crash is seen otherwise
-  if (answer.status >= 500 && answer.status !== 503) return `status ${answer.status}`;
-  if (answer.status >= 400 && answer.type !== "" && answer.text !== "") {
-    if (!answer.type.startsWith("application/problem+json")) return `${answer.status} as ${answer.type}`;
-    const { status, code, detail } = JSON.parse(answer.text);
-    if (status !== answer.status || !code || detail === undefined) return `a problem that says ${answer.text}`;
+/** What is wrong with the answer to a request, by the OpenAPI document too; undefined when nothing is. */
+export function fault({ method, path }: Pick<Attack, "method" | "path">, answer: Answer): string | undefined {
+  const { status, text } = answer;
+  if (status === "late") return "no answer";
+  if (status === "closed") return undefined; // as HTTP has it for what is no HTTP; a crash is seen otherwise
+  if (status >= 500 && status !== 503) return `status ${status}`;
+  if (answer.type === "" || method === "HEAD") return undefined; // nothing more was read of it
+  const type = answer.type.split(";")[0]!;
+  try {
+    const body = type.endsWith("json") && text !== "" ? JSON.parse(text) : {};
+    conforms({ status, type, body, request: { method, url: `http://gateway${path}` } });
+  } catch (error) {
+    return (error as Error).message;
   }
   return undefined;
 }
@@ -364,7 +369,7 @@ export async function attack(base: string, count: number, seed: number) {
           const answer = await send(base, request);
           sent++;
           statuses.set(String(answer.status), (statuses.get(String(answer.status)) ?? 0) + 1);
-          const wrong = fault(answer);
+          const wrong = fault(request, answer);
           if (wrong !== undefined) throw new Error(`${wrong}: ${request.method} ${request.path.slice(0, 300)}`);
           if (answer.status === 202 && request.path.startsWith("/v1/generations")) {
             const { id } = JSON.parse(answer.text);

@@ -6,7 +6,7 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
   && rm -r node_modules/onnxruntime-node node_modules/node \
   && npm cache clean --force
 COPY src src
-COPY workers/deliver.ts workers/deliver.ts
+COPY workers/deliver.ts workers/lanes.ts workers/
 ENV NODE_ENV=production
 USER node
 CMD ["node", "workers/deliver.ts"]

@@ -23,6 +23,7 @@ import {
   type TrainingRecord,
 } from "./record.ts";
 import { Catalog, type GenerationRequest, type TrainingRequest } from "./schema.ts";
+import { script } from "./script.ts";
 
 /** BullMQ's queues. */
 export const QUEUE = "generations";
@@ -58,6 +59,14 @@ const REDIS_AWAY_MS = 500;
 /** How long the gateway waits for Redis before it answers 503. */
 const DEADLINE_MS = 2000;
 
+/** The places (from 1) of the keys that there are not. */
+const runMissing = script(`
+local missing = {}
+for place, key in ipairs(KEYS) do
+  if redis.call('EXISTS', key) == 0 then table.insert(missing, place) end
+end
+return missing`);
+
 /** A connection for a worker: commands wait as long as Redis is away, and go on when it is back. */
 export function connectPatiently(url: string): Redis {
   return new Redis(url, { maxRetriesPerRequest: null, retryStrategy });
@@ -89,6 +98,8 @@ export class GenerationQueue {
   readonly #redis: Redis;
   readonly #subscriber: Redis;
   readonly #queues: Record<Kind, Queue>;
+  /** The latest that workers have said, read once as long as it stays the same. */
+  #offer: { text: string; catalog: Catalog } | undefined;
   /** By channel and id: whoever waits for the next message. */
   readonly #waiting = new Map<string, Set<() => void>>();
 
@@ -116,23 +127,27 @@ export class GenerationQueue {
     terms: Terms = {},
   ): Promise<Submission> {
     const submission = await this.ask((redis) => submit(redis, id, request, owner, terms));
-    if (submission.outcome === "accepted") await this.enqueue(id).catch(() => {});
+    if (submission.outcome === "accepted") await this.#add(id, submission.rank).catch(() => {});
     return submission;
   }
 
   /** The job that brings a record to a worker; nothing happens when there is one. */
   async enqueue(id: string): Promise<void> {
-    const priority = Number(await this.ask((redis) => redis.hget(recordKey(id), "rank")));
+    await this.#add(id, Number(await this.ask((redis) => redis.hget(recordKey(id), "rank"))));
+  }
+
+  async #add(id: string, priority: number): Promise<void> {
     const options = { jobId: id, priority, removeOnComplete: true, removeOnFail: true, attempts: 3, backoff: 1000 };
     await this.#within(() => this.#queues[kindOf(id)].add(kindOf(id), {}, options));
   }
 
   /** Those of the ids that have no job. */
   async withoutJob(ids: readonly string[]): Promise<string[]> {
-    const answers = await this.ask((redis) =>
-      ids.reduce((pipeline, id) => pipeline.exists(this.#queues[kindOf(id)].toKey(id)), redis.pipeline()).exec(),
-    );
-    return ids.filter((_, index) => answers?.[index]?.[1] === 0);
+    const missing = await this.ask((redis) => {
+      const keys = ids.map((id) => this.#queues[kindOf(id)].toKey(id));
+      return runMissing(redis, keys) as Promise<number[]>;
+    });
+    return missing.map((place) => ids[place - 1]!);
   }
 
   /** See {@link requestCancel}. */
@@ -183,7 +198,8 @@ export class GenerationQueue {
   async catalog(): Promise<Catalog> {
     const text = await this.#within(() => this.#redis.get(CATALOG));
     if (text === null) throw new NotReady(["no worker has started yet"]);
-    return Catalog.parse(JSON.parse(text));
+    if (text !== this.#offer?.text) this.#offer = { text, catalog: Catalog.parse(JSON.parse(text)) };
+    return this.#offer.catalog;
   }
 
   /** @throws {NotReady} with the reasons. */

@@ -18,6 +18,7 @@ import {
   type TrainingRequest,
   type ValidationPicture,
 } from "./schema.ts";
+import { script } from "./script.ts";
 import { OUTBOX } from "./webhook.ts";
 
 /** Pub/sub channels; the messages are ids of jobs. */
@@ -95,7 +96,7 @@ export interface Idempotency {
   body: string;
 }
 
-const SUBMIT = `${CHANGES}
+const runSubmit = script(`${CHANGES}
 local record, idempotency = unpack(KEYS)
 local key, body, most, most_of_owner, owner, priority, name = unpack(ARGV)
 if key ~= '' then
@@ -116,7 +117,8 @@ if name ~= '' then
 end
 local sequence = redis.call('INCR', LISTS .. 'sequence')
 redis.call('HSET', record, 'owner', owner, 'sequence', sequence, unpack(ARGV, 8))
-redis.call('HSET', record, 'rank', give_turn(owner, priority))
+local rank = give_turn(owner, priority)
+redis.call('HSET', record, 'rank', rank)
 redis.call('ZADD', LISTS .. 'of:' .. owner, sequence, ID)
 enter(record, 'queued')
 redis.call('ZREM', '${ORPHANED}', ID)
@@ -125,10 +127,11 @@ if key ~= '' then
   redis.call('EXPIRE', idempotency, ${IDEMPOTENCY_SECONDS})
 end
 tell(record, '1-0', 'queued')
-return 'accepted'`;
+return rank`);
 
 export type Submission =
-  | { outcome: "accepted"; record: JobRecord }
+  /** `rank`: see src/fair.ts. */
+  | { outcome: "accepted"; rank: number; record: JobRecord }
   /** The same request has been here with the same key: it made this job. */
   | { outcome: "known"; id: string }
   /** The key has been here with another body. */
@@ -169,10 +172,12 @@ export async function submit(
   const { key = "", body = "" } = idempotency ?? {};
   const keys = [recordKey(id), idempotencyKey(owner, key)];
   const terms = [key, body, mostQueued ?? "", mostOfOwner ?? "", owner, priority, name];
-  const answer = String(await redis.eval(SUBMIT, keys.length, ...keys, ...terms, ...Object.entries(fields).flat()));
-  if (answer === "accepted") return { outcome: answer, record: parseRecord(id, { ...fields, status: "queued" })! };
+  const answer = await runSubmit(redis, keys, ...terms, ...Object.entries(fields).flat());
+  if (typeof answer === "number") {
+    return { outcome: "accepted", rank: answer, record: parseRecord(id, { ...fields, status: "queued" })! };
+  }
   if (answer === "conflict" || answer === "full" || answer === "busy" || answer === "taken") return { outcome: answer };
-  return { outcome: "known", id: answer };
+  return { outcome: "known", id: String(answer) };
 }
 
 /** The job that a key has made already, with this body or ("conflict") another; undefined when it has made none. */
@@ -198,7 +203,7 @@ export interface Claim<R extends JobRecord = JobRecord> {
   state: Buffer | null;
 }
 
-const CLAIM = `${CHANGES}
+const runClaim = script(`${CHANGES}
 local record = KEYS[1]
 local status, saved = unpack(redis.call('HMGET', record, 'status', 'saved_step'))
 if status ~= 'queued' and status ~= 'processing' then return 0 end
@@ -210,14 +215,14 @@ if redis.call('HSETNX', record, 'started_at', ARGV[1]) == 1 then
   announce(record, 'started')
   tell(record, '2-0', 'started')
 end
-return attempt`;
+return attempt`);
 
 /** Takes a job for this worker; undefined when it has ended or is gone, and nothing is left to do. */
 export async function claim<R extends JobRecord = GenerationRecord>(
   redis: Redis,
   id: string,
 ): Promise<Claim<R> | undefined> {
-  const attempt = Number(await redis.eval(CLAIM, 1, recordKey(id), new Date().toISOString()));
+  const attempt = Number(await runClaim(redis, [recordKey(id)], new Date().toISOString()));
   if (attempt === 0) return undefined;
   const [fields, state] = await Promise.all([redis.hgetall(recordKey(id)), redis.getBuffer(stateKey(id))]);
   const record = parseRecord(id, fields) as R | undefined;
@@ -231,7 +236,7 @@ export async function countHandBack(redis: Redis, { record }: Claim): Promise<vo
   await redis.hincrby(recordKey(record.id), "handed_back", 1);
 }
 
-const PROGRESS = `${CHANGES}
+const runProgress = script(`${CHANGES}
 local record = KEYS[1]
 local attempt, step, total, kept = unpack(ARGV)
 local latest, status, cancel = unpack(redis.call('HMGET', record, 'attempt', 'status', 'cancel_requested'))
@@ -242,7 +247,7 @@ if #told > 0 then
   redis.pcall('XADD', 'events:' .. ID, '3-' .. step, 'event', 'progress', unpack(told))
   redis.call('PUBLISH', '${EVENT}', ID)
 end
-return cancel and 0 or 1`;
+return cancel and 0 or 1`);
 
 /** `kept` goes into the record, `told` into an event; without `told` there is none. False when the worker is to stop. */
 async function report(
@@ -254,7 +259,7 @@ async function report(
 ): Promise<boolean> {
   const [keeps, tells] = [kept, told].map((fields) => Object.entries(fields).flat()) as [string[], string[]];
   const args = [attempt, step, total, keeps.length, ...keeps, ...tells];
-  return (await redis.eval(PROGRESS, 1, recordKey(record.id), ...args)) === 1;
+  return (await runProgress(redis, [recordKey(record.id)], ...args)) === 1;
 }
 
 /** Tells of one evaluation, `preview` as a URI. False when the worker is to stop: it is canceled, or another's now. */
@@ -293,31 +298,31 @@ export async function reportStep(redis: Redis, claimed: Claim, { validation, ...
   return report(redis, claimed, { step, total }, { loss, warnings: "[]", ...saved }, telling ? told : {});
 }
 
-const WARN = `
+const runWarn = script(`
 if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'status') ~= 'processing' then
   return 0
 end
-return redis.call('HSET', KEYS[1], 'warnings', ARGV[2])`;
+return redis.call('HSET', KEYS[1], 'warnings', ARGV[2])`);
 
 /** Says in a training's record why it does not get on; its next step takes it back. */
 export async function warn(redis: Redis, { record, attempt }: Claim, warning: string): Promise<void> {
-  await redis.eval(WARN, 1, recordKey(record.id), attempt, JSON.stringify([warning]));
+  await runWarn(redis, [recordKey(record.id)], attempt, JSON.stringify([warning]));
 }
 
-const SAVE = `
+const runSave = script(`
 if redis.call('HGET', KEYS[1], 'attempt') ~= ARGV[1] or redis.call('HGET', KEYS[1], 'status') ~= 'processing' then
   return 0
 end
 redis.call('HSET', KEYS[1], 'saved_step', ARGV[2])
 redis.call('SET', KEYS[2], ARGV[3])
-return 1`;
+return 1`);
 
 /** Keeps what the next worker goes on from, should this one die; `bytes` are the engine's affair. */
 export async function saveState(redis: Redis, { record, attempt }: Claim, step: number, bytes: Uint8Array) {
-  await redis.eval(SAVE, 2, recordKey(record.id), stateKey(record.id), attempt, step, Buffer.from(bytes));
+  await runSave(redis, [recordKey(record.id), stateKey(record.id)], attempt, step, Buffer.from(bytes));
 }
 
-const FINISH = `${CHANGES}
+const runFinish = script(`${CHANGES}
 local record = KEYS[1]
 local latest, status, cancel = unpack(redis.call('HMGET', record, 'attempt', 'status', 'cancel_requested'))
 if status ~= 'processing' or latest ~= ARGV[1] then return 0 end
@@ -327,7 +332,7 @@ else
   if #ARGV > 3 then redis.call('HSET', record, unpack(ARGV, 4)) end
   finish(record, ARGV[2], ARGV[3])
 end
-return 1`;
+return 1`);
 
 export type Outcome =
   | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
@@ -343,10 +348,10 @@ export async function finish(redis: Redis, { record, attempt }: Claim, outcome: 
   const { status, ...rest } = outcome;
   const fields = Object.entries(rest).flatMap(([name, value]) => [name, JSON.stringify(value)]);
   const at = new Date().toISOString();
-  return (await redis.eval(FINISH, 1, recordKey(record.id), attempt, status, at, ...fields)) === 1;
+  return (await runFinish(redis, [recordKey(record.id)], attempt, status, at, ...fields)) === 1;
 }
 
-const REQUEST_CANCEL = `${CHANGES}
+const runRequestCancel = script(`${CHANGES}
 local record = KEYS[1]
 local status = redis.call('HGET', record, 'status')
 if status == 'queued' then
@@ -357,25 +362,25 @@ elseif status == 'processing' then
   redis.call('PUBLISH', '${CANCEL}', ID)
   return 'processing'
 end
-return 'ended'`;
+return 'ended'`);
 
 /** Cancels a job that waits; asks the worker of one that runs to stop. "ended": it is too late. */
 export async function requestCancel(redis: Redis, id: string): Promise<"canceled" | "processing" | "ended"> {
-  return (await redis.eval(REQUEST_CANCEL, 1, recordKey(id), new Date().toISOString())) as
+  return (await runRequestCancel(redis, [recordKey(id)], new Date().toISOString())) as
     | "canceled"
     | "processing"
     | "ended";
 }
 
-const GIVE_UP = `${CHANGES}
+const runGiveUp = script(`${CHANGES}
 if redis.call('HGET', KEYS[1], 'status') ~= 'queued' then return 0 end
 redis.call('HSET', KEYS[1], 'error', ARGV[2])
 finish(KEYS[1], 'failed', ARGV[1])
-return 1`;
+return 1`);
 
 /** Fails a generation that no worker has taken; false when one has, meanwhile. */
 export async function giveUpWaiting(redis: Redis, id: string, error: NonNullable<JobRecord["error"]>) {
-  return (await redis.eval(GIVE_UP, 1, recordKey(id), new Date().toISOString(), JSON.stringify(error))) === 1;
+  return (await runGiveUp(redis, [recordKey(id)], new Date().toISOString(), JSON.stringify(error))) === 1;
 }
 
 /** The record from the fields of its hash; undefined when they are none. */

@@ -5,6 +5,7 @@
 import { randomBytes } from "node:crypto";
 import type { Redis } from "ioredis";
 import { Webhook } from "standardwebhooks";
+import { script } from "./script.ts";
 
 /** How long a replaced secret goes on signing beside the new one. */
 const ROTATION_SECONDS = 24 * 3600;
@@ -21,15 +22,15 @@ export async function signingSecrets(redis: Redis, owner: string): Promise<[stri
   return previous === null || previous === undefined ? [current!] : [current!, previous];
 }
 
-const ROTATE = `
+const runRotate = script(`
 local old = redis.call('GET', KEYS[1])
 if old then redis.call('SET', KEYS[2], old, 'EX', ${ROTATION_SECONDS}) end
-redis.call('SET', KEYS[1], ARGV[1])`;
+redis.call('SET', KEYS[1], ARGV[1])`);
 
 /** A new secret. A second one within the day ends the oldest at once: that is how a leaked one is got rid of. */
 export async function rotateSecret(redis: Redis, owner: string): Promise<string> {
   const secret = newSecret();
-  await redis.eval(ROTATE, 2, currentKey(owner), previousKey(owner), secret);
+  await runRotate(redis, [currentKey(owner), previousKey(owner)], secret);
   return secret;
 }
 

@@ -10,6 +10,7 @@
 import type { ChainableCommander, Redis } from "ioredis";
 import { kindOf } from "./kinds.ts";
 import { WEBHOOK_EVENTS, type WebhookAttempt, WebhookDelivery, type WebhookEvent } from "./schema.ts";
+import { script } from "./script.ts";
 
 export const DUE = "webhooks:due"; // sorted set: delivery id, when to try it next (ms of Redis' clock)
 const SEQUENCE = "webhooks:sequence"; // counter: orders the deliveries of an owner
@@ -68,7 +69,7 @@ export interface Taken {
   gone_at: string | null;
 }
 
-const TAKE = `
+const runTake = script(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local taken = {}
@@ -84,11 +85,11 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT
     redis.call('ZREM', KEYS[1], id)
   end
 end
-return taken`;
+return taken`);
 
 /** Takes up to `count` deliveries that are due. One that is not settled within `leaseMs` is due again. */
 export async function takeDue(redis: Redis, count: number, leaseMs: number): Promise<Taken[]> {
-  const rows = (await redis.eval(TAKE, 1, DUE, count, leaseMs)) as [string, string[], string[], string | null][];
+  const rows = (await runTake(redis, [DUE], count, leaseMs)) as [string, string[], string[], string | null][];
   return rows.map(([id, delivery, record, gone_at]) => {
     const { owner, job, event, url, created_at, lease, tries } = fieldsOf(delivery) as Record<string, string>;
     return {
@@ -106,18 +107,18 @@ export async function takeDue(redis: Redis, count: number, leaseMs: number): Pro
   });
 }
 
-const POSTPONE = `
+const runPostpone = script(`
 if redis.call('HGET', KEYS[2], 'lease') ~= ARGV[2] then return 0 end
 local time = redis.call('TIME')
-return redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])`;
+return redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])`);
 
 /** Gives a delivery back without an attempt: it is due again after `waitMs`, for any process. */
 export async function postpone(redis: Redis, { id, lease }: Taken, waitMs: number): Promise<void> {
-  await redis.eval(POSTPONE, 2, DUE, deliveryKey(id), id, lease, waitMs);
+  await runPostpone(redis, [DUE, deliveryKey(id)], id, lease, waitMs);
 }
 
 /** The attempt of a process that was too slow is logged too, but what comes next is for the one after it to say. */
-const SETTLE = `
+const runSettle = script(`
 local due, key, attempts = unpack(KEYS)
 local id, lease, attempt, status, next_attempt_at, wait = unpack(ARGV)
 if redis.call('EXISTS', key) == 0 then return 0 end
@@ -132,7 +133,7 @@ if status == 'pending' then
 else
   redis.call('ZREM', due, id)
 end
-return 1`;
+return 1`);
 
 /** Ends an attempt: writes it into the log, and says when to try again; `waitMs` undefined = never. */
 export async function settle(
@@ -145,7 +146,7 @@ export async function settle(
   const next_attempt_at = outcome.status === "pending" ? new Date(Date.now() + waitMs).toISOString() : null;
   const entry = JSON.stringify({ ...attempt, next_attempt_at } satisfies WebhookAttempt);
   const keys = [DUE, deliveryKey(id), attemptsKey(id)];
-  await redis.eval(SETTLE, keys.length, ...keys, id, lease, entry, outcome.status, next_attempt_at ?? "", waitMs);
+  await runSettle(redis, keys, id, lease, entry, outcome.status, next_attempt_at ?? "", waitMs);
 }
 
 /** Remembers that an endpoint answered 410 Gone: what waited for it by then is not tried any more. */
@@ -197,18 +198,18 @@ async function readAll(redis: Redis, owner: string, ids: string[]): Promise<Webh
   return deliveries.filter((delivery) => delivery !== undefined);
 }
 
-const REPLAY = `
+const runReplay = script(`
 local due, key = unpack(KEYS)
 local owner, url = unpack(redis.call('HMGET', key, 'owner', 'url'))
 if owner ~= ARGV[2] then return 0 end
 redis.call('HSET', key, 'status', 'pending', 'tries', 0, 'next_attempt_at', ARGV[3])
 redis.call('DEL', 'webhooks:gone:' .. owner .. ':' .. url)
 local time = redis.call('TIME')
-return redis.call('ZADD', due, 'CH', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])`;
+return redis.call('ZADD', due, 'CH', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])`);
 
 /** Sends a delivery again, now, with the whole schedule before it and whatever became of it. */
 export async function replay(redis: Redis, owner: string, id: string): Promise<WebhookDelivery | undefined> {
-  await redis.eval(REPLAY, 2, DUE, deliveryKey(id), id, owner, new Date().toISOString());
+  await runReplay(redis, [DUE, deliveryKey(id)], id, owner, new Date().toISOString());
   return readDelivery(redis, owner, id);
 }
 

@@ -171,6 +171,14 @@ describe("a name whose answer changes", () => {
     await rejects(outbound.get("https://rebind.test/", limits), "refused", /public address/);
   });
 
+  test("between the check and a webhook's attempt too, and between two attempts", async () => {
+    const outbound = client("", { "rebind.test": [[PUBLIC], ["169.254.169.254"], ["127.0.0.1"]] });
+    const attempt = () => outbound.post("https://rebind.test/", { headers: {}, body: "", timeoutMs: 1000 });
+    await outbound.check("https://rebind.test/");
+    await rejects(attempt(), "refused", /public address/);
+    await rejects(attempt(), "refused", /public address/);
+  });
+
   test("is looked up once a connection, and what was checked is connected to", async () => {
     const { host, port, requests } = await serve((_, reply) => reply.end("here"));
     let lookups = 0;

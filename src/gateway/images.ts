@@ -47,6 +47,7 @@ export class ImagesIn {
    * @throws {Refused} naming the field: 422 when an image cannot be had or is none, 413 when there are too many bytes
    */
   async take(named: ReadonlyMap<string, string>, owner: string): Promise<Map<string, TakenImage>> {
+    if (named.size === 0) return new Map();
     const over = AbortSignal.timeout(FETCH_MS);
     if (![...named.values()].some(isAddress)) return this.#takeAll(named, owner, over);
     return this.#fetching(() => {

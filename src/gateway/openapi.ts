@@ -51,11 +51,11 @@ const MEANINGS = {
 
 type Route = Parameters<typeof jsonSchemaTransform>[0];
 
-/** What holds for all routes but need not be said by each: who may call it, and how often. */
+/** What holds for all routes but need not be said by each: who may call it, how often, and what no route reads. */
 function forEveryRoute({ schema, url, route }: Route): Route["schema"] {
-  if (isOpen(url)) return { ...schema, security: [] };
+  if (isOpen(url)) return { ...schema, security: [], response: { ...(schema.response as object), ...unreadable } };
   const free = [route.method].flat().every((method) => /^(GET|HEAD)$/.test(method));
-  const response = { ...(schema.response as object), ...problems(401), ...(free ? {} : problems(429)) };
+  const response = { ...(schema.response as object), ...problems(401), ...(free ? {} : problems(429)), ...unreadable };
   if (route.method !== "POST") return { ...schema, response };
   const headers = schema.headers ?? z.looseObject(idempotencyHeader);
   return { ...schema, headers, response: { ...response, ...problems(409) } };
@@ -65,14 +65,22 @@ function forEveryRoute({ schema, url, route }: Route): Route["schema"] {
 export const listOf = <T extends z.ZodType>(item: T) =>
   z.object({ object: z.literal("list"), data: z.array(item), next_cursor: z.string().nullable() });
 
+const problemAnswer = (description: string) => ({
+  description,
+  content: { "application/problem+json": { schema: Problem } },
+});
+
 /** The problem answers of a route, for its `schema.response`. */
 export function problems<S extends keyof typeof MEANINGS>(...statuses: S[]) {
-  const entry = (status: S) => ({
-    description: MEANINGS[status],
-    content: { "application/problem+json": { schema: Problem } },
-  });
-  return Object.fromEntries(statuses.map((status) => [status, entry(status)])) as Record<S, ReturnType<typeof entry>>;
+  const entries = statuses.map((status) => [status, problemAnswer(MEANINGS[status])]);
+  return Object.fromEntries(entries) as Record<S, ReturnType<typeof problemAnswer>>;
 }
+
+const unreadable = {
+  default: problemAnswer(
+    "The request could not be read: its address, head or body is malformed (400), too slow (408) or too large (413, 414, 431).",
+  ),
+};
 
 type Document = ReturnType<typeof jsonSchemaTransformObject> & { components?: { schemas?: Record<string, unknown> } };
 

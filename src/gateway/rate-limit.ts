@@ -3,15 +3,16 @@ import rateLimit, { type FastifyRateLimitStore } from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
 import { Refused } from "../errors.ts";
 import type { GenerationQueue } from "../queue.ts";
+import { script } from "../script.ts";
 import { ownerOf } from "./owner.ts";
 
 const WINDOW_MS = 60_000;
 const FREE = new Set(["GET", "HEAD", "OPTIONS"]);
 
-const COUNT = `
+const runCount = script(`
 local current = redis.call('INCR', KEYS[1])
 if current == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return {current, redis.call('PTTL', KEYS[1])}`;
+return {current, redis.call('PTTL', KEYS[1])}`);
 
 export async function limitRate(app: FastifyInstance, max: number | undefined, queue: GenerationQueue): Promise<void> {
   if (max === undefined) return;
@@ -19,7 +20,7 @@ export async function limitRate(app: FastifyInstance, max: number | undefined, q
   class Store implements FastifyRateLimitStore {
     incr(owner: string, done: Parameters<FastifyRateLimitStore["incr"]>[1]): void {
       queue
-        .ask((redis) => redis.eval(COUNT, 1, `rate:${owner}`, WINDOW_MS))
+        .ask((redis) => runCount(redis, [`rate:${owner}`], WINDOW_MS))
         .then((answer) => {
           const [current, ttl] = answer as [number, number];
           done(null, { current, ttl });

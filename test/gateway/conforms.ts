@@ -1,23 +1,43 @@
-/** Whether an answer is what the OpenAPI document says. */
+/** Whether an answer is what the OpenAPI document says, and a client that asks this of every answer. */
 import assert from "node:assert/strict";
-import { Ajv2020 } from "ajv/dist/2020.js";
-import type { Response } from "supertest";
+import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
+import supertest, { type Response } from "supertest";
 import { openApiDocument } from "../../openapi/document.ts";
 
 const document = JSON.parse(await openApiDocument());
 const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
 ajv.addSchema(document, "openapi");
+const validators = new Map<string, ValidateFunction>();
 
-/** Returns the answer when its status, content type and body are documented for its route; fails when not. */
-export function conforms(response: Response): Response {
+/** What is there for readers of the document, and not in it. */
+const FOR_READERS = /^\/(openapi\.json|docs(\/.*)?)$/;
+
+/** What the document has as every route's `default`: the request could not be read. */
+const UNREADABLE = [400, 408, 413, 414, 431];
+
+/** What is asked of an answer. */
+type Answered = Pick<Response, "status" | "type" | "body"> & { request: { method: string; url: string } };
+
+/**
+ * Returns the answer when its status, content type and body are documented for its route, or when it is a problem of a
+ * route that there is not; fails when not.
+ */
+export function conforms<A extends Answered>(response: A): A {
   const { method, url } = response.request;
   const path = new URL(url).pathname;
   const template = Object.keys(document.paths).find((candidate) =>
     new RegExp(`^${candidate.replace(/\{\w+\}/g, "[^/]+")}$`).test(path),
   );
-  assert.ok(template, `${path} is not in the OpenAPI document`);
-  const where = ["paths", template, method.toLowerCase(), "responses", String(response.status)];
-  const answer = where.reduce((part, key) => part?.[key], document);
+  const operation = ["paths", template ?? "", method.toLowerCase()];
+  const find = (keys: string[]) => keys.reduce((part, key) => part?.[key], document);
+  if (find(operation) === undefined) {
+    assert.ok([401, 404, ...UNREADABLE].includes(response.status), `${method} ${path} is not in the OpenAPI document`);
+    return isValid(response, ["components", "schemas", "Problem"]);
+  }
+  const responses = find([...operation, "responses"]);
+  const undocumented = responses[response.status] === undefined && UNREADABLE.includes(response.status);
+  const where = [...operation, "responses", undocumented ? "default" : String(response.status)];
+  const answer = find(where);
   assert.ok(answer, `${method} ${template}: status ${response.status} is not in the OpenAPI document`);
   if (response.status === 204 || response.status === 304) return response; // they have no body
   assert.ok(
@@ -25,11 +45,24 @@ export function conforms(response: Response): Response {
     `${method} ${template}: ${response.status} ${response.type} is undocumented`,
   );
   if (!response.type.endsWith("json")) return response;
-  const pointer = [...where, "content", response.type, "schema"].map((key) =>
-    encodeURIComponent(key.replaceAll("~", "~0").replaceAll("/", "~1")),
-  );
-  const validate = ajv.compile({ $ref: `openapi#/${pointer.join("/")}` });
+  return isValid(response, [...where, "content", response.type, "schema"]);
+}
+
+/** Fails when the body does not fit the schema that lies there in the document. */
+function isValid<A extends Answered>(response: A, schema: string[]): A {
+  const pointer = schema.map((key) => encodeURIComponent(key.replaceAll("~", "~0").replaceAll("/", "~1"))).join("/");
+  const validate = validators.get(pointer) ?? ajv.compile({ $ref: `openapi#/${pointer}` });
+  validators.set(pointer, validate);
   assert.ok(validate(response.body), ajv.errorsText(validate.errors));
   if (response.status >= 400) assert.partialDeepStrictEqual(response.body, { status: response.status });
   return response;
+}
+
+/** A client of the service at `url`: a request fails when its answer does not conform. */
+export function clientOf(url: string) {
+  return supertest.agent(url).use((request: unknown) => {
+    (request as supertest.Test).expect((response) => {
+      if (!FOR_READERS.test(new URL(response.request.url).pathname)) conforms(response);
+    });
+  });
 }

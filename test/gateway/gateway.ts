@@ -1,7 +1,6 @@
 /** A gateway in this process on a port of its own, on a real Redis, with or without a real worker. */
 import { join } from "node:path";
 import { pino } from "pino";
-import supertest from "supertest";
 import { readConfig } from "../../src/config.ts";
 import { buildApp } from "../../src/gateway/app.ts";
 import { Outbound } from "../../src/outbound.ts";
@@ -10,6 +9,7 @@ import type { Catalog } from "../../src/schema.ts";
 import { Storage } from "../../src/storage.ts";
 import { startWorker } from "../../workers/generate.ts";
 import { freePort, startRedis, temporaryFolder } from "../service/processes.ts";
+import { clientOf } from "./conforms.ts";
 
 export const log = pino({ level: "silent" });
 
@@ -67,7 +67,7 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
     config,
     redis,
     connection,
-    http: supertest(config.PUBLIC_URL),
+    http: clientOf(config.PUBLIC_URL),
     /** Says what a worker would say, so that requests are taken; they stay in the queue. */
     offer: (catalog: Catalog) => heartbeat(connection, "test", catalog),
     /** A worker with the real networks, on threads of this process. */

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import { createParser, type EventSourceMessage } from "eventsource-parser";
 import sharp from "sharp";
 import type { Generation } from "../../src/schema.ts";
 import { conforms } from "./conforms.ts";
@@ -280,6 +281,30 @@ describe("a generation that a worker makes", async () => {
     } while (generation.status === "queued" || generation.status === "processing");
     assert.ok(seen.size > 3, `progress was ${[...seen]}`);
     assert.equal(generation.progress.step, 79);
+  });
+
+  test("shows in its progress what it is on its way to, when asked", async () => {
+    const previews = async (preview: boolean) => {
+      const body = { prompt: "x", num_inference_steps: 3, scheduler: "ddim", preview };
+      const { id } = (await gateway.http.post("/v1/generations").send(body)).body;
+      const { text } = await gateway.http.get(`/v1/generations/${id}/events`);
+      const seen: (string | undefined)[] = [];
+      const onEvent = ({ event, data }: EventSourceMessage) => {
+        if (event === "progress") seen.push(JSON.parse(data).preview);
+      };
+      createParser({ onEvent }).feed(text);
+      return seen;
+    };
+    assert.deepEqual(await previews(false), [undefined, undefined, undefined]);
+    const shown = await previews(true);
+    assert.equal(new Set(shown).size, 3);
+    for (const preview of shown) {
+      const [head, base64] = preview!.split(",");
+      assert.equal(head, "data:image/jpeg;base64");
+      const { format, width, height } = await sharp(Buffer.from(base64!, "base64")).metadata();
+      assert.equal(format, "jpeg");
+      assert.equal(width, height);
+    }
   });
 
   test("lists what the installation offers", async () => {

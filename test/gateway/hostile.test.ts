@@ -21,10 +21,15 @@ test("a client that sends what the OpenAPI document nearly allows hears nothing 
 });
 
 test("the hostile client tells a wrong answer from a right one", () => {
-  assert.match(fault({ status: 500, type: "application/problem+json", text: "{}" })!, /500/);
-  assert.match(fault({ status: 400, type: "text/plain", text: "no" })!, /text\/plain/);
-  assert.match(fault({ status: "late", type: "", text: "" })!, /no answer/);
-  assert.equal(fault({ status: 503, type: "", text: "" }), undefined);
+  const request = { method: "GET", path: "/v1/models?x=1" };
+  assert.match(fault(request, { status: 500, type: "application/problem+json", text: "{}" })!, /500/);
+  assert.match(fault(request, { status: 400, type: "text/plain", text: "no" })!, /text\/plain/);
+  assert.match(fault(request, { status: 404, type: "application/problem+json", text: "{}" })!, /status 404/);
+  assert.match(fault(request, { status: 200, type: "application/json; charset=utf-8", text: "{}" })!, /required/);
+  assert.match(fault(request, { status: "late", type: "", text: "" })!, /no answer/);
+  assert.equal(fault(request, { status: 503, type: "", text: "" }), undefined);
+  const empty = '{"object": "list", "data": [], "next_cursor": null}';
+  assert.equal(fault(request, { status: 200, type: "application/json; charset=utf-8", text: empty }), undefined);
 });
 
 for (const [what, bytes, status] of [

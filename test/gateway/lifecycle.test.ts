@@ -283,16 +283,31 @@ test("Idempotency-Key: every other POST gives its first answer again, and is car
 });
 
 test("what waits longer than QUEUE_TIMEOUT fails with the reason; what has ended is gone after RESULT_TTL, with its files", async () => {
-  const { http, offer } = await startGateway(stack, { QUEUE_TIMEOUT: "1", RESULT_TTL: "3" });
+  const { http, offer, connection, config } = await startGateway(stack, { QUEUE_TIMEOUT: "1", RESULT_TTL: "3" });
   await offer(CATALOG);
-  const { body } = await http.post("/v1/generations").send(BODY);
+  const png = await sharp({ create: { width: 8, height: 8, channels: 3, background: "red" } })
+    .png()
+    .toBuffer();
+  const image = `data:image/png;base64,${png.toString("base64")}`;
+  const { body } = await http.post("/v1/generations").send({ ...BODY, controls: [{ controlnet: "canny", image }] });
+  const folder = join(config.DATA_DIR, "artifacts/generations", body.id);
+  await access(folder);
   const failed = await until("its end", async () => {
     const answer = await http.get(`/v1/generations/${body.id}`);
     return answer.body.status === "failed" ? answer.body : undefined;
   });
   assert.equal(failed.error.code, "queue_timeout");
   await until("it to be gone", async () => (await http.get(`/v1/generations/${body.id}`)).status === 404);
+  assert.ok(Date.now() - Date.parse(failed.ended_at) >= 3000, "it was kept for RESULT_TTL");
   assert.deepEqual((await http.get("/v1/generations")).body.data, []);
+  await until("its files to be gone", async () =>
+    access(folder).then(
+      () => false,
+      () => true,
+    ),
+  );
+  const left = await connection.keys(`*${body.id}*`);
+  assert.deepEqual(left, [`bull:generations:${body.id}`], "its job finds nothing to do");
 });
 
 test("a generation whose gateway died before it made the job gets one", async () => {

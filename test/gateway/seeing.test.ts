@@ -67,6 +67,19 @@ test("the log tells what was asked and what was made, and holds no key, no secre
   assert.deepEqual(request, ["incoming request", "accepted", "request completed"]);
 });
 
+test("/ready says why the service cannot take work", async () => {
+  const gateway = await startGateway(stack);
+  const why = async () => {
+    const { status, body } = await gateway.http.get("/ready");
+    return [status, body.detail];
+  };
+  assert.deepEqual(await why(), [503, "no worker is running; try again later"]);
+  await gateway.offer({ ...CATALOG, models: [] });
+  assert.deepEqual(await why(), [503, "the workers found no model in MODELS_DIR; try again later"]);
+  await gateway.offer(CATALOG);
+  assert.deepEqual(await why(), [200, undefined]);
+});
+
 test("/metrics answers the on-call's questions", async (t) => {
   const gateway = await startGateway(stack);
   const { http } = gateway;

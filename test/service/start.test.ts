@@ -2,8 +2,8 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import supertest from "supertest";
 import type { Generation } from "../../src/schema.ts";
+import { clientOf } from "../gateway/conforms.ts";
 import { freePort, kill, startNode, temporaryFolder, until } from "./processes.ts";
 
 const stack = new AsyncDisposableStack();
@@ -19,7 +19,7 @@ async function start(DATA_DIR: string) {
   return {
     env,
     supervisor,
-    http: supertest(`http://127.0.0.1:${PORT}`),
+    http: clientOf(`http://127.0.0.1:${PORT}`),
     /** The process that has the name now. */
     pid: (name: string) =>
       Number([...supervisor.output.matchAll(new RegExp(`${name} runs \\(pid (\\d+)\\)`, "g"))].at(-1)![1]),
