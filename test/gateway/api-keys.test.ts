@@ -47,6 +47,8 @@ describe("with API keys", () => {
     ids["/v1/generations/"] = made.id;
     const delivered = await as(ANN, http.get(`/v1/webhooks/deliveries?generation=${made.id}`));
     ids["/v1/webhooks/deliveries/"] = conforms(delivered).body.data[0].id;
+    const training = { base: CATALOG.models[0]!.id, name: "circles", dataset: "folder:circles", max_train_steps: 10 };
+    ids["/v1/trainings/"] = conforms(await as(ANN, http.post("/v1/trainings").send(training))).body.id;
     upload = conforms(await as(ANN, http.post("/v1/uploads").type("image/png").send(png))).body.id;
   });
 
@@ -94,7 +96,8 @@ describe("with API keys", () => {
 
   test("lists hold what is the key's own", async () => {
     const lists = ROUTES.filter(
-      ({ method, path }) => method === "get" && ["/v1/generations", "/v1/webhooks/deliveries"].includes(path),
+      ({ method, path }) =>
+        method === "get" && ["/v1/generations", "/v1/trainings", "/v1/webhooks/deliveries"].includes(path),
     );
     for (const { path } of lists) {
       assert.equal(conforms(await as(ANN, gateway.http.get(path))).body.data.length, 1, path);
