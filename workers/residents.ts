@@ -57,7 +57,7 @@ export class Residents {
   async #load(network: Network): Promise<Resident> {
     const started = performance.now();
     await this.#makeRoom(network.weightBytes);
-    const session = await openPrepared(network.graph(this.#provider), network.weightBytes, this.#provider, this.#cache);
+    const session = await openPrepared(network, this.#provider, this.#cache);
     this.#loadMs += performance.now() - started;
     return { session, bytes: network.weightBytes, usedBy: this.#generation };
   }

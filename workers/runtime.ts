@@ -1,13 +1,16 @@
 /** The only file that knows onnxruntime: graphs become sessions, plain tensors go in and come out. */
 import { existsSync } from "node:fs";
+import { open, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import ort from "onnxruntime-node";
+import type { Network } from "../src/models/base.ts";
 import type { Graph, GraphChoices } from "../src/models/graph.ts";
 import { build } from "../src/onnx/build.ts";
+import { foldable } from "../src/onnx/fold.ts";
 import { attention } from "../src/onnx/operators.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { input } from "../src/onnx/value.ts";
+import { type External, input, type Value } from "../src/onnx/value.ts";
 import { type PreparedCache, prepareKey } from "./prepared.ts";
 
 export interface Session {
@@ -57,20 +60,15 @@ function create({ bytes, folder }: Graph, options: ort.InferenceSession.SessionO
 /**
  * As openSession, with the same results to the byte, but from what the cache holds, which it is given when it lacks it:
  * under a second per GB, and the weights stay in the page cache, which processes share.
- * @param weightBytes of the network, as float32
  */
-export async function openPrepared(
-  graph: Graph,
-  weightBytes: number,
-  provider: Provider,
-  cache: PreparedCache,
-): Promise<Session> {
+export async function openPrepared(network: Network, provider: Provider, cache: PreparedCache): Promise<Session> {
+  const graph = network.graph(provider);
   if (provider !== CPU) {
     return openSession(graph, provider); // other providers prepare weights for their device, on the device
   }
   const key = await prepareKey(graph, `onnxruntime ${ort.env.versions.node} ${JSON.stringify(SAVING)}`);
   for (let attempt = 0; attempt < 2; attempt++) {
-    const folder = await cache.entry(key, PREPARED_SIZE * weightBytes, (folder) => prepare(graph, folder));
+    const folder = await cache.entry(key, PREPARED_SIZE * network.weightBytes, (to) => prepare(network, to));
     if (folder === null) {
       break;
     }
@@ -95,10 +93,68 @@ const SAVING = {
   save_external_prepacked_constant_initializers: "1",
 };
 
-/** Optimises a graph for this CPU and writes it: its weights as float32, in the layout that the kernels read. */
-async function prepare(graph: Graph, folder: string): Promise<void> {
+/**
+ * Optimises a network for this CPU and writes it: its weights as float32, in the layout that the kernels read. They are folded
+ * in parts and into a file, because the runtime would hold two and a half times the weights while it folds them.
+ */
+async function prepare(network: Network, folder: string): Promise<void> {
+  const { inputs, outputs } = network.computation(CPU);
+  const file = join(folder, FOLDED);
+  const folded = await fold(foldable(Object.values(outputs)), network.folder, file);
   const options = { ...CPU.options, optimizedModelFilePath: join(folder, MODEL) };
-  await (await create(graph, options, SAVING)).release();
+  await (await create({ bytes: build(inputs, outputs, folded), folder }, options, SAVING)).release();
+  await rm(file);
+}
+
+const FOLDED = "folded";
+/** Bytes of weights that are folded at a time. */
+const PART = 2 ** 26;
+/** Only what begins at a page's boundary can be mapped into memory. */
+const PAGE = 4096;
+
+/** Computes values that follow from the weights in a folder, and writes them into a file → where in it each lies. */
+async function fold(values: readonly Value[], folder: string, file: string): Promise<Map<Value, External>> {
+  const folded = new Map<Value, External>();
+  const out = await open(file, "w");
+  try {
+    let offset = 0;
+    for (const part of parts(values)) {
+      const bytes = build([], Object.fromEntries(part.map((value, i) => [`value_${i}`, value])));
+      const options = { ...CPU.options, graphOptimizationLevel: "disabled", enableCpuMemArena: false } as const;
+      const session = sessionOf(await create({ bytes, folder }, options, { disable_prepacking: "1" }));
+      const results = await session.run({});
+      for (const [i, value] of part.entries()) {
+        const { buffer, byteOffset, byteLength } = results[`value_${i}`]!.data;
+        folded.set(value, { location: FOLDED, offset, length: byteLength });
+        await out.writeFile(new Uint8Array(buffer, byteOffset, byteLength));
+        const padding = -byteLength & (PAGE - 1);
+        await out.writeFile(new Uint8Array(padding));
+        offset += byteLength + padding;
+      }
+      await session.release();
+    }
+  } finally {
+    await out.close();
+  }
+  return folded;
+}
+
+/** Values in groups of about PART bytes, or of one that is larger. */
+function* parts(values: readonly Value[]): Generator<Value[]> {
+  let part: Value[] = [];
+  let size = 0;
+  for (const value of values) {
+    const bytes = 4 * (value.shape as number[]).reduce((product, dim) => product * dim, 1);
+    if (size + bytes > PART && part.length > 0) {
+      yield part;
+      [part, size] = [[], 0];
+    }
+    part.push(value);
+    size += bytes;
+  }
+  if (part.length > 0) {
+    yield part;
+  }
 }
 
 const openModel = (file: string) =>

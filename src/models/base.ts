@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { build, type Computation } from "../onnx/build.ts";
 import { type Checkpoint, findCheckpoint, readJson } from "./checkpoint.ts";
 import { clip } from "./clip.ts";
 import {
@@ -47,6 +48,10 @@ const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
 /** One network of a checkpoint: its graph is built when it is asked for, which costs milliseconds. */
 export interface Network {
   graph(choices?: GraphChoices): Graph;
+  /** What the graph is built of. */
+  computation(choices?: GraphChoices): Computation;
+  /** Where the files of its weights lie. */
+  readonly folder: string;
   /** What its weights take in memory, as float32. */
   readonly weightBytes: number;
 }
@@ -78,12 +83,18 @@ export interface BaseModel {
   readonly warnings: readonly string[];
 }
 
-/** Builds the graph once, so that whatever config and weights disagree about is known now. */
-export function network({ tensors, folder }: Checkpoint, build: (weights: Weights) => Uint8Array): Network {
+/** Computes the graph's values once, so that whatever config and weights disagree about is known now. */
+export function network({ tensors, folder }: Checkpoint, compute: (weights: Weights) => Computation): Network {
   const stored = new StoredWeights(tensors);
-  build(new Weights(stored));
+  const computation = (choices?: GraphChoices) => compute(new Weights(stored, "", choices));
+  computation();
   return {
-    graph: (choices) => ({ bytes: build(new Weights(stored, "", choices)), folder }),
+    graph(choices) {
+      const { inputs, outputs } = computation(choices);
+      return { bytes: build(inputs, outputs), folder };
+    },
+    computation,
+    folder,
     weightBytes: stored.usedBytes,
   };
 }

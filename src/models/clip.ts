@@ -1,4 +1,4 @@
-import { build } from "../onnx/build.ts";
+import type { Computation } from "../onnx/build.ts";
 import { add, concat, gather, gelu, matmul, reshape, sigmoidLinear } from "../onnx/operators.ts";
 import { constant, input, type Value } from "../onnx/value.ts";
 import type { ClipConfig } from "./config.ts";
@@ -59,7 +59,7 @@ export function hiddenStates(weights: Weights, config: ClipConfig, ids: Value): 
  * - hidden [B, 77, D]: after that many layers, as SDXL reads it, and normed, the same after the final norm, as SD 1.x and 2.x do,
  * - text_embeds [B, P], where the tower has a projection: `pooling` [B, 1, 77] is 1 at the end-of-text token, else 0.
  */
-export function clip(weights: Weights, config: ClipConfig): Uint8Array {
+export function clip(weights: Weights, config: ClipConfig): Computation {
   const tokens = config.max_position_embeddings;
   const size = config.hidden_size;
   const ids = input("input_ids", "int64", ["B", tokens]);
@@ -77,5 +77,5 @@ export function clip(weights: Weights, config: ClipConfig): Uint8Array {
     const pooled = reshape(last, ["B", size]);
     outputs.text_embeds = linear(weights.at("text_projection"), pooled, config.projection_dim, { bias: false });
   }
-  return build([ids, chosen, pooling], outputs);
+  return { inputs: [ids, chosen, pooling], outputs };
 }

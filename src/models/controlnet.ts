@@ -1,4 +1,4 @@
-import { build } from "../onnx/build.ts";
+import type { Computation } from "../onnx/build.ts";
 import { add, concat, gather, mul, reduceMean, reshape, silu, slice, split } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { ControlnetConfig } from "./config.ts";
@@ -25,9 +25,9 @@ export function embedHint(weights: Weights, config: ControlnetConfig, hint: Valu
  * The hint encoder (ControlNetConditioningEmbedding): hint [N, 3, H, W] → hint_embedding [N, C0, h, w].
  * A graph of its own, because it needs no timestep and so runs once a request.
  */
-export function hintEncoder(weights: Weights, config: ControlnetConfig): Uint8Array {
+export function hintEncoder(weights: Weights, config: ControlnetConfig): Computation {
   const hint = input("hint", "float32", ["N", config.conditioning_channels, "H", "W"]);
-  return build([hint], { hint_embedding: embedHint(weights, config, hint) });
+  return { inputs: [hint], outputs: { hint_embedding: embedHint(weights, config, hint) } };
 }
 
 /** The body's forward pass → the residuals, down_residual_0 … mid_residual, at scale 1. */
@@ -59,7 +59,7 @@ export function controlResiduals(
  * - down_residual_i, mid_residual: the sum of the ControlNets before this one (zeros of [1, C, 1, 1] for the first).
  * Outputs of the same names with an "_out": the sum with this one's added.
  */
-export function controlnet(w: Weights, config: ControlnetConfig): Uint8Array {
+export function controlnet(w: Weights, config: ControlnetConfig): Computation {
   const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const hintEmbedding = input("hint_embedding", "float32", ["?", config.block_out_channels[0]!, "h", "w"]);
@@ -76,7 +76,10 @@ export function controlnet(w: Weights, config: ControlnetConfig): Uint8Array {
     return add(before[i]!, mul(gather(residual, rows), factor)); // [U, C, h, w]
   });
   const named = Object.fromEntries(before.map((value, i) => [`${nameOf(value)}_out`, outputs[i]!]));
-  return build([sample, ...Object.values(conditions), hintEmbedding, rows, scales, ...masks, ...before], named);
+  return {
+    inputs: [sample, ...Object.values(conditions), hintEmbedding, rows, scales, ...masks, ...before],
+    outputs: named,
+  };
 }
 
 const nameOf = (value: Value) => (value.source.kind === "input" ? value.source.name : "");

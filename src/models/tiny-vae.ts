@@ -1,4 +1,4 @@
-import { build } from "../onnx/build.ts";
+import type { Computation } from "../onnx/build.ts";
 import { add, conv, relu, resizeTwice, scale, sub, tanh } from "../onnx/operators.ts";
 import { input, scalar, type Value } from "../onnx/value.ts";
 import type { TinyVaeConfig } from "./config.ts";
@@ -16,7 +16,7 @@ function block(w: Weights, x: Value, channels: number): Value {
  * The decoder of a tiny autoencoder (diffusers' AutoencoderTiny, the TAESD of github.com/madebyollin/taesd): latents
  * [B, 4, h, w] as the U-Net has them → image [B, 3, 8h, 8w], about -1 to 1, in a hundredth of the VAE's time.
  */
-export function tinyDecoder(weights: Weights, config: TinyVaeConfig): Uint8Array {
+export function tinyDecoder(weights: Weights, config: TinyVaeConfig): Computation {
   const latents = input("latents", "float32", ["B", config.latent_channels, "h", "w"]);
   const w = weights.at("decoder.layers");
   const blocks = config.num_decoder_blocks;
@@ -35,5 +35,5 @@ export function tinyDecoder(weights: Weights, config: TinyVaeConfig): Uint8Array
       h = convolution(w.at(`${layer}`), h, 3);
     }
   });
-  return build([latents], { image: sub(scale(h, 2), scalar(1)) });
+  return { inputs: [latents], outputs: { image: sub(scale(h, 2), scalar(1)) } };
 }

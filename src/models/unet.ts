@@ -1,4 +1,4 @@
-import { build } from "../onnx/build.ts";
+import type { Computation } from "../onnx/build.ts";
 import { add, concat, resizeLike, silu } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { EncoderConfig, UnetConfig } from "./config.ts";
@@ -78,10 +78,10 @@ export function denoise(
  * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'
  * summed residuals → out [B, out_channels, h, w].
  */
-export function unet(w: Weights, config: UnetConfig): Uint8Array {
+export function unet(w: Weights, config: UnetConfig): Computation {
   const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const residuals = residualInputs(config);
   const out = denoise(w, config, sample, conditions, residuals);
-  return build([sample, ...Object.values(conditions), ...residuals], { out });
+  return { inputs: [sample, ...Object.values(conditions), ...residuals], outputs: { out } };
 }

@@ -1,4 +1,4 @@
-import { build } from "../onnx/build.ts";
+import type { Computation } from "../onnx/build.ts";
 import { add, resizeTwice, silu } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { VaeConfig } from "./config.ts";
@@ -48,9 +48,9 @@ export function decode(weights: Weights, config: VaeConfig, latents: Value): Val
   return convolution(w.at("conv_out"), normal, config.out_channels);
 }
 
-export function vaeDecoder(weights: Weights, config: VaeConfig): Uint8Array {
+export function vaeDecoder(weights: Weights, config: VaeConfig): Computation {
   const latents = input("latents", "float32", ["B", config.latent_channels, "h", "w"]);
-  return build([latents], { image: decode(weights, config, latents) });
+  return { inputs: [latents], outputs: { image: decode(weights, config, latents) } };
 }
 
 /**
@@ -77,7 +77,7 @@ export function encode(weights: Weights, config: VaeConfig, image: Value): Value
     : moments;
 }
 
-export function vaeEncoder(weights: Weights, config: VaeConfig): Uint8Array {
+export function vaeEncoder(weights: Weights, config: VaeConfig): Computation {
   const image = input("image", "float32", ["B", config.in_channels, "H", "W"]);
-  return build([image], { moments: encode(weights, config, image) });
+  return { inputs: [image], outputs: { moments: encode(weights, config, image) } };
 }

@@ -41,11 +41,22 @@ function attribute(name: string, value: Attribute): Uint8Array {
   return concat([bytes(1, name), ...value.map((item) => int(8, item)), int(20, 7)]);
 }
 
+/** What a graph is built of. */
+export interface Computation {
+  readonly inputs: readonly Value[];
+  readonly outputs: Readonly<Record<string, Value>>;
+}
+
 /**
  * The bytes of an ONNX model that computes `outputs`. What they do not need is left out; a value used twice is written once.
  * Inputs keep the names they were made with, also those that no output needs.
+ * @param stored values that need not be computed, and where they lie
  */
-export function build(inputs: readonly Value[], outputs: Readonly<Record<string, Value>>): Uint8Array {
+export function build(
+  inputs: readonly Value[],
+  outputs: Readonly<Record<string, Value>>,
+  stored: ReadonlyMap<Value, External> = new Map(),
+): Uint8Array {
   const names = new Map<Value, string>();
   const initializers: Uint8Array[] = [];
   const written: Uint8Array[] = [];
@@ -75,8 +86,11 @@ export function build(inputs: readonly Value[], outputs: Readonly<Record<string,
     const stack = [root];
     while (stack.length > 0) {
       const value = stack[stack.length - 1]!;
+      const data = stored.get(value);
       if (names.has(value)) {
         stack.pop();
+      } else if (data !== undefined) {
+        writeInitializer(value, { kind: "initializer", name: "", data });
       } else if (value.source.kind === "input") {
         throw new Error(`input "${value.source.name}" is used but not among the graph's inputs`);
       } else if (value.source.kind === "initializer") {

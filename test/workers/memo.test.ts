@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
 import type { Run } from "../../src/diffusion/model.ts";
-import type { Network } from "../../src/models/base.ts";
+import { network as openNetwork } from "../../src/models/base.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { Memo } from "../../workers/memo.ts";
 
-const network = (): Network => ({ graph: () => ({ bytes: new Uint8Array(), folder: "" }), weightBytes: 0 });
+const network = () => openNetwork({ folder: "", tensors: new Map() }, () => ({ inputs: [], outputs: {} }));
 const ids = (...values: number[]): Tensor => ({ dims: [1, values.length], data: BigInt64Array.from(values, BigInt) });
 
 /** A run that counts its calls and answers 100 bytes. */

@@ -13,9 +13,13 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { openBase } from "../../src/models/base.ts";
+import { openBase, network as openNetwork } from "../../src/models/base.ts";
+import { readCheckpoint } from "../../src/models/checkpoint.ts";
+import { convolution, linear, toTokens } from "../../src/models/layers.ts";
+import { input } from "../../src/onnx/value.ts";
 import { PreparedCache, prepareKey } from "../../workers/prepared.ts";
 import { CPU, openPrepared, openSession, type Session } from "../../workers/runtime.ts";
+import { writeFile } from "../models/original.ts";
 
 const root = mkdtempSync(join(tmpdir(), "prepared-"));
 after(() => rmSync(root, { recursive: true }));
@@ -32,7 +36,7 @@ function cacheOf(bound?: number) {
 }
 
 const vae = () => openBase(checkpoint).networks.vae_decoder;
-const open = (cache: PreparedCache) => openPrepared(vae().graph(), vae().weightBytes, CPU, cache);
+const open = (cache: PreparedCache) => openPrepared(vae(), CPU, cache);
 
 async function image(session: Session): Promise<Float32Array> {
   const latents = { dims: [1, 4, 4, 6], data: Float32Array.from({ length: 96 }, (_, i) => Math.sin(i)) };
@@ -61,9 +65,35 @@ test("a text encoder opened from the cache gives the bytes that it gives without
   };
   const [plain, prepared] = [
     await openSession(network.graph(CPU), CPU),
-    await openPrepared(network.graph(CPU), network.weightBytes, CPU, cacheOf().cache),
+    await openPrepared(network, CPU, cacheOf().cache),
   ];
   assert.deepEqual((await prepared.run(feeds)).normed!.data, (await plain.run(feeds)).normed!.data);
+  await Promise.all([plain.release(), prepared.release()]);
+});
+
+test("weights that are changed before they are used, a linear layer's and Winograd's, give the same bytes too", async () => {
+  const shapes = {
+    "conv.weight": [128, 128, 3, 3],
+    "conv.bias": [128],
+    "linear.weight": [64, 128],
+    "linear.bias": [64],
+  };
+  const tensors = Object.entries(shapes).map(([name, shape]) => {
+    const values = Float16Array.from({ length: shape.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(i) / 10);
+    return [name, { dtype: "F16", shape, bytes: new Uint8Array(values.buffer) }] as const;
+  });
+  const file = join(root, "layers.safetensors");
+  writeFile(file, new Map(tensors));
+  const layers = openNetwork(readCheckpoint(file), (w) => {
+    const x = input("x", "float32", ["B", 128, "h", "w"]);
+    return { inputs: [x], outputs: { y: linear(w.at("linear"), toTokens(convolution(w.at("conv"), x, 128)), 64) } };
+  });
+  const x = { dims: [1, 128, 8, 8], data: Float32Array.from({ length: 128 * 64 }, (_, i) => Math.cos(i)) };
+  const [plain, prepared] = [
+    await openSession(layers.graph(CPU), CPU),
+    await openPrepared(layers, CPU, cacheOf().cache),
+  ];
+  assert.deepEqual((await prepared.run({ x })).y, (await plain.run({ x })).y);
   await Promise.all([plain.release(), prepared.release()]);
 });
 

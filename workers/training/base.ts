@@ -1,7 +1,7 @@
 import { join } from "node:path";
+import { network } from "../../src/models/base.ts";
 import { findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
 import { vaeEncoder } from "../../src/models/vae.ts";
-import { StoredWeights, Weights } from "../../src/models/weights.ts";
 import { denoisingFeeds } from "../../src/training/batch.ts";
 import { readDataset } from "../../src/training/dataset.ts";
 import { clipShapes, initialize, unetShapes } from "../../src/training/initialize.ts";
@@ -52,7 +52,7 @@ export const openBaseTraining: OpenSubject = async (folders, settings, onPrepari
   const vaeFolder = join(folders.base, "vae");
   const stored = findCheckpoint(vaeFolder, STEM.vae);
   const encoder = {
-    graph: () => ({ bytes: vaeEncoder(new Weights(new StoredWeights(stored.tensors)), vae), folder: stored.folder }),
+    graph: network(stored, (w) => vaeEncoder(w, vae)).graph,
     folder: vaeFolder,
     latentChannels: vae.latent_channels,
   };
