@@ -8,10 +8,9 @@ import { connect } from "node:net";
 import { join } from "node:path";
 import fc from "fast-check";
 import { openApiDocument } from "../openapi/document.ts";
-import { connectPatiently, heartbeat } from "../src/queue.ts";
 import { conforms } from "../test/gateway/conforms.ts";
 import { CATALOG } from "../test/gateway/gateway.ts";
-import { freePort, startNode, startRedis, temporaryFolder, until } from "../test/service/processes.ts";
+import { residentMegabytes, startService } from "./service.ts";
 
 /** A JSON schema, or a part of the document. */
 // biome-ignore lint/suspicious/noExplicitAny: a document of any shape, walked
@@ -383,29 +382,14 @@ export async function attack(base: string, count: number, seed: number) {
   return { sent, statuses: Object.fromEntries([...statuses].sort()) };
 }
 
-function residentMegabytes(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))![1]) / 1024;
-}
-
 /** 20,000 requests against a gateway as a process, on a Redis of its own, with workers that offer and never take. */
 export async function run(): Promise<void> {
   await using stack = new AsyncDisposableStack();
-  const redis = await startRedis(stack);
-  const PORT = String(await freePort());
-  const env = {
-    PORT,
-    REDIS_URL: redis.url,
-    DATA_DIR: await temporaryFolder(stack),
-    LOG_LEVEL: "fatal",
-    MAX_QUEUE: "300",
-  };
-  const { child } = startNode(stack, "src/gateway/server.ts", env);
-  const base = `http://127.0.0.1:${PORT}`;
-  const connection = connectPatiently(redis.url);
-  stack.defer(() => connection.disconnect());
-  const offering = setInterval(() => heartbeat(connection, "bench", CATALOG).catch(() => {}), 1000);
-  stack.defer(() => clearInterval(offering));
-  await until("the gateway", async () => (await fetch(`${base}/ready`).catch(() => undefined))?.ok);
+  const { url: base, gateway } = await startService(
+    stack,
+    {},
+    { ALLOW_HOSTS: "", LOG_LEVEL: "fatal", MAX_QUEUE: "300" },
+  );
 
   const PARTS = 5;
   const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -414,8 +398,8 @@ export async function run(): Promise<void> {
   for (let part = 0; part < PARTS; part++) {
     const started = Date.now();
     const { sent, statuses } = await attack(base, 4000, seed + part);
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error("the gateway has died");
-    memory.push(Math.round(residentMegabytes(child.pid!)));
+    if (gateway.child.exitCode !== null || gateway.child.signalCode !== null) throw new Error("the gateway has died");
+    memory.push(Math.round(residentMegabytes(gateway.child)));
     const seconds = (Date.now() - started) / 1000;
     console.log(
       `${sent} requests in ${seconds.toFixed(1)} s, gateway ${memory.at(-1)} MB: ${JSON.stringify(statuses)}`,

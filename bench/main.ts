@@ -2,9 +2,11 @@
 import { run as chaos } from "./chaos.ts";
 import { run as fullSize } from "./full-size.ts";
 import { run as hostile } from "./hostile.ts";
+import { run as latency } from "./latency.ts";
+import { run as load } from "./load/main.ts";
 import { run as train } from "./train.ts";
 
-const BENCHES: Record<string, () => Promise<void>> = { chaos, "full-size": fullSize, hostile, train };
+const BENCHES: Record<string, () => Promise<void>> = { chaos, "full-size": fullSize, hostile, latency, load, train };
 
 const names = process.argv.slice(2);
 const unknown = names.find((name) => BENCHES[name] === undefined);
