@@ -4,15 +4,18 @@
  * chance, gets SIGKILL and is started again.
  */
 import assert from "node:assert/strict";
+import type { ChildProcess } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
+import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { Webhook } from "standardwebhooks";
 import type { Generation } from "../src/schema.ts";
 import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../test/service/processes.ts";
+import { TINY_MODELS } from "./service.ts";
 
 export interface Settings {
   generations: number;
@@ -41,6 +44,10 @@ export interface Report {
   /** Generations that were told of by more than one id, or not the same each time. */
   toldTwice: string[];
   badSignatures: number;
+  /** Generations whose events are not each there once and in order. */
+  otherEvents: string[];
+  /** Processes that ended without being killed, by kind, with the last that they said. */
+  died: string[];
   webhooks: number;
   takeovers: number;
   /** The longest time from a client's sending to the end of a generation that it saw. */
@@ -48,9 +55,11 @@ export interface Report {
 }
 
 const SEEDS = 8;
+const STEPS = 4;
+const EVENTS = ["queued", "started", ...Array<string>(STEPS).fill("progress"), "succeeded"].join();
 const request = (seed: number) => ({
   prompt: "a red house by the sea",
-  num_inference_steps: 4,
+  num_inference_steps: STEPS,
   scheduler: "euler_ancestral",
   width: 64,
   height: 64,
@@ -64,6 +73,7 @@ export async function chaos(settings: Settings): Promise<Report> {
   const env = {
     REDIS_URL: redis.url,
     DATA_DIR: await temporaryFolder(stack),
+    MODELS_DIR: TINY_MODELS,
     EXECUTION_PROVIDER: "cpu",
     ALLOW_HOSTS: "127.0.0.1",
     LOG_LEVEL: "info",
@@ -71,18 +81,24 @@ export async function chaos(settings: Settings): Promise<Report> {
   const { deliver = "workers/deliver.ts" } = settings;
   const killed: Record<string, number> = {};
   const outputs: { output: string }[] = [];
+  const died: string[] = [];
+  const doomed = new Set<ChildProcess>();
 
   /** A process, and how to kill it and start it again. */
   const kept = (kind: string, file: string, more: Record<string, string> = {}) => {
     const launch = () => {
       const started = startNode(stack, file, { ...env, ...more });
       outputs.push(started);
+      started.child.once("exit", (status) => {
+        if (!doomed.has(started.child)) died.push(`${kind}, status ${status}: ${started.output.slice(-1000)}`);
+      });
       return started;
     };
     let running = launch();
     return {
       kind,
       async crash() {
+        doomed.add(running.child);
         await kill(running.child, "SIGKILL");
         running = launch();
       },
@@ -166,6 +182,16 @@ export async function chaos(settings: Settings): Promise<Report> {
       .digest("hex");
   };
 
+  /** What a stream that is read from the first event says, progress by its steps. */
+  const eventsOf = async (id: string) => {
+    const names: string[] = [];
+    let step = 0;
+    const onEvent = ({ event, data }: EventSourceMessage) =>
+      names.push(event === "progress" && JSON.parse(data).step !== ++step ? `step ${step}` : event!);
+    createParser({ onEvent }).feed(await (await ask(`/v1/generations/${id}/events`)).text());
+    return names.join();
+  };
+
   const expected: string[] = [];
   for (let seed = 0; seed < SEEDS; seed++) expected.push(await hashOf(await ended(await make(`calm ${seed}`, seed))));
   assert.equal(new Set(expected).size, SEEDS);
@@ -200,8 +226,8 @@ export async function chaos(settings: Settings): Promise<Report> {
   await crashing;
   const seconds = (performance.now() - began) / 1000;
 
-  const told = () => new Set(received.map(({ generation }) => generation.id));
-  await until("every webhook", async () => [...made.keys()].every((id) => told().has(id)), 90_000).catch(() => {});
+  const told = async () => new Set(made.keys()).isSubsetOf(new Set(received.map(({ generation }) => generation.id)));
+  await until("every webhook", told, 90_000).catch(() => {});
 
   const listed: Generation[] = [];
   for (let cursor: string | null = ""; cursor !== null; ) {
@@ -213,11 +239,14 @@ export async function chaos(settings: Settings): Promise<Report> {
   }
   const there = new Map(listed.map((generation) => [generation.id, generation]));
   const otherPictures: string[] = [];
+  const otherEvents: string[] = [];
   for (const [id, seed] of made) {
     const generation = there.get(id);
     if (generation?.status !== "succeeded") continue;
     const hash = await hashOf(generation);
-    if (hash !== expected[seed] || generation.images[0]?.sha256 !== hash) otherPictures.push(id);
+    const [image, ...more] = generation.images;
+    if (hash !== expected[seed] || image?.sha256 !== hash || more.length > 0) otherPictures.push(id);
+    if ((await eventsOf(id)) !== EVENTS) otherEvents.push(id);
   }
   const bodies = Map.groupBy(received, ({ generation }) => generation.id);
   return {
@@ -232,6 +261,8 @@ export async function chaos(settings: Settings): Promise<Report> {
       new Set(all.map((one) => JSON.stringify(one))).size > 1 ? [id] : [],
     ),
     badSignatures,
+    otherEvents,
+    died: [...died],
     webhooks: received.length,
     takeovers: outputs.reduce(
       (sum, { output }) => sum + [...output.matchAll(/"attempt":([2-9])\S*"started"/g)].length,
@@ -258,10 +289,13 @@ export async function run(): Promise<void> {
     ["generations no webhook told of", report.untold.length],
     ["told by more than one id, or differently", report.toldTwice.length],
     ["signatures that do not verify", report.badSignatures],
+    ["generations whose events are not each there once, in order", report.otherEvents.length],
+    ["processes that ended without being killed", report.died.length],
   ];
   console.log("\n| chaos | |\n|---|---|");
   for (const row of rows) console.log(`| ${row.join(" | ")} |`);
-  const broken = [report.lost, report.otherPictures, report.untold, report.toldTwice].flat();
+  const { lost, otherPictures, untold, toldTwice, otherEvents, died } = report;
+  const broken = [lost, otherPictures, untold, toldTwice, otherEvents, died].flat();
   if (broken.length + report.badSignatures + report.duplicates > 0) {
     console.error(JSON.stringify(report, null, 1));
     process.exitCode = 1;

@@ -13,9 +13,18 @@ test("while gateways, workers, webhook workers and Redis are killed, nothing is 
   t.diagnostic(JSON.stringify(report));
   assert.equal(report.generations, 30);
   assert.ok(Object.values(report.kills).length > 0, "nothing was killed");
-  const { lost, otherPictures, untold, toldTwice, duplicates, badSignatures } = report;
+  const { lost, otherPictures, untold, toldTwice, otherEvents, died, duplicates, badSignatures } = report;
   assert.deepEqual(
-    { lost, otherPictures, untold, toldTwice, duplicates, badSignatures },
-    { lost: [], otherPictures: [], untold: [], toldTwice: [], duplicates: 0, badSignatures: 0 },
+    { lost, otherPictures, untold, toldTwice, otherEvents, died, duplicates, badSignatures },
+    {
+      lost: [],
+      otherPictures: [],
+      untold: [],
+      toldTwice: [],
+      otherEvents: [],
+      died: [],
+      duplicates: 0,
+      badSignatures: 0,
+    },
   );
 });
