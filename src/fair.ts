@@ -16,7 +16,7 @@ const TURNS = 200_000;
  * whenever nobody waits; should a priority use all of its turns before that, the rest of it is taken in the order of arrival.
  */
 export const FAIR = `
-local TURNS = KIND .. 's:turns'
+local TURNS = KIND == 'generation' and 'turns' or KIND .. 's:turns'
 local function give_turn(owner, priority)
   local lane = priority .. ':' .. owner
   local taken, last = unpack(redis.call('HMGET', TURNS, priority, lane))

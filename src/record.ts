@@ -34,12 +34,13 @@ export const statusKey = (kind: Kind, status: "queued" | "processing" | "ended")
 /** Sorted set of an owner's ids in the order of their making, in all or of one status. */
 export const ownedKey = (kind: Kind, owner: string, status?: Generation["status"]) =>
   `${kind}s:of:${owner}${status === undefined ? "" : `:${status}`}`;
-/** Sorted set: ids whose files are to be removed, and the time (ms of Redis' clock) from which on. */
-export const ORPHANED = "jobs:orphaned";
+/** Sorted set, of both kinds: ids whose files are to be removed, and the time (ms of Redis' clock) from which on. */
+export const ORPHANED = "generations:orphaned";
 /** Hash: how many have ended so, for `/metrics`. */
 export const outcomesKey = (kind: Kind) => `${kind}s:outcomes`;
 /** Hash: the latest training of each name. One that has not ended holds its name. */
 const NAMES = "trainings:names";
+/** Hash: `generation`, the id of what it has made, of either kind, and `body`, the hash of the request. */
 const idempotencyKey = (owner: string, key: string) => `idempotency:${owner}:${key}`;
 const IDEMPOTENCY_SECONDS = 24 * 3600;
 
@@ -100,7 +101,7 @@ const runSubmit = script(`${CHANGES}
 local record, idempotency = unpack(KEYS)
 local key, body, most, most_of_owner, owner, priority, name = unpack(ARGV)
 if key ~= '' then
-  local known, sent = unpack(redis.call('HMGET', idempotency, 'job', 'body'))
+  local known, sent = unpack(redis.call('HMGET', idempotency, 'generation', 'body'))
   if known then return sent == body and known or 'conflict' end
 end
 if most ~= '' and redis.call('ZCARD', LISTS .. 'queued') >= tonumber(most) then return 'full' end
@@ -123,7 +124,7 @@ redis.call('ZADD', LISTS .. 'of:' .. owner, sequence, ID)
 enter(record, 'queued')
 redis.call('ZREM', '${ORPHANED}', ID)
 if key ~= '' then
-  redis.call('HSET', idempotency, 'job', ID, 'body', body)
+  redis.call('HSET', idempotency, 'generation', ID, 'body', body)
   redis.call('EXPIRE', idempotency, ${IDEMPOTENCY_SECONDS})
 end
 tell(record, '1-0', 'queued')
@@ -186,7 +187,7 @@ export async function remembered(
   owner: string,
   { key, body }: Idempotency,
 ): Promise<Extract<Submission, { outcome: "known" | "conflict" }> | undefined> {
-  const [id, sent] = await redis.hmget(idempotencyKey(owner, key), "job", "body");
+  const [id, sent] = await redis.hmget(idempotencyKey(owner, key), "generation", "body");
   if (!id) return undefined;
   return sent === body ? { outcome: "known", id } : { outcome: "conflict" };
 }

@@ -2,9 +2,9 @@
  * Webhook deliveries in Redis: written in the same transaction as the change they tell of, taken by workers/deliver.ts,
  * read and replayed by the gateway.
  *
- * A delivery is three keys: the hash `webhook:<id>` (where to, how it stands), the hash `webhook:<id>:record` (the job's
- * record as it was at the event) and the list `webhook:<id>:attempts` (the log). The sorted set of due
- * times is the queue: taking a delivery moves its time a lease ahead, so that a process that dies over it only delays
+ * A delivery is three keys: the hash `webhook:<id>` (where to, how it stands), the hash `webhook:<id>:generation` (the
+ * job's record as it was at the event) and the list `webhook:<id>:attempts` (the log); the id of a training stands in the
+ * field `generation` too. The sorted set of due times is the queue: taking a delivery moves its time a lease ahead, so that a process that dies over it only delays
  * it. There is no second queue that could disagree with it.
  */
 import type { ChainableCommander, Redis } from "ioredis";
@@ -15,7 +15,7 @@ import { script } from "./script.ts";
 export const DUE = "webhooks:due"; // sorted set: delivery id, when to try it next (ms of Redis' clock)
 const SEQUENCE = "webhooks:sequence"; // counter: orders the deliveries of an owner
 const deliveryKey = (id: string) => `webhook:${id}`;
-const recordKey = (id: string) => `webhook:${id}:record`;
+const recordKey = (id: string) => `webhook:${id}:generation`;
 const attemptsKey = (id: string) => `webhook:${id}:attempts`;
 const ownedKey = (owner: string) => `webhooks:of:${owner}`; // sorted set: the owner's delivery ids by SEQUENCE
 const goneKey = (owner: string, url: string) => `webhooks:gone:${owner}:${url}`; // when it answered 410
@@ -43,8 +43,8 @@ local function announce(record, event)
   local key = 'webhook:' .. id
   if redis.call('EXISTS', key) == 1 then return end
   local at = redis.call('HGET', record, event == 'started' and 'started_at' or 'ended_at')
-  redis.call('COPY', record, key .. ':record')
-  redis.call('HSET', key, 'owner', owner, 'job', job, 'event', event, 'url', url, 'created_at', at,
+  redis.call('COPY', record, key .. ':generation')
+  redis.call('HSET', key, 'owner', owner, 'generation', job, 'event', event, 'url', url, 'created_at', at,
     'status', 'pending', 'tries', 0, 'next_attempt_at', at)
   redis.call('ZADD', 'webhooks:of:' .. owner, redis.call('INCR', '${SEQUENCE}'), id)
   redis.call('ZADD', '${DUE}', NOW[1] * 1000 + math.floor(NOW[2] / 1000), id)
@@ -80,7 +80,7 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT
     redis.call('HINCRBY', key, 'lease', 1)
     local owner, url = unpack(redis.call('HMGET', key, 'owner', 'url'))
     local gone = redis.call('GET', 'webhooks:gone:' .. owner .. ':' .. url)
-    table.insert(taken, {id, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':record'), gone})
+    table.insert(taken, {id, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':generation'), gone})
   else
     redis.call('ZREM', KEYS[1], id)
   end
@@ -91,7 +91,15 @@ return taken`);
 export async function takeDue(redis: Redis, count: number, leaseMs: number): Promise<Taken[]> {
   const rows = (await runTake(redis, [DUE], count, leaseMs)) as [string, string[], string[], string | null][];
   return rows.map(([id, delivery, record, gone_at]) => {
-    const { owner, job, event, url, created_at, lease, tries } = fieldsOf(delivery) as Record<string, string>;
+    const {
+      owner,
+      generation: job,
+      event,
+      url,
+      created_at,
+      lease,
+      tries,
+    } = fieldsOf(delivery) as Record<string, string>;
     return {
       id,
       owner: owner!,
@@ -161,12 +169,13 @@ export async function readDelivery(redis: Redis, owner: string, id: string): Pro
     redis.lrange(attemptsKey(id), 0, -1),
   ]);
   if (delivery.owner !== owner) return undefined;
-  const kind = kindOf(delivery.job!);
+  const job = delivery.generation!;
+  const kind = kindOf(job);
   return WebhookDelivery.parse({
     id,
     object: "webhook_delivery",
-    generation: kind === "generation" ? delivery.job : null,
-    training: kind === "training" ? delivery.job : null,
+    generation: kind === "generation" ? job : null,
+    training: kind === "training" ? job : null,
     type: `${kind}.${delivery.event}`,
     url: delivery.url,
     status: delivery.status,

@@ -124,6 +124,8 @@ for (const [format, make] of Object.entries(formats)) {
       /"link" is a link, or no file/,
     ],
     ["too many entries", Array.from({ length: 21 }, (_, i) => ({ name: `${i}` })), /more than 20 entries/],
+    ["folders that are too many", [{ name: `${"a/".repeat(20)}x`, data: text }], /more than 20 entries/],
+    ["folders that are too deep", [{ name: `${"a/".repeat(33)}x`, data: text }], /more than 32 folders/],
     ["a file that is too large", [{ name: "large", data: Buffer.alloc(10_001) }], /"large" has more than 10000 bytes/],
     [
       "too much in all",

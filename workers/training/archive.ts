@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, open } from "node:fs/promises";
-import { dirname, join } from "node:path";
+import { dirname, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Parser, type ReadEntry } from "tar";
 import { type Entry, openPromise } from "yauzl";
@@ -11,6 +11,7 @@ import { DatasetError } from "../../src/training/dataset.ts";
 
 /** What an archive may unpack to. */
 export interface ArchiveLimits {
+  /** Folders count, those too that only a file's name has. */
   readonly entries: number;
   /** Of one file. */
   readonly fileBytes: number;
@@ -19,6 +20,8 @@ export interface ArchiveLimits {
 
 /** The longest path of a file: what Linux takes, less the folder that it comes into. */
 const LONGEST_PATH = 3000;
+/** Folders within each other: more than any dataset has, and few enough that a name of a few bytes is not a thousand folders. */
+const DEEPEST = 32;
 
 /** What writing a file fails with when its name is at fault, and not the disk. */
 const BY_NAME = new Set(["EEXIST", "EISDIR", "ENOTDIR", "ENAMETOOLONG", "EINVAL"]);
@@ -28,6 +31,7 @@ class Unpacking {
   readonly #folder: string;
   readonly #limits: ArchiveLimits;
   readonly #onEntry: () => void;
+  readonly #folders = new Set<string>();
   #entries = 0;
   #bytes = 0;
 
@@ -40,21 +44,37 @@ class Unpacking {
   /** Counts an entry. @throws DatasetError when it is one too many, or its name leads out of the folder */
   enter(name: string): void {
     this.#onEntry();
-    this.#entries += 1;
-    if (this.#entries > this.#limits.entries) {
-      throw new DatasetError(`the archive has more than ${this.#limits.entries} entries`);
-    }
+    this.#count();
     const shown = JSON.stringify(name.slice(0, 200));
     if (name.startsWith("/") || /^[a-zA-Z]:/.test(name)) throw new DatasetError(`the archive names ${shown}: absolute`);
     if (name.split(/[/\\]/).includes("..")) throw new DatasetError(`the archive names ${shown}: it holds ".."`);
     if (name.includes("\0") || name.length > LONGEST_PATH)
       throw new DatasetError(`the archive names ${shown}: no path`);
+    if (normalize(name).split("/").length > DEEPEST + 1) {
+      throw new DatasetError(`the archive names ${shown}: more than ${DEEPEST} folders within each other`);
+    }
+  }
+
+  #count(): void {
+    this.#entries += 1;
+    if (this.#entries > this.#limits.entries) {
+      throw new DatasetError(`the archive has more than ${this.#limits.entries} entries`);
+    }
+  }
+
+  /** Makes the folder of a file, and those that it lies in. */
+  async #makeFolder(name: string): Promise<void> {
+    if (name === "." || this.#folders.has(name)) return;
+    await this.#makeFolder(dirname(name));
+    this.#count();
+    this.#folders.add(name);
+    await mkdir(join(this.#folder, name), { recursive: true });
   }
 
   async write(name: string, bytes: AsyncIterable<Buffer>): Promise<void> {
     const path = join(this.#folder, name);
     try {
-      await mkdir(dirname(path), { recursive: true });
+      await this.#makeFolder(dirname(normalize(name)));
       await pipeline(this.#counted(name, bytes), createWriteStream(path, { flags: "wx" }));
     } catch (error) {
       if (!BY_NAME.has((error as NodeJS.ErrnoException).code ?? "")) throw error;
