@@ -185,7 +185,8 @@ try {
     say("start", `ready: ${url} (to read: ${url}/docs)`);
     const key = config.API_KEYS.length > 0 ? "-H 'Authorization: Bearer …' " : "";
     const headers = `${key}-H 'Content-Type: application/json' -H 'Prefer: wait=60'`;
-    say("start", `try: curl -s ${url}/v1/generations ${headers} -d '{"prompt": "a red house by the sea"}'`);
+    const save = `grep -o 'http[^"]*/images/0' | xargs curl -s ${key}-o picture.png`;
+    say("start", `try: curl -s ${url}/v1/generations ${headers} -d '{"prompt": "a red house by the sea"}' | ${save}`);
     if (config.MODELS_DIR === NOISE_MODELS_DIR) {
       say("start", "MODELS_DIR is not set: these are tiny random networks, and their pictures are noise");
     }

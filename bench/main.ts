@@ -1,12 +1,23 @@
 /** npm run bench [name...]: measures this machine; every table that it prints is made for the README. */
 import { run as chaos } from "./chaos.ts";
+import { run as convergence } from "./convergence.ts";
+import { run as demo } from "./demo.ts";
 import { run as fullSize } from "./full-size.ts";
 import { run as hostile } from "./hostile.ts";
 import { run as latency } from "./latency.ts";
 import { run as load } from "./load/main.ts";
 import { run as train } from "./train.ts";
 
-const BENCHES: Record<string, () => Promise<void>> = { chaos, "full-size": fullSize, hostile, latency, load, train };
+const BENCHES: Record<string, () => Promise<void>> = {
+  chaos,
+  convergence,
+  demo: () => demo(),
+  "full-size": fullSize,
+  hostile,
+  latency,
+  load,
+  train,
+};
 
 const names = process.argv.slice(2);
 const unknown = names.find((name) => BENCHES[name] === undefined);

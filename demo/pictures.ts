@@ -1,6 +1,7 @@
 /**
- * npm run demo:pictures -- MODELS_DIR: the README's strip and the sheet of 24, of scenes that training never saw.
- * docs/demo-strip.png: hint, result with it, result without, another hint and the result of both. docs/demo-sheet.png.
+ * npm run demo:pictures -- MODELS_DIR: what the documentation shows, of scenes that training never saw. docs/demo-strip.png: hint,
+ * result with it, result without, another hint and the result of both. docs/demo-scales.png: a hint, and its result at each
+ * conditioning_scale. docs/demo-sheet.png: 24 prompts without control.
  */
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
@@ -56,6 +57,22 @@ async function strip(demo: Demo, first: Condition, second: Condition, seeds: rea
   return rows;
 }
 
+const SCALES = [0, 0.5, 0.75, 1, 1.25, 1.5];
+
+/** For each condition a row: its map of the scene, and what it makes at each scale. */
+async function scales(demo: Demo, of: readonly Condition[], seed: number): Promise<Pixels[][]> {
+  const one = scene(seed);
+  const rows: Pixels[][] = [];
+  for (const condition of of) {
+    const row = [await conditions[condition](one)];
+    for (const scale of SCALES) {
+      row.push(await demo.draw({ prompt: one.caption, seed, controls: [{ condition, map: row[0]!, scale }] }));
+    }
+    rows.push(row);
+  }
+  return rows;
+}
+
 /** One picture a scene, prompts alone. */
 async function sheet(demo: Demo, rows: number, columns: number): Promise<Pixels[][]> {
   const all: Pixels[][] = [];
@@ -76,5 +93,6 @@ await save("demo-sheet.png", await sheet(demo, 4, 6));
 if (demo.conditions.includes("canny") && demo.conditions.includes("segmentation")) {
   const seeds = [0, 1, 2, 3].map((i) => FIRST_UNSEEN_SEED + i);
   await save("demo-strip.png", await strip(demo, "canny", "segmentation", seeds));
+  await save("demo-scales.png", await scales(demo, ["canny", "segmentation"], FIRST_UNSEEN_SEED + 1));
 }
 await demo.close();

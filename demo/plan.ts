@@ -16,7 +16,7 @@ const shared = { lr_scheduler: "cosine", lr_warmup_steps: 100, checkpointing_ste
 /** Squares of 64 pixels cost a quarter of a whole picture and teach as much. */
 export const VAE = TrainingSettings.parse({
   ...shared,
-  max_train_steps: 5000,
+  max_train_steps: 8000,
   learning_rate: 1e-3,
   train_batch_size: 8,
   resolution: SIDE / 2,
@@ -26,7 +26,7 @@ export const VAE = TrainingSettings.parse({
 
 export const BASE = TrainingSettings.parse({
   ...shared,
-  max_train_steps: 6000,
+  max_train_steps: 10_000,
   learning_rate: 1e-3,
   train_batch_size: 32,
   resolution: SIDE,
