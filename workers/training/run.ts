@@ -68,7 +68,7 @@ async function run(
 
   const cells = settings.resolution / 8;
   const graph = (rows: number) => subject.graph(state.parameters, { batch: rows, height: cells, width: cells });
-  const trainer = await Trainer.open(graph, settings.train_batch_size, state);
+  await using trainer = await Trainer.open(graph, settings.train_batch_size, state);
   const draws = new Draws(settings, subject.count);
   const { gradient_accumulation_steps: batches, max_train_steps: last } = settings;
   let step = done;
@@ -96,7 +96,6 @@ async function run(
     onStep(record, saved);
     await new Promise(setImmediate); // signals are heard between steps
   }
-  await trainer.release();
   if (step < last) {
     await drawCurve(folders.work, losses);
     saveState(folders.work, state, step);

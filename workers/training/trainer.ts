@@ -117,6 +117,11 @@ export class Trainer {
     return norm;
   }
 
+  /** However a training ends, its threads end with it. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.release();
+  }
+
   async release(): Promise<void> {
     await Promise.all(
       this.#threads.map(async ({ worker }) => {
