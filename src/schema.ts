@@ -464,6 +464,7 @@ export const ControlNet = z
     id: Id,
     object: z.literal("controlnet"),
     models: z.array(Id).describe("Base models whose shapes it fits."),
+    misfits: z.record(z.string(), z.string()).describe("Why it does not fit each of the others, with both shapes."),
     residuals: z.int(),
     global_pool_conditions: z.boolean().describe("Residuals averaged over H and W, conditional half only."),
     warnings: z.array(z.string()),

@@ -114,15 +114,17 @@ export function openLibrary(dir: string): Library {
     catalog: {
       models: [...described.values()].map(({ entry }) => entry),
       controlnets: [...controlnets].map(([id, { config }]) => {
-        const misfits = new Map([...models].map(([model, { unet }]) => [model, misfit(unet, config)]));
-        const fitting = [...misfits].filter(([, reason]) => reason === null).map(([model]) => model);
+        const reasons = [...models].map(([model, { unet }]) => [model, misfit(unet, config)] as const);
+        const fitting = reasons.flatMap(([model, reason]) => (reason === null ? [model] : []));
+        const misfits = reasons.flatMap(([model, reason]) => (reason === null ? [] : [[model, reason] as const]));
         return {
           id,
           object: "controlnet",
           models: fitting,
+          misfits: Object.fromEntries(misfits),
           residuals: skipChannels(config).length + 1,
           global_pool_conditions: config.global_pool_conditions,
-          warnings: fitting.length > 0 ? [] : [...misfits].map(([model, reason]) => `does not fit ${model}: ${reason}`),
+          warnings: fitting.length > 0 ? [] : misfits.map(([model, reason]) => `does not fit ${model}: ${reason}`),
         };
       }),
       skipped,

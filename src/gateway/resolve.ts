@@ -115,7 +115,8 @@ function checkControlNet(id: string, model: Model, { controlnets }: Catalog, pat
     throw unknown("unknown_controlnet", path, `there is no ControlNet "${id}"${suggestion(id, fitting)}`);
   }
   if (!fitting.includes(controlnet)) {
-    const message = `the ControlNet "${id}" does not fit the model "${model.id}"; those that do: ${names(fitting)}`;
+    const why = controlnet.misfits[model.id] ?? "";
+    const message = `the ControlNet "${id}" does not fit the model "${model.id}": ${why}; those that do: ${names(fitting)}`;
     throw unknown("controlnet_does_not_fit", path, message);
   }
 }

@@ -13,10 +13,11 @@ import { clientOf } from "./conforms.ts";
 
 export const log = pino({ level: "silent" });
 
-const controlnet = (id: string, models: string[]) => ({
+const controlnet = (id: string, models: string[], misfits: Record<string, string> = {}) => ({
   id,
   object: "controlnet" as const,
   models,
+  misfits,
   residuals: 13,
   global_pool_conditions: false,
   warnings: [],
@@ -40,7 +41,10 @@ export const CATALOG: Catalog = {
       warnings: [],
     },
   ],
-  controlnets: [controlnet("canny", ["base"]), controlnet("wide", [])],
+  controlnets: [
+    controlnet("canny", ["base"]),
+    controlnet("wide", [], { base: "it reads [B, 77, 2048], not [B, 77, 768]" }),
+  ],
   skipped: [],
   execution_provider: "cpu",
 };

@@ -123,7 +123,7 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       status: 422,
       code: "controlnet_does_not_fit",
       path: "controls[1].controlnet",
-      says: /those that do: canny/,
+      says: /"wide" does not fit the model "base": .*2048.*768.*; those that do: canny/,
     },
     {
       name: "a clip_skip beyond the model's text encoder",

@@ -1,9 +1,12 @@
 /** Parts that do not belong together are refused before anything is computed, with both shapes. */
 import assert from "node:assert/strict";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { openBase, openControlNet } from "../../src/models/base.ts";
 import { misfit, requireFit } from "../../src/models/fit.ts";
+import { openLibrary } from "../../workers/library.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const sd15 = openBase(join(fixtures, "sd15/base"));
@@ -45,4 +48,22 @@ test("ControlNets of one family on the base model of another, both ways", () => 
   assert.equal(misfit(sdxl.unet, controlnet("sdxl")), null);
   assert.match(misfit(sd15.unet, controlnet("sdxl"))!, /\[.*\].*\[.*\]/);
   assert.match(misfit(sdxl.unet, controlnet("sd15"))!, /\[.*\].*\[.*\]/);
+});
+
+test("what is offered says of each ControlNet which models it fits, and why not the others", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "fit-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  for (const family of ["sd15", "sdxl"]) {
+    cpSync(join(fixtures, family, "base"), join(folder, family), { recursive: true });
+    cpSync(join(fixtures, family, "controlnets/canny"), join(folder, "controlnets", family), { recursive: true });
+  }
+  const { controlnets } = openLibrary(folder).catalog;
+  for (const [own, other] of [
+    ["sd15", "sdxl"],
+    ["sdxl", "sd15"],
+  ] as const) {
+    const { models, misfits } = controlnets.find(({ id }) => id === own)!;
+    assert.deepEqual([models, Object.keys(misfits)], [[own], [other]]);
+    assert.match(misfits[other]!, /residuals have \[.*\] channels, the U-Net's skip connections \[.*\]/);
+  }
 });
