@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { deserialize, serialize } from "node:v8";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
-import { type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { decode, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { hint } from "../../src/image/hint.ts";
 import { type Network, openBase, openControlNet } from "../../src/models/base.ts";
 import { finish, HASH, readImage, request, runner, SD15, SIZE } from "./tiny.ts";
@@ -152,4 +152,11 @@ test("sizes whose latents halve to odd numbers are drawn, with control", async (
   const size = { width: 72, height: 88 };
   const odd = { dims: [1, 3, 88, 72], data: new Float32Array(3 * 88 * 72).fill(0.5) };
   assert.equal((await generate(size, [{}], { hints: [[odd]] })).length, 3 * 72 * 88);
+});
+
+test("a picture of more than 1024 × 1024 is decoded in tiles", async () => {
+  const large = await plan({ width: 1024, height: 1032 });
+  const image = await decode(large, large.start.pictures[0]!);
+  assert.equal(image.length, 3 * 1024 * 1032);
+  assert.equal(rowsOf(base.networks.vae_decoder).length, 9); // of 64 × 64 cells, 48 apart
 });

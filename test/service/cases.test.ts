@@ -1,11 +1,14 @@
-/** Whole requests over HTTP against what diffusers makes of them: `expected.safetensors` of each case. */
+/**
+ * Whole requests over HTTP against what diffusers makes of them: `expected.safetensors` of each case. EXECUTION_PROVIDER
+ * chooses another provider than the CPU.
+ */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { readTensors } from "../../check/tensors.ts";
 import { decode } from "../../src/image/decode.ts";
-import { freePort, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
+import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
 /** Rounding to 8 bits alone gives 59.3 to 59.8 dB. */
@@ -28,6 +31,8 @@ const cases: Case[] = families.flatMap((family) =>
 
 const stack = new AsyncDisposableStack();
 const urls = new Map<string, string>();
+/** Ends a family's worker and starts another. */
+const restarts = new Map<string, () => Promise<void>>();
 const figures: string[] = [];
 
 before(async () => {
@@ -38,11 +43,15 @@ before(async () => {
       DATA_DIR: await temporaryFolder(stack),
       MODELS_DIR: join(FIXTURES, family),
       PORT: `${port}`,
-      EXECUTION_PROVIDER: "cpu",
+      EXECUTION_PROVIDER: process.env.EXECUTION_PROVIDER ?? "cpu",
     };
     const url = `http://127.0.0.1:${port}`;
     startNode(stack, "src/gateway/server.ts", env);
-    startNode(stack, "workers/generate.ts", env);
+    let worker = startNode(stack, "workers/generate.ts", env);
+    restarts.set(family, async () => {
+      await kill(worker.child, "SIGTERM");
+      worker = startNode(stack, "workers/generate.ts", env);
+    });
     await until("ready", () =>
       fetch(`${url}/ready`).then(
         ({ ok }) => ok,
@@ -118,4 +127,11 @@ test("the same request gives the same bytes again, also after another", async ()
   const first = await generate("sd15", canny);
   await generate("sd15", readRequest(join(FIXTURES, "sd15/cases/three_controls")));
   assert.deepEqual(await generate("sd15", canny), first);
+});
+
+test("the same request gives the same bytes after a restart", async () => {
+  const several = { ...readRequest(join(FIXTURES, "sd15/cases/canny")), num_images: 2 };
+  const first = await generate("sd15", several);
+  await restarts.get("sd15")!();
+  assert.deepEqual(await generate("sd15", several), first);
 });

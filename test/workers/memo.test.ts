@@ -1,9 +1,14 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { suite, test } from "node:test";
+import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { Run } from "../../src/diffusion/model.ts";
-import { network as openNetwork } from "../../src/models/base.ts";
+import { prepare } from "../../src/diffusion/pipeline.ts";
+import { hint } from "../../src/image/hint.ts";
+import { type Network, openBase, openControlNet, network as openNetwork } from "../../src/models/base.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { Memo } from "../../workers/memo.ts";
+import { readImage, request, runner, SD15 } from "../diffusion/tiny.ts";
 
 const network = () => openNetwork({ folder: "", tensors: new Map() }, () => ({ inputs: [], outputs: {} }));
 const ids = (...values: number[]): Tensor => ({ dims: [1, values.length], data: BigInt64Array.from(values, BigInt) });
@@ -80,5 +85,31 @@ suite("memo", () => {
     });
     await assert.rejects(memoized({ input_ids: ids(1) }), /out of memory/);
     assert.deepEqual(await memoized({ input_ids: ids(1) }), {});
+  });
+
+  test("spares a request the encoders for the prompts and control images that an earlier one had", async () => {
+    const base = openBase(join(SD15, "base"));
+    const canny = openControlNet(join(SD15, "controlnets/canny"));
+    const runs = new Map<Network, number>();
+    const counting: Runner = (network) => (feeds) => {
+      runs.set(network, (runs.get(network) ?? 0) + 1);
+      return runner(network)(feeds);
+    };
+    const memo = new Memo(2 ** 20);
+    const remembering: Runner = (network) => memo.memoize(network, counting(network));
+    const [model, controlnet] = [
+      loadModel(base, counting, remembering),
+      loadControlNet(canny, counting, remembering),
+    ] as const;
+    const ask = async (image: string, fields: object) => {
+      const hints = [[await readImage(image, hint)]];
+      await prepare(request(fields, [{}]), model, [controlnet], { hints, masks: [null], source: null });
+      return { prompts: runs.get(base.text[0]!.network), hints: runs.get(canny.networks.hint) };
+    };
+    const [canny_0, depth_1] = ["canny_depth/control_0.png", "canny_depth/control_1.png"] as const;
+    assert.deepEqual(await ask(canny_0, { prompt: "a house" }), { prompts: 2, hints: 1 }); // and the empty prompt
+    assert.deepEqual(await ask(canny_0, { prompt: "a house", seed: 8 }), { prompts: 2, hints: 1 });
+    assert.deepEqual(await ask(canny_0, { prompt: "a barn" }), { prompts: 3, hints: 1 });
+    assert.deepEqual(await ask(depth_1, { prompt: "a barn" }), { prompts: 3, hints: 2 });
   });
 });
