@@ -326,14 +326,14 @@ export async function saveState(redis: Redis, { record, attempt }: Claim, step: 
 const runFinish = script(`${CHANGES}
 local record = KEYS[1]
 local latest, status, cancel = unpack(redis.call('HMGET', record, 'attempt', 'status', 'cancel_requested'))
-if status ~= 'processing' or latest ~= ARGV[1] then return 0 end
+if status ~= 'processing' or latest ~= ARGV[1] then return false end
 if cancel then
   finish(record, 'canceled', ARGV[3])
-else
-  if #ARGV > 3 then redis.call('HSET', record, unpack(ARGV, 4)) end
-  finish(record, ARGV[2], ARGV[3])
+  return 'canceled'
 end
-return 1`);
+if #ARGV > 3 then redis.call('HSET', record, unpack(ARGV, 4)) end
+finish(record, ARGV[2], ARGV[3])
+return ARGV[2]`);
 
 export type Outcome =
   | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
@@ -342,14 +342,18 @@ export type Outcome =
   | { status: "canceled" };
 
 /**
- * Ends a job; false when another attempt has taken it over, whose outcome counts instead. Once somebody was told
- * that it will be canceled, it ends so, also when the worker was done before it heard of it.
+ * Ends a job, and says how; null when another attempt has taken it over, whose outcome counts instead. Once somebody was
+ * told that it will be canceled, it ends so, also when the worker was done before it heard of it.
  */
-export async function finish(redis: Redis, { record, attempt }: Claim, outcome: Outcome): Promise<boolean> {
+export async function finish(
+  redis: Redis,
+  { record, attempt }: Claim,
+  outcome: Outcome,
+): Promise<Outcome["status"] | null> {
   const { status, ...rest } = outcome;
   const fields = Object.entries(rest).flatMap(([name, value]) => [name, JSON.stringify(value)]);
   const at = new Date().toISOString();
-  return (await runFinish(redis, [recordKey(record.id)], attempt, status, at, ...fields)) === 1;
+  return (await runFinish(redis, [recordKey(record.id)], attempt, status, at, ...fields)) as Outcome["status"] | null;
 }
 
 const runRequestCancel = script(`${CHANGES}

@@ -232,8 +232,8 @@ export async function startWorker(
   const taking = await takeJobs<GenerationRecord>(QUEUE, redis, config, log, {
     perform: generate,
     cancel: (id) => engine.ask("cancel", id),
-    ended({ record }, outcome, counted) {
-      if (counted && "metrics" in outcome) measure(record.request.model, outcome.metrics);
+    ended({ record }, outcome, status) {
+      if (status !== null && "metrics" in outcome) measure(record.request.model, outcome.metrics);
       if (engineStuck) onDeath(new Error("the engine thread does not answer"));
     },
   });

@@ -20,8 +20,8 @@ export interface Work<R extends JobRecord> {
   perform(claimed: Claim<R>, log: Logger): Promise<Outcome>;
   /** Somebody wants a job to stop; it may be another worker's. */
   cancel(id: string): void;
-  /** A job has ended, as `outcome` says when it is `counted`: else another worker has taken it over. */
-  ended(claimed: Claim<R>, outcome: Outcome, counted: boolean): Promise<void> | void;
+  /** A job has ended: as `status` says, which is not the outcome's when it was canceled meanwhile; null = another worker has taken it over. */
+  ended(claimed: Claim<R>, outcome: Outcome, status: Outcome["status"] | null): Promise<void> | void;
 }
 
 /** The worker is asked to stop: the job it works on goes back to the queue. */
@@ -86,10 +86,10 @@ export async function takeJobs<R extends JobRecord>(
       jobLog.error({ err: error }, "internal error");
       outcome = failure("internal", "an error of the service, not of the request; its log says more");
     }
-    const counted = await finish(redis, claimed, outcome);
+    const status = await finish(redis, claimed, outcome);
     const error = outcome.status === "failed" ? outcome.error : undefined;
-    jobLog.info({ error }, counted ? outcome.status : "another worker has taken it over");
-    await work.ended(claimed, outcome, counted);
+    jobLog.info({ error }, status ?? "another worker has taken it over");
+    await work.ended(claimed, outcome, status);
   }
 
   const canceled = redis.duplicate();

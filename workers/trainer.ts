@@ -14,7 +14,16 @@ import { ConfigError } from "../src/errors.ts";
 import { openLog } from "../src/log.ts";
 import { openRegistry, publishMetrics } from "../src/metrics.ts";
 import { MODELS, TRAININGS, untilOffered } from "../src/queue.ts";
-import { type Claim, hasEnded, type Outcome, recordKey, reportStep, type TrainingRecord, warn } from "../src/record.ts";
+import {
+  type Claim,
+  hasEnded,
+  type Outcome,
+  parseRecord,
+  recordKey,
+  reportStep,
+  type TrainingRecord,
+  warn,
+} from "../src/record.ts";
 import { TrainingRequest, TrainingSettings, type ValidationPicture } from "../src/schema.ts";
 import { datasetKey, inputKey, lossKey, Storage, validationKey } from "../src/storage.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "./jobs.ts";
@@ -227,12 +236,24 @@ export async function startTrainer(
     return pictures.map((_, index): ValidationPicture => ({ step, index }));
   }
 
-  /** Removes what trainings have left behind that ended without their worker, or are gone. */
+  /** Removes what a training that has ended has no more use for; its work folder last, which says that it is not done. */
+  async function cleanUp(id: string, name: string, status: string): Promise<void> {
+    // It can have been canceled while it was brought to its place.
+    if (status !== "succeeded" && (await new Place(config.MODELS_DIR, name, id).withdraw())) {
+      await redis.publish(MODELS, name);
+    }
+    await storage.remove(datasetKey(id));
+    await rm(folderOf(id), { recursive: true, force: true });
+  }
+
+  /** Cleans up after trainings that ended without their worker, and removes the folders of those whose record is gone. */
   async function sweep(): Promise<void> {
     for (const id of await readdir(trainings).catch(() => [])) {
       if (!id.startsWith("trn_")) continue;
-      const status = await redis.hget(recordKey(id), "status");
-      if (status === null || hasEnded({ status })) await rm(folderOf(id), { recursive: true, force: true });
+      const record = parseRecord(id, await redis.hgetall(recordKey(id))) as TrainingRecord | undefined;
+      // How one has ended whose record is gone nobody knows: what it has brought stays.
+      if (record === undefined) await rm(folderOf(id), { recursive: true, force: true });
+      else if (hasEnded(record)) await cleanUp(id, record.request.name, record.status);
     }
   }
 
@@ -244,15 +265,8 @@ export async function startTrainer(
   const taking = await takeJobs<TrainingRecord>(TRAININGS, redis, config, log, {
     perform,
     cancel: (id) => running?.id === id && running.ask("cancel"),
-    async ended({ record: { id, request } }, _outcome, counted) {
-      if (!counted) return;
-      // It can have been canceled while it was brought to its place.
-      if ((await redis.hget(recordKey(id), "status")) !== "succeeded") {
-        const offered = await new Place(config.MODELS_DIR, request.name, id).withdraw();
-        if (offered) await redis.publish(MODELS, request.name);
-      }
-      await storage.remove(datasetKey(id));
-      await rm(folderOf(id), { recursive: true, force: true });
+    async ended({ record: { id, request } }, _outcome, status) {
+      if (status !== null) await cleanUp(id, request.name, status);
     },
   });
   log.info("takes trainings");

@@ -1,5 +1,6 @@
 /** Sends the same request again and again: so many a second, or as many as so many connections can. */
 import { Pool } from "undici";
+import { say } from "./elsewhere.ts";
 import { pace } from "./pace.ts";
 
 export interface Job {
@@ -43,6 +44,6 @@ if (perSecond === null) {
   await pace(perSecond * seconds, perSecond, (_, due) => sent.push(post(due)));
   await Promise.all(sent);
 }
-process.send!({ milliseconds, others, seconds: (performance.now() - start) / 1000 } satisfies Sent);
+await say({ milliseconds, others, seconds: (performance.now() - start) / 1000 } satisfies Sent);
 await pool.close();
 process.disconnect();

@@ -6,18 +6,26 @@ import { join } from "node:path";
 /** No client takes as long: one that does goes round in circles. */
 const LIMIT_MS = 300_000;
 
-/** Starts a client of this folder with a job, which it finds as JSON in its first argument; `next` is what it says next. */
+/** Starts a client of this folder with a job, which it finds as JSON in its first argument. */
 export function elsewhere(stack: AsyncDisposableStack, file: string, job: object) {
   const child = fork(join(import.meta.dirname, file), [JSON.stringify(job)], { timeout: LIMIT_MS });
   stack.defer(() => void child.kill("SIGKILL"));
-  const gone = once(child, "exit").then(([status, signal]) => {
-    throw new Error(`${file} has ended: ${signal ?? `status ${status}`}`);
+  const gone = once(child, "disconnect").then(() => {
+    throw new Error(`${file} has ended without an answer`);
   });
   gone.catch(() => {});
   return {
+    /** What it says next; one that ends first has failed. */
     next: async <T>(): Promise<T> => {
       const [message] = await Promise.race([once(child, "message"), gone]);
       return message as T;
     },
   };
+}
+
+/** What a client says; it is on its way when this resolves, and the client may end. */
+export function say(message: unknown): Promise<void> {
+  return new Promise((resolve, reject) =>
+    process.send!(message, (error: Error | null) => (error ? reject(error) : resolve())),
+  );
 }

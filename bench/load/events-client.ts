@@ -1,6 +1,7 @@
 /** Follows the events of generations, each by a client of its own; some hang up now and then and come back. */
 import { createParser } from "eventsource-parser";
 import { Agent, request } from "undici";
+import { say } from "./elsewhere.ts";
 
 export interface Job {
   url: string;
@@ -32,7 +33,7 @@ async function follow(id: string, hangs: boolean): Promise<Seen> {
     const parser = createParser({
       onEvent(event) {
         if (most-- <= 0) return; // it has hung up
-        if (seen.length === 0 && ++connected === ids.length) process.send!("connected");
+        if (seen.length === 0 && ++connected === ids.length) void say("connected");
         seen.push([event.id!, Number(process.hrtime.bigint()) / 1e6]);
         over = FINAL.includes(event.event!);
       },
@@ -46,6 +47,6 @@ async function follow(id: string, hangs: boolean): Promise<Seen> {
   return seen;
 }
 
-process.send!(await Promise.all(ids.map((id, n) => follow(id, n % hangsUp === 0))));
+await say(await Promise.all(ids.map((id, n) => follow(id, n % hangsUp === 0))));
 await dispatcher.destroy();
 process.disconnect();

@@ -27,6 +27,7 @@ export async function health(seconds: number): Promise<void> {
   }
   const processing = async () => {
     const answer = await fetch(`${url}/v1/generations?status=processing`);
+    if (!answer.ok) return undefined;
     const { data } = (await answer.json()) as { data: { progress: { step: number } }[] };
     return data[0];
   };

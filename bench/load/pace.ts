@@ -8,7 +8,8 @@ export async function pace(count: number, perSecond: number, begin: (n: number, 
   const start = performance.now();
   for (let n = 0; n < count; n++) {
     const due = start + (n * 1000) / perSecond;
-    if (due > performance.now()) await sleep(due - performance.now());
+    const early = due - performance.now();
+    if (early > 0) await sleep(early);
     begin(n, due);
   }
 }

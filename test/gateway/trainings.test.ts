@@ -183,7 +183,8 @@ test("a training that is taken has every default filled in, and tells what happe
   assert.deepEqual(running.validation, [{ step: 2, index: 0, url }]);
   assert.equal(conforms(await http.post(`${path}/cancel`)).body.status, "processing");
   assert.equal(await reportStep(connection, claimed, { ...step, step: 3, validation: null }), false);
-  await finish(connection, claimed, { status: "succeeded", controlnet: "circles" }); // it was done before it heard
+  const done = { status: "succeeded", controlnet: "circles" } as const;
+  assert.equal(await finish(connection, claimed, done), "canceled", "it was done before it heard");
   const events = await http.get(`${path}/events`);
   const told = [...events.text.matchAll(/^event: (.*)\ndata: (.*)$/gm)].map(([, event, data]) => {
     const { step, loss, validation, status } = JSON.parse(data!);

@@ -1,6 +1,7 @@
 /** Trainings over HTTP: gateway, Redis, a generation worker and training workers, all of them real. */
 import assert from "node:assert/strict";
 import {
+  cpSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -252,6 +253,26 @@ test("canceled, a training stops within a step and leaves nothing; deleted, it i
   assert.equal(conforms(await http.get(`/v1/trainings/${training.id}`)).status, 404);
   assert.deepEqual(await gateway.connection.keys(`*${training.id}*`), []);
   assert.ok(!existsSync(join(data, "artifacts/trainings", training.id)));
+});
+
+test("a worker that died right after a training's end leaves the next one to withdraw it, if it was not to be", async (t) => {
+  const controlnets = join(models, "controlnets");
+  const given = async (name: string) => {
+    const training = await post(body(name));
+    await http.post(`/v1/trainings/${training.id}/cancel`);
+    cpSync(join(controlnets, "whole"), join(controlnets, name), { recursive: true });
+    writeFileSync(join(controlnets, name, "training.json"), JSON.stringify({ id: training.id }));
+    mkdirSync(join(data, "trainings", training.id, "work-1"), { recursive: true });
+    return training;
+  };
+  const withdrawn = await given("withdrawn");
+  const forgotten = await given("forgotten");
+  await http.delete(`/v1/trainings/${forgotten.id}`);
+  await trainHere(t);
+  assert.ok(!offered().includes("withdrawn"), "it was canceled");
+  assert.ok(offered().includes("forgotten"), "nobody knows how it has ended");
+  for (const { id } of [withdrawn, forgotten]) assert.ok(!existsSync(join(data, "trainings", id)));
+  rmSync(join(controlnets, "forgotten"), { recursive: true });
 });
 
 test("a disk that is full stops a training with a warning, and it goes on when there is room", async (t) => {

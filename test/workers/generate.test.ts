@@ -195,9 +195,9 @@ test("a worker that was taken for dead cannot overwrite what the one after it ma
   await queue.submit("gen_twice", REQUEST);
   const slow = await claim(connection, "gen_twice");
   const quick = await claim(connection, "gen_twice");
-  assert.equal(await finish(connection, slow!, { status: "canceled" }), false);
-  assert.equal(await finish(connection, quick!, { status: "failed", error: { code: "quick", message: "" } }), true);
-  assert.equal(await finish(connection, slow!, { status: "canceled" }), false);
+  assert.equal(await finish(connection, slow!, { status: "canceled" }), null);
+  assert.equal(await finish(connection, quick!, { status: "failed", error: { code: "quick", message: "" } }), "failed");
+  assert.equal(await finish(connection, slow!, { status: "canceled" }), null);
   assert.equal((await queue.read("gen_twice", OWNER_WITHOUT_KEYS))?.error?.code, "quick");
   assert.equal(await claim(connection, "gen_twice"), undefined);
 });

@@ -98,7 +98,12 @@ export class Place {
   async withdraw(): Promise<boolean> {
     await rm(this.#part, { recursive: true, force: true });
     if (!(await this.isDone())) return false;
-    await rename(this.#folder, this.#part);
+    try {
+      await rename(this.#folder, this.#part);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return false; // another worker is quicker
+      throw error;
+    }
     await rm(this.#part, { recursive: true, force: true });
     return true;
   }
