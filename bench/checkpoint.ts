@@ -1,4 +1,4 @@
-/** A Stable Diffusion 1.5 of full size with random weights, and ControlNets for it, written in the diffusers layout. */
+/** Checkpoints with the names and shapes of released ones and random weights: as diffusers' folders, and as single files. */
 import { once } from "node:events";
 import { cpSync, createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -6,54 +6,35 @@ import { finished } from "node:stream/promises";
 import { clip } from "../src/models/clip.ts";
 import { clipConfig, controlnetConfig, parseConfig, unetConfig, vaeConfig } from "../src/models/config.ts";
 import { controlnet, hintEncoder } from "../src/models/controlnet.ts";
+import { families } from "../src/models/families.ts";
 import { unet } from "../src/models/unet.ts";
 import { vaeDecoder, vaeEncoder } from "../src/models/vae.ts";
 import { type Weights, weightShapes } from "../src/models/weights.ts";
-
-const VAE = {
-  block_out_channels: [128, 256, 512, 512],
-  layers_per_block: 2,
-  down_block_types: Array(4).fill("DownEncoderBlock2D"),
-  up_block_types: Array(4).fill("UpDecoderBlock2D"),
-};
-const CLIP = { hidden_size: 768, intermediate_size: 3072, num_attention_heads: 12 };
-const UNET = { cross_attention_dim: 768, sample_size: 64 };
-const CONTROLNET = { cross_attention_dim: 768 };
-/** scheduler_config.json of the released model. */
-const SCHEDULER = {
-  _class_name: "PNDMScheduler",
-  beta_start: 0.00085,
-  beta_end: 0.012,
-  beta_schedule: "scaled_linear",
-  num_train_timesteps: 1000,
-  set_alpha_to_one: false,
-  skip_prk_steps: true,
-  steps_offset: 1,
-};
-
-/** A small vocabulary: which tokens a prompt has does not matter, only that there are 77. */
-const TOKENIZER = join(import.meta.dirname, "../test/fixtures/sd15/base/tokenizer");
+import { published } from "../test/models/original.ts";
+import { openLibrary } from "../workers/library.ts";
 
 const POOL = 1 << 20;
 /** Uniform in -1 … 1; which values a weight has does not matter, only that activations stay finite. */
 const random = Float32Array.from({ length: POOL }, () => 2 * Math.random() - 1);
 
-/** `count` float16 values of about the size that torch initialises a layer with. */
-function* values(name: string, shape: readonly number[], count: number): Generator<Uint8Array> {
+const size = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1);
+
+/**
+ * The float16 values of a weight, of about the size that torch initialises a layer with. Weights of one shape are equal, and
+ * so a folder and a single file of the same model hold the same.
+ */
+function* values(name: string, shape: readonly number[]): Generator<Uint8Array> {
+  const count = size(shape);
   const isNormScale = shape.length === 1 && name.endsWith("weight");
-  const bound = 1 / Math.sqrt(shape.slice(1).reduce((product, dim) => product * dim, 1));
-  const pool = new Float16Array(random.map((value) => (isNormScale ? 1 : value * (shape.length === 1 ? 0.01 : bound))));
+  const bound = shape.length === 1 ? 0.01 : 1 / Math.sqrt(size(shape.slice(1)));
+  const pool = new Float16Array(random.subarray(0, count).map((value) => (isNormScale ? 1 : value * bound)));
   for (let left = count; left > 0; left -= POOL) {
     yield new Uint8Array(pool.buffer, 0, 2 * Math.min(left, POOL));
   }
 }
 
-/** Writes every tensor that the networks read, F16, as one safetensors file. */
-async function writeWeights(file: string, ...networks: ((weights: Weights) => unknown)[]): Promise<void> {
-  const shapes = new Map(
-    networks.flatMap((network) => [...weightShapes(network, (name) => name === "text_projection.weight")]),
-  );
-  const size = (shape: readonly number[]) => shape.reduce((product, dim) => product * dim, 1);
+/** Writes tensors of these names and shapes, F16, as one safetensors file. */
+async function writeWeights(file: string, shapes: ReadonlyMap<string, readonly number[]>): Promise<void> {
   let offset = 0;
   const header = Object.fromEntries(
     [...shapes].map(([name, shape]) => {
@@ -69,7 +50,7 @@ async function writeWeights(file: string, ...networks: ((weights: Weights) => un
   stream.write(length);
   stream.write(json);
   for (const [name, shape] of shapes) {
-    for (const chunk of values(name, shape, size(shape))) {
+    for (const chunk of values(name, shape)) {
       if (!stream.write(chunk)) {
         await once(stream, "drain");
       }
@@ -79,35 +60,79 @@ async function writeWeights(file: string, ...networks: ((weights: Weights) => un
   await finished(stream);
 }
 
+/**
+ * A released checkpoint in the original layout.
+ * @param table of test/fixtures/original: "sd1" (2.1 GB), "sdxl" (6.9 GB), "controlnet-sdxl" (2.5 GB), …
+ */
+export async function writeSingleFile(file: string, table: string): Promise<void> {
+  mkdirSync(join(file, ".."), { recursive: true });
+  await writeWeights(file, new Map(published(table).map(({ name, shape }) => [name, shape])));
+}
+
 async function writeComponent(dir: string, stem: string, config: object, ...networks: ((w: Weights) => unknown)[]) {
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, "config.json"), JSON.stringify(config));
-  await writeWeights(join(dir, `${stem}.safetensors`), ...networks);
+  const isAbsent = (name: string) => name === "text_projection.weight";
+  const shapes = networks.flatMap((network) => [...weightShapes(network, isAbsent)]);
+  await writeWeights(join(dir, `${stem}.safetensors`), new Map(shapes));
 }
 
 const STEM = "diffusion_pytorch_model";
 
-/** A MODELS_DIR with one base model, "base", and the ControlNets named; about 2.1 GB and 0.7 GB each. */
-export async function writeFullSize(dir: string, controlnets: readonly string[]): Promise<void> {
+/**
+ * A MODELS_DIR with SD 1.5 as a folder, "base", and ControlNets for it; about 2.1 GB and 0.7 GB each.
+ * @param width of all its layers; the released ones have 1
+ */
+export async function writeSd15(dir: string, controlnets: readonly string[], width = 1): Promise<void> {
+  const wide = (...channels: number[]) => channels.map((count) => count * width);
+  const [textSize, innerSize, textHeads] = wide(768, 3072, 12);
+  const channels = { block_out_channels: wide(320, 640, 1280, 1280), cross_attention_dim: textSize };
+  const configs = {
+    unet: { ...channels, sample_size: 64 },
+    controlnet: channels,
+    vae: {
+      block_out_channels: wide(128, 256, 512, 512),
+      layers_per_block: 2,
+      down_block_types: Array(4).fill("DownEncoderBlock2D"),
+      up_block_types: Array(4).fill("UpDecoderBlock2D"),
+    },
+    text: { hidden_size: textSize, intermediate_size: innerSize, num_attention_heads: textHeads },
+  };
   const base = join(dir, "base");
-  const vae = parseConfig(vaeConfig, VAE, "vae");
-  const text = parseConfig(clipConfig, CLIP, "clip");
-  const control = parseConfig(controlnetConfig, CONTROLNET, "controlnet");
-  await writeComponent(join(base, "unet"), STEM, UNET, (w) => unet(w, parseConfig(unetConfig, UNET, "unet")));
-  await writeComponent(
-    join(base, "vae"),
-    STEM,
-    VAE,
-    (w) => vaeDecoder(w, vae),
-    (w) => vaeEncoder(w, vae),
-  );
-  await writeComponent(join(base, "text_encoder"), "model", CLIP, (w) => clip(w, text));
-  cpSync(TOKENIZER, join(base, "tokenizer"), { recursive: true });
+  const vae = parseConfig(vaeConfig, configs.vae, "vae");
+  const text = parseConfig(clipConfig, configs.text, "clip");
+  const control = parseConfig(controlnetConfig, configs.controlnet, "controlnet");
+  const own = parseConfig(unetConfig, configs.unet, "unet");
+  await writeComponent(join(base, "unet"), STEM, configs.unet, (w) => unet(w, own));
+  const halves = [(w: Weights) => vaeDecoder(w, vae), (w: Weights) => vaeEncoder(w, vae)];
+  await writeComponent(join(base, "vae"), STEM, configs.vae, ...halves);
+  await writeComponent(join(base, "text_encoder"), "model", configs.text, (w) => clip(w, text));
+  const [tower] = families.sd1.towers;
+  cpSync(tower!.tokenizerFolder, join(base, "tokenizer"), { recursive: true });
+  cpSync(join(tower!.tokenizerFolder, "../merges.txt"), join(base, "tokenizer/merges.txt"));
   mkdirSync(join(base, "scheduler"));
-  writeFileSync(join(base, "scheduler", "scheduler_config.json"), JSON.stringify(SCHEDULER));
+  writeFileSync(join(base, "scheduler", "scheduler_config.json"), JSON.stringify(families.sd1.scheduler));
   writeFileSync(join(base, "model_index.json"), JSON.stringify({ _class_name: "StableDiffusionPipeline" }));
   for (const id of controlnets) {
     const both = [(w: Weights) => controlnet(w, control), (w: Weights) => hintEncoder(w, control)];
-    await writeComponent(join(dir, "controlnets", id), STEM, CONTROLNET, ...both);
+    await writeComponent(join(dir, "controlnets", id), STEM, configs.controlnet, ...both);
   }
+}
+
+/** The ControlNets of writeFullSize. */
+export const CONTROLNETS = ["a", "b"];
+
+/** A MODELS_DIR with one SD 1.5 twice, the folder "base" and "single.safetensors", and ControlNets for it: 5.7 GB. */
+export async function writeFullSize(dir: string): Promise<void> {
+  await writeSd15(dir, CONTROLNETS);
+  await writeSingleFile(join(dir, "single.safetensors"), "sd1");
+}
+
+/** What a generation loads, as float32. */
+export function weightBytes(models: string, model: string, controlnets: readonly string[] = []): number {
+  const library = openLibrary(models);
+  const { text, networks } = library.models.get(model)!;
+  const own = [...text.map(({ network }) => network), networks.unet, networks.vae_decoder];
+  const more = controlnets.flatMap((id) => Object.values(library.controlnets.get(id)!.networks));
+  return [...own, ...more].reduce((sum, network) => sum + network.weightBytes, 0);
 }

@@ -1,92 +1,187 @@
-/**
- * One process with an engine thread, as in a worker: carries out a generation for each line of standard input (the ids of
- * its ControlNets, as JSON) and prints what it took. Arguments: MODELS_DIR and the cache's folder.
- */
-import { createInterface } from "node:readline";
-import { Worker } from "node:worker_threads";
+/** The real engine in a process of its own, whose time, memory and reading from the disk are watched from here. */
+import { type ChildProcess, fork } from "node:child_process";
+import { createHash } from "node:crypto";
+import { on } from "node:events";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { encode } from "../src/image/encode.ts";
 import { GenerationRequest } from "../src/schema.ts";
 import { imageHash } from "../src/storage.ts";
+import { kill } from "../test/service/processes.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "../workers/messages.ts";
 
-export interface Timing {
+/** A generation, by what sets it apart from the plainest one. */
+export interface Wanted {
+  readonly model: string;
+  /** Pixels of width and of height. */
+  readonly side: number;
+  readonly num_inference_steps: number;
+  readonly prompt?: string;
+  readonly guidance_scale?: number;
+  readonly guess_mode?: boolean;
+  readonly controls?: readonly {
+    readonly controlnet: string;
+    /** Its image is stripes of so many pixels. */
+    readonly stripes?: number;
+    readonly conditioning_scale?: number;
+    readonly control_guidance_end?: number;
+  }[];
+}
+
+/** A part of a generation, as it was seen from outside. */
+export interface Stage {
+  readonly seconds: number;
+  /** The most private memory that the process had meanwhile. */
+  readonly peakBytes: number;
+  readonly readBytes: number;
+}
+
+export interface Made {
   readonly loadSeconds: number;
-  /** Each evaluation's, without the first, which touches its memory for the first time. */
-  readonly stepSeconds: readonly number[];
+  readonly encodeSeconds: number;
+  readonly denoiseSeconds: number;
   readonly decodeSeconds: number;
+  /** Each evaluation of the networks; loading and encoding come before the end of the first one. */
+  readonly evaluations: readonly Stage[];
+  readonly decoding: Stage;
+  /** The picture's SHA-256. */
+  readonly sha256: string;
 }
 
-const SIDE = 512;
-const EVALUATIONS = 4;
+/** A generation from its sending to its picture. */
+export function whole({ evaluations, decoding }: Made): Stage {
+  return [...evaluations, decoding].reduce((one, other) => ({
+    seconds: one.seconds + other.seconds,
+    peakBytes: Math.max(one.peakBytes, other.peakBytes),
+    readBytes: one.readBytes + other.readBytes,
+  }));
+}
 
-const [modelsDir, cacheDir] = process.argv.slice(2) as [string, string];
-const settings: EngineSettings = { modelsDir, cacheDir, executionProvider: "cpu" };
-const engine = new Worker(new URL("../workers/engine.ts", import.meta.url), { workerData: settings });
-const messages: AsyncIterator<FromEngine> = on(engine);
+const SAMPLING_MS = 50;
 
-const stripes = Uint8Array.from({ length: 3 * SIDE * SIDE }, (_, i) => (i % 48 < 24 ? 0 : 255));
-const image = await encode({ width: SIDE, height: SIDE, data: stripes }, "png");
+async function stripesOf(side: number, pixels: number): Promise<Uint8Array> {
+  const data = Uint8Array.from({ length: 3 * side * side }, (_, i) => ((i / 3) % (2 * pixels) < pixels ? 0 : 255));
+  return encode({ width: side, height: side, data }, "png");
+}
 
-async function* on(worker: Worker): AsyncGenerator<FromEngine> {
-  const waiting: FromEngine[] = [];
-  let wake = () => {};
-  worker.on("message", (message: FromEngine) => {
-    waiting.push(message);
-    wake();
-  });
-  worker.on("error", (error) => {
-    throw error;
-  });
-  while (true) {
-    while (waiting.length > 0) {
-      yield waiting.shift()!;
-    }
-    await new Promise<void>((resolve) => (wake = resolve));
+export class Engine {
+  readonly #child: ChildProcess;
+  readonly #messages: AsyncIterator<FromEngine[]>;
+  readonly #watch: NodeJS.Timeout;
+  #stage = { start: performance.now(), peakBytes: 0, readBytes: 0 };
+
+  private constructor(settings: EngineSettings) {
+    this.#child = fork(join(import.meta.dirname, "engine-process.ts"), [JSON.stringify(settings)], {
+      serialization: "advanced",
+    });
+    this.#messages = on(this.#child, "message", { close: ["exit"] });
+    this.#watch = setInterval(() => this.#sample(), SAMPLING_MS);
+    this.#child.once("exit", () => clearInterval(this.#watch));
+    // Where memory runs out, the kernel is to end this process and no other.
+    writeFileSync(`/proc/${this.#child.pid}/oom_score_adj`, "1000");
   }
-}
 
-async function generate(controlnets: readonly string[]): Promise<Timing> {
-  const hash = imageHash(image);
-  const request = GenerationRequest.parse({
-    model: "base",
-    prompt: "a house",
-    width: SIDE,
-    height: SIDE,
-    num_inference_steps: EVALUATIONS,
-    scheduler: "ddim",
-    seed: 1,
-    controls: controlnets.map((controlnet) => ({ controlnet, image: hash, mask: null })),
-    image: null,
-    mask_image: null,
-    strength: null,
-  });
-  engine.postMessage({
-    type: "generate",
-    id: "bench",
-    request,
-    state: null,
-    images: { [hash]: image },
-  } satisfies ToEngine);
-  const times: number[] = [];
-  while (true) {
-    const { value: message } = await messages.next();
-    if (message.type === "progress") {
-      times.push(performance.now());
-    } else if (message.type === "done") {
-      const { load_ms, decode_ms } = message.metrics;
-      const stepSeconds = times.slice(1).map((time, i) => (time - times[i]!) / 1000);
-      return { loadSeconds: load_ms! / 1000, stepSeconds, decodeSeconds: decode_ms! / 1000 };
-    } else if (message.type === "failed") {
-      throw new Error(message.message);
-    } else if (message.type === "warning") {
+  /** @param memoryBudget bytes of float32 weights; absent = the engine's own default */
+  static async start(modelsDir: string, cacheDir: string, memoryBudget?: number): Promise<Engine> {
+    const executionProvider = (process.env.EXECUTION_PROVIDER ?? "cpu") as EngineSettings["executionProvider"];
+    const engine = new Engine({ modelsDir, cacheDir, executionProvider, ...(memoryBudget && { memoryBudget }) });
+    const message = await engine.#next();
+    if (message.type === "catalog" && message.catalog.skipped.length > 0) {
+      await engine[Symbol.asyncDispose]();
+      throw new Error(JSON.stringify(message.catalog.skipped));
+    }
+    return engine;
+  }
+
+  /** Bytes by /proc's name: RssAnon is private, RssFile mapped and shared with whoever maps the same file. */
+  memory(kind: "RssAnon" | "RssFile"): number {
+    const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
+    return 1024 * Number(new RegExp(`${kind}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0);
+  }
+
+  /** Since the process began. */
+  get #readBytes(): number {
+    return Number(/read_bytes: (\d+)/.exec(readFileSync(`/proc/${this.#child.pid}/io`, "utf8"))![1]);
+  }
+
+  #sample(): void {
+    this.#stage.peakBytes = Math.max(this.#stage.peakBytes, this.memory("RssAnon"));
+  }
+
+  #beginStage(): void {
+    this.#stage = { start: performance.now(), peakBytes: this.memory("RssAnon"), readBytes: this.#readBytes };
+  }
+
+  #endStage(): Stage {
+    this.#sample();
+    const { start, peakBytes, readBytes } = this.#stage;
+    const seconds = (performance.now() - start) / 1000;
+    const stage = { seconds, peakBytes, readBytes: this.#readBytes - readBytes };
+    this.#beginStage();
+    return stage;
+  }
+
+  /** @throws Error when the process has ended, as it does where memory runs out, or the generation has failed */
+  async generate({ controls = [], side, ...wanted }: Wanted): Promise<Made> {
+    const images: Record<string, Uint8Array> = {};
+    const own: object[] = [];
+    for (const { stripes = 24, ...control } of controls) {
+      const image = await stripesOf(side, stripes);
+      images[imageHash(image)] = image;
+      own.push({ ...control, image: imageHash(image), mask: null });
+    }
+    const request = GenerationRequest.parse({
+      prompt: "a house",
+      width: side,
+      height: side,
+      scheduler: "ddim",
+      seed: 1,
+      image: null,
+      mask_image: null,
+      strength: null,
+      ...wanted,
+      controls: own,
+    });
+    this.#child.send({ type: "generate", id: "bench", request, state: null, images } satisfies ToEngine);
+    this.#beginStage();
+    const evaluations: Stage[] = [];
+    for (;;) {
+      const message = await this.#next();
+      if (message.type === "progress") {
+        evaluations.push(this.#endStage());
+      } else if (message.type === "failed") {
+        throw new Error(message.message);
+      } else if (message.type === "done") {
+        const { load_ms, encode_ms, denoise_ms, decode_ms } = message.metrics;
+        return {
+          loadSeconds: load_ms! / 1000,
+          encodeSeconds: encode_ms! / 1000,
+          denoiseSeconds: denoise_ms! / 1000,
+          decodeSeconds: decode_ms! / 1000,
+          evaluations,
+          decoding: this.#endStage(),
+          sha256: createHash("sha256").update(message.images[0]!.bytes).digest("hex"),
+        };
+      }
+    }
+  }
+
+  /** What the engine says next; its warnings go to standard error. */
+  async #next(): Promise<FromEngine> {
+    for (;;) {
+      const { value, done } = await this.#messages.next();
+      if (done) {
+        throw new Error(`the engine's process has ended: ${this.#child.signalCode ?? this.#child.exitCode}`);
+      }
+      const message = value[0]!;
+      if (message.type !== "warning") {
+        return message;
+      }
       console.error(message.message);
     }
   }
-}
 
-await messages.next(); // the catalog
-console.log("ready");
-for await (const line of createInterface(process.stdin)) {
-  console.log(JSON.stringify(await generate(JSON.parse(line))));
+  [Symbol.asyncDispose](): Promise<void> {
+    return kill(this.#child, "SIGTERM");
+  }
 }
-process.exit();

@@ -1,88 +1,27 @@
 /**
- * npm run bench full-size: a Stable Diffusion 1.5 of full size with random F16 weights and two ControlNets, through the real
- * engine at 512×512 with guidance. TORCH_PYTHON names a Python with torch and diffusers, which is then measured in the same
- * hour; FULL_SIZE_DIR a folder to keep the checkpoints in, which are otherwise made in a temporary one and removed.
+ * npm run bench full-size: SD 1.5 of full size with random F16 weights, as a folder with two ControlNets and as a single file,
+ * through the real engine at 512×512 with guidance. TORCH_PYTHON names a Python with torch and diffusers, which is then
+ * measured in the same hour. 6 minutes on 2 cores, 40 GB of disk.
  */
-import { type ChildProcessByStdio, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import {
-  closeSync,
-  existsSync,
-  mkdtempSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readSync,
-  rmSync,
-  statSync,
-} from "node:fs";
-import { cpus, tmpdir } from "node:os";
+import { execFileSync } from "node:child_process";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable, Writable } from "node:stream";
-import { openBase, openControlNet } from "../src/models/base.ts";
 import { build } from "../src/onnx/build.ts";
 import { matmul } from "../src/onnx/operators.ts";
 import { constant, input } from "../src/onnx/value.ts";
 import { CPU, openSession } from "../workers/runtime.ts";
-import { writeFullSize } from "./checkpoint.ts";
-import type { Timing } from "./engine.ts";
+import { CONTROLNETS, weightBytes, writeFullSize } from "./checkpoint.ts";
+import { Engine, type Made, whole } from "./engine.ts";
+import { modelsFolder, temporaryFolder } from "./folders.ts";
+import { warm } from "./page-cache.ts";
+import { duration, gb, median, printMachine, printTable } from "./table.ts";
 
-const CONTROLNETS = ["a", "b"];
 /** diffusers 0.40, torch 2.13, float32, on 2 cores of Zen 5: seconds a step with 0, 1 and 2 ControlNets, and the decode. */
 const RECORDED = { steps: [7.3, 10.2, 13.0], decode: 10.1 };
 /** Multiplications and additions of one row at 512×512. */
 const GMAC = { unet: 401.6, controlnet: 134.3 };
-const SAMPLING_MS = 50;
-
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[values.length >> 1]!;
-const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
-const seconds = (value: number) => `${value.toFixed(2)} s`;
-const row = (...columns: readonly string[]) => console.log(`| ${columns.join(" | ")} |`);
-
-/** A process with an engine; its private memory is watched from here. */
-class Engine {
-  readonly #child: ChildProcessByStdio<Writable, Readable, null>;
-  readonly #lines: AsyncIterator<string>;
-  readonly #watch: NodeJS.Timeout;
-  peakBytes = 0;
-
-  constructor(modelsDir: string, cacheDir: string) {
-    const script = join(import.meta.dirname, "engine.ts");
-    this.#child = spawn(process.execPath, [script, modelsDir, cacheDir], { stdio: ["pipe", "pipe", "inherit"] });
-    this.#lines = createInterface(this.#child.stdout)[Symbol.asyncIterator]();
-    this.#watch = setInterval(() => (this.peakBytes = Math.max(this.peakBytes, this.privateBytes)), SAMPLING_MS);
-  }
-
-  /** RssAnon: what the process does not share with others through the page cache. */
-  get privateBytes(): number {
-    const status = readFileSync(`/proc/${this.#child.pid}/status`, "utf8");
-    return 1024 * Number(/RssAnon:\s+(\d+) kB/.exec(status)?.[1] ?? 0);
-  }
-
-  async ready(): Promise<void> {
-    await this.#read();
-  }
-
-  async generate(controlnets: readonly string[]): Promise<Timing> {
-    this.#child.stdin.write(`${JSON.stringify(controlnets)}\n`);
-    return JSON.parse(await this.#read());
-  }
-
-  async #read(): Promise<string> {
-    const { value, done } = await this.#lines.next();
-    if (done) {
-      throw new Error("the engine's process has ended");
-    }
-    return value;
-  }
-
-  async stop(): Promise<void> {
-    clearInterval(this.#watch);
-    this.#child.stdin.end();
-    await once(this.#child, "exit");
-  }
-}
+const SIDE = 512;
+const SMALLEST = 64;
+const DISK = 40e9;
 
 /** The best of a single operator: GFLOP/s of a large matrix product with constant weights. */
 async function bestOperator(): Promise<number> {
@@ -101,22 +40,6 @@ async function bestOperator(): Promise<number> {
   return (2 * rows * inner * columns) / Math.min(...times) / 1e9;
 }
 
-/** Bytes of all files under a folder; reading them brings them into the page cache. */
-function read(folder: string): number {
-  const chunk = Buffer.alloc(1 << 24);
-  let bytes = 0;
-  for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
-    const path = join(folder, name);
-    if (!statSync(path).isFile()) continue;
-    const file = openSync(path, "r");
-    for (let count = 1; count > 0; bytes += count) {
-      count = readSync(file, chunk);
-    }
-    closeSync(file);
-  }
-  return bytes;
-}
-
 function diffusers(): { steps: number[]; decode: number; from: string } {
   const python = process.env.TORCH_PYTHON;
   if (python === undefined) {
@@ -129,104 +52,110 @@ function diffusers(): { steps: number[]; decode: number; from: string } {
   return { ...JSON.parse(printed.trim().split("\n").at(-1)!), from: "beside" };
 }
 
-/** What a generation loads, as float32. */
-function weightBytes(models: string): number {
-  const { text_encoder, unet, vae_decoder } = openBase(join(models, "base")).networks as Record<
-    string,
-    { weightBytes: number }
-  >;
-  return [text_encoder, unet, vae_decoder].reduce((sum, network) => sum + (network?.weightBytes ?? 0), 0);
-}
-const controlBytes = (models: string, id: string) =>
-  Object.values(openControlNet(join(models, "controlnets", id)).networks).reduce(
-    (sum, one) => sum + one.weightBytes,
-    0,
-  );
-
-async function measure(models: string, cache: string): Promise<void> {
-  const fileBytes = read(join(models, "base"));
-  const weights = weightBytes(models);
-  console.log(`\n${cpus().length} × ${cpus()[0]?.model}, ${new Date().toISOString().slice(0, 10)}\n`);
-
-  row("load", "files", "seconds", "s/GB of file", "peak private memory", "÷ float32 weights");
-  row("---", "---", "---", "---", "---", "---");
-  const load = async (name: string, controlnets: readonly string[]) => {
-    const engine = new Engine(models, cache);
-    await engine.ready();
-    const timing = await engine.generate(controlnets);
-    const all = [fileBytes, ...controlnets.map((id) => read(join(models, "controlnets", id)))].reduce((a, b) => a + b);
-    const loaded = [weights, ...controlnets.map((id) => controlBytes(models, id))].reduce((a, b) => a + b);
-    const perGb = (timing.loadSeconds / all) * 1e9;
-    const share = (engine.peakBytes / loaded).toFixed(2);
-    row(name, gb(all), seconds(timing.loadSeconds), perGb.toFixed(2), gb(engine.peakBytes), share);
-    return engine;
+/** A load in each of its forms. @param last has the folder loaded from the cache when this ends */
+async function loads(models: string, cache: string, last: Engine): Promise<void> {
+  const lines: string[][] = [];
+  const pictures = new Map<string, string>();
+  const load = async (engine: Engine, model: string, how: string, controlnets: readonly string[] = []) => {
+    const file = model === "base" ? "base" : `${model}.safetensors`;
+    const paths = [join(models, file), ...controlnets.map((id) => join(models, "controlnets", id))];
+    const bytes = paths.map(warm).reduce((a, b) => a + b);
+    const wanted = {
+      model,
+      side: SIDE,
+      num_inference_steps: 1,
+      controls: controlnets.map((controlnet) => ({ controlnet })),
+    };
+    const made = await engine.generate(wanted);
+    const { loadSeconds, sha256 } = made;
+    const peak = whole(made).peakBytes;
+    const what = [model === "base" ? "folder" : "single file", ...controlnets.map(() => "ControlNet")].join(", ");
+    const [perGb, share] = [(loadSeconds / bytes) * 1e9, peak / weightBytes(models, model, controlnets)];
+    lines.push([`${what}: ${how}`, gb(bytes), duration(loadSeconds), perGb.toFixed(2), gb(peak), share.toFixed(2)]);
+    pictures.set(what, sha256);
   };
-  await (await load("base and 2 ControlNets, prepared for the first time", CONTROLNETS)).stop();
-  read(cache);
-  const engine = await load("base, from the cache", []);
+  const alone = async (folder: string, model: string, how: string, controlnets?: readonly string[]) => {
+    await using engine = await Engine.start(models, folder);
+    await load(engine, model, how, controlnets);
+  };
+  const [first, again] = ["for the first time", "from the cache"];
+  await alone(temporaryFolder("cache"), "base", first);
+  await alone(cache, "base", first, CONTROLNETS);
+  await alone(cache, "single", first);
+  warm(cache);
+  await alone(cache, "single", again);
+  await load(last, "base", again);
+  printTable(["load", "files", "time", "s/GB of file", "peak private memory", "÷ float32 weights"], lines);
+  const same = pictures.get("folder") === pictures.get("single file");
+  console.log(`\nFolder and single file make ${same ? "the same picture, to the byte" : "DIFFERENT pictures"}.`);
+}
 
-  const timings: Timing[] = [];
+/** Generations with 0, 1 and 2 ControlNets. */
+async function steps(engine: Engine): Promise<Made[]> {
+  const made: Made[] = [];
   for (const count of [0, 1, 2]) {
-    timings.push(await engine.generate(CONTROLNETS.slice(0, count)));
+    const controls = CONTROLNETS.slice(0, count).map((controlnet) => ({ controlnet }));
+    made.push(await engine.generate({ model: "base", side: SIDE, num_inference_steps: 4, controls }));
   }
-  const second = new Engine(models, cache);
-  await second.ready();
-  const before = second.privateBytes;
-  await second.generate([]);
-  const after = second.privateBytes;
-  await second.stop();
-  await engine.stop();
+  return made;
+}
 
+async function tellSteps(made: readonly Made[]): Promise<void> {
   const best = await bestOperator();
   const reference = diffusers();
-  console.log();
-  row(
-    "512×512, guidance",
-    "seconds",
-    `diffusers (${reference.from})`,
-    "÷ diffusers",
-    "÷ no ControlNet",
-    "GFLOP/s",
-    "of one operator",
-  );
-  row("---", "---", "---", "---", "---", "---", "---");
-  const steps = timings.map(({ stepSeconds }) => median(stepSeconds));
-  for (const [count, step] of steps.entries()) {
+  // Without the first evaluation, which loads and touches its memory for the first time.
+  const medians = made.map(({ evaluations }) => median(evaluations.slice(1).map((stage) => stage.seconds)));
+  const lines = medians.map((step, count) => {
     const flops = (2 * 2 * (GMAC.unet + count * GMAC.controlnet)) / step;
-    row(
+    return [
       `step, ${count} ControlNets`,
-      seconds(step),
-      seconds(reference.steps[count]!),
+      duration(step),
+      duration(reference.steps[count]!),
       (step / reference.steps[count]!).toFixed(2),
-      (step / steps[0]!).toFixed(2),
+      (step / medians[0]!).toFixed(2),
       flops.toFixed(0),
       `${((100 * flops) / best).toFixed(0)} % of ${best.toFixed(0)}`,
-    );
-  }
-  const decode = median(timings.map(({ decodeSeconds }) => decodeSeconds));
-  row("VAE decode", seconds(decode), seconds(reference.decode), (decode / reference.decode).toFixed(2), "", "", "");
+    ];
+  });
+  const decode = median(made.map(({ decodeSeconds }) => decodeSeconds));
+  const times = (decode / reference.decode).toFixed(2);
+  lines.push(["VAE decode", duration(decode), duration(reference.decode), times, "", "", ""]);
+  const beside = [`diffusers (${reference.from})`, "÷ diffusers"];
+  printTable([`${SIDE}×${SIDE}, guidance`, "time", ...beside, "÷ no ControlNet", "GFLOP/s", "of one operator"], lines);
+}
 
-  console.log();
-  row("a second worker on the same weights", "private memory", "÷ float32 weights");
-  row("---", "---", "---");
-  row("before its first generation", gb(before), (before / weights).toFixed(2));
-  row("after it", gb(after), (after / weights).toFixed(2));
+/**
+ * Beside one that has the model loaded. After the smallest generation what is private is what loading takes; after one of
+ * full size, activations are in it too.
+ */
+async function secondWorker(models: string, cache: string): Promise<void> {
+  const weights = weightBytes(models, "base");
+  await using engine = await Engine.start(models, cache);
+  const line = (when: string) => {
+    const bytes = engine.memory("RssAnon");
+    return [when, gb(bytes), (bytes / weights).toFixed(2), gb(engine.memory("RssFile"))];
+  };
+  const lines = [line("before its first generation")];
+  for (const side of [SMALLEST, SIDE]) {
+    await engine.generate({ model: "base", side, num_inference_steps: 1 });
+    lines.push(line(`after one at ${side}×${side}`));
+  }
+  printTable(
+    ["a second worker on the same weights", "private memory", "÷ float32 weights", "mapped files (shared)"],
+    lines,
+  );
+}
+
+/** The models' engine ends before anything else is measured: torch wants the memory. */
+async function measure(models: string, cache: string): Promise<Made[]> {
+  await using engine = await Engine.start(models, cache);
+  await loads(models, cache, engine);
+  await secondWorker(models, cache);
+  return await steps(engine);
 }
 
 export async function run(): Promise<void> {
-  const kept = process.env.FULL_SIZE_DIR;
-  const models = kept ?? mkdtempSync(join(tmpdir(), "full-size-"));
-  const cache = mkdtempSync(join(tmpdir(), "full-size-cache-"));
-  const remove = () => {
-    for (const folder of kept === undefined ? [models, cache] : [cache]) {
-      rmSync(folder, { recursive: true, force: true });
-    }
-  };
-  process.once("exit", remove);
-  process.once("SIGINT", () => process.exit(130));
-  if (!existsSync(join(models, "base"))) {
-    await writeFullSize(models, CONTROLNETS);
-  }
-  await measure(models, cache);
-  remove();
+  const models = await modelsFolder("sd15", DISK, writeFullSize);
+  printMachine();
+  await tellSteps(await measure(models, temporaryFolder("cache")));
 }

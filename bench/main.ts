@@ -2,6 +2,7 @@
 import { run as chaos } from "./chaos.ts";
 import { run as convergence } from "./convergence.ts";
 import { run as demo } from "./demo.ts";
+import { removeTemporary } from "./folders.ts";
 import { run as fullSize } from "./full-size.ts";
 import { run as hostile } from "./hostile.ts";
 import { run as latency } from "./latency.ts";
@@ -26,5 +27,12 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
-  await BENCHES[name]!();
+  try {
+    await BENCHES[name]!();
+  } catch (error) {
+    // As where the disk is too small for one of them: the others go on.
+    console.error(`${name}:`, error);
+    process.exitCode = 1;
+  }
+  removeTemporary();
 }

@@ -1,10 +1,14 @@
 /** How figures are printed: tables for the README, below the machine and the day that they are of. */
-import { cpus } from "node:os";
+import { cpus, totalmem } from "node:os";
+
+export const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;
+/** @param value seconds */
+export const duration = (value: number) => (value < 1 ? `${(1000 * value).toFixed(1)} ms` : `${value.toFixed(2)} s`);
 
 export function printMachine(): void {
-  console.log(
-    `\n${cpus().length} × ${cpus()[0]?.model}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`,
-  );
+  const [date] = new Date().toISOString().split("T");
+  const processor = `${cpus().length} × ${cpus()[0]?.model}, ${gb(totalmem())} of memory`;
+  console.log(`\n${processor}, Node ${process.versions.node}, ${date}`);
 }
 
 export function printTable(head: readonly string[], rows: readonly (readonly (string | number)[])[]): void {
@@ -19,6 +23,8 @@ export function printTable(head: readonly string[], rows: readonly (readonly (st
 export function quantile(values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.max(0, Math.ceil(share * values.length) - 1)] ?? Number.NaN;
 }
+
+export const median = (values: readonly number[]) => quantile(values, 0.5);
 
 /** Median, 99th percentile and maximum of milliseconds. */
 export function spread(values: readonly number[]): string[] {
