@@ -7,6 +7,7 @@ import { run as fullSize } from "./full-size.ts";
 import { run as hostile } from "./hostile.ts";
 import { run as latency } from "./latency.ts";
 import { run as load } from "./load/main.ts";
+import { run as savings } from "./savings.ts";
 import { run as switching } from "./switch.ts";
 import { run as train } from "./train.ts";
 
@@ -18,6 +19,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   hostile,
   latency,
   load,
+  savings,
   switch: switching,
   train,
 };
