@@ -8,6 +8,7 @@ import { run as hostile } from "./hostile.ts";
 import { run as latency } from "./latency.ts";
 import { run as load } from "./load/main.ts";
 import { run as savings } from "./savings.ts";
+import { run as sdxl } from "./sdxl.ts";
 import { run as switching } from "./switch.ts";
 import { run as train } from "./train.ts";
 
@@ -20,6 +21,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   latency,
   load,
   savings,
+  sdxl,
   switch: switching,
   train,
 };
