@@ -16,6 +16,7 @@ import { Webhook } from "standardwebhooks";
 import type { Generation } from "../src/schema.ts";
 import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../test/service/processes.ts";
 import { TINY_MODELS } from "./service.ts";
+import { printTable } from "./table.ts";
 
 export interface Settings {
   generations: number;
@@ -292,8 +293,7 @@ export async function run(): Promise<void> {
     ["generations whose events are not each there once, in order", report.otherEvents.length],
     ["processes that ended without being killed", report.died.length],
   ];
-  console.log("\n| chaos | |\n|---|---|");
-  for (const row of rows) console.log(`| ${row.join(" | ")} |`);
+  printTable(["chaos", ""], rows);
   const { lost, otherPictures, untold, toldTwice, otherEvents, died } = report;
   const broken = [lost, otherPictures, untold, toldTwice, otherEvents, died].flat();
   if (broken.length + report.badSignatures + report.duplicates > 0) {

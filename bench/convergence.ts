@@ -21,6 +21,7 @@ import { configFor, openControlnetTraining } from "../workers/training/controlne
 import { train } from "../workers/training/run.ts";
 import { startState, Trainer } from "../workers/training/trainer.ts";
 import { writeCircles } from "./circles.ts";
+import { printTable } from "./table.ts";
 
 const FIXTURE = join(import.meta.dirname, "../test/fixtures/sd15/base");
 const DOCS = join(import.meta.dirname, "../docs");
@@ -195,12 +196,12 @@ export async function run(): Promise<void> {
   }
   mkdirSync(DOCS, { recursive: true });
   writeFileSync(join(DOCS, "convergence.svg"), `${plot(curves)}\n`);
-  console.log("| step | zero: right hint | wrong hint | Gaussian: right hint | wrong hint |\n|---|---|---|---|---|");
-  for (const [i, { step, right, wrong }] of curves.zero.entries()) {
-    if (step % (5 * EVERY) === 0) {
-      const other = curves.gaussian[i]!;
-      const row = [right, wrong, other.right, other.wrong].map((loss) => loss.toFixed(4));
-      console.log(`| ${step} | ${row.join(" | ")} |`);
-    }
-  }
+  const rows = curves.zero.map(({ step, right, wrong }, i) => {
+    const other = curves.gaussian[i]!;
+    return [step, ...[right, wrong, other.right, other.wrong].map((loss) => loss.toFixed(4))];
+  });
+  printTable(
+    ["step", "zero: right hint", "wrong hint", "Gaussian: right hint", "wrong hint"],
+    rows.filter(([step]) => Number(step) % (5 * EVERY) === 0),
+  );
 }

@@ -3,8 +3,7 @@
  * beside; without it, the figures recorded below stand for it.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { readCheckpoint } from "../src/models/checkpoint.ts";
 import { clipConfig, controlnetConfig, parseConfig, unetConfig } from "../src/models/config.ts";
@@ -16,6 +15,8 @@ import { writeSafetensors } from "../src/training/stored.ts";
 import { joinBlocks } from "../workers/training/base.ts";
 import { configFor } from "../workers/training/controlnet.ts";
 import { startState, Trainer } from "../workers/training/trainer.ts";
+import { temporaryFolder } from "./folders.ts";
+import { gb, median, printMachine, printTable } from "./table.ts";
 
 interface Case {
   readonly unet: Record<string, unknown> & { readonly cross_attention_dim: number };
@@ -54,7 +55,8 @@ const CASES: Record<string, Case> = {
   },
 };
 const TOKENS = 77;
-const STEPS = 7;
+/** The first is not counted, and the median is one of the others. */
+const STEPS = 8;
 const OPTIMIZER = { learning_rate: 1e-5, adam_weight_decay: 0.01, max_grad_norm: 1, ema_decay: 0 };
 
 interface Measurement {
@@ -105,35 +107,28 @@ function openCase({ unet: raw, batch, cells }: Case, kind: Kind, folder: string)
 }
 
 async function measure(one: Case, kind: Kind): Promise<Measurement> {
-  const folder = mkdtempSync(join(tmpdir(), "bench-train-"));
-  try {
-    const { parameters, graph, own } = openCase(one, kind, folder);
-    const trainer = await Trainer.open(graph, one.batch, startState(parameters, OPTIMIZER));
-    const latents = [one.batch, 4, one.cells, one.cells] as const;
-    const feeds = {
-      ...own,
-      latents: random(...latents),
-      noise: random(...latents),
-      alpha: random(one.batch, 1, 1, 1),
-      sigma: random(one.batch, 1, 1, 1),
-      timestep: random(one.batch),
-    };
-    const times: number[] = [];
-    for (let step = 1; step <= STEPS; step++) {
-      const start = performance.now();
-      await trainer.accumulate(feeds);
-      trainer.update(step, OPTIMIZER);
-      times.push((performance.now() - start) / 1000);
-    }
-    await trainer.release();
-    const peak = Number(/VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))![1]) * 1024;
-    return { parameters: parameters.data.length, seconds: median(times.slice(1)), peakBytes: peak };
-  } finally {
-    rmSync(folder, { recursive: true });
+  const { parameters, graph, own } = openCase(one, kind, temporaryFolder("train"));
+  const trainer = await Trainer.open(graph, one.batch, startState(parameters, OPTIMIZER));
+  const latents = [one.batch, 4, one.cells, one.cells] as const;
+  const feeds = {
+    ...own,
+    latents: random(...latents),
+    noise: random(...latents),
+    alpha: random(one.batch, 1, 1, 1),
+    sigma: random(one.batch, 1, 1, 1),
+    timestep: random(one.batch),
+  };
+  const times: number[] = [];
+  for (let step = 1; step <= STEPS; step++) {
+    const start = performance.now();
+    await trainer.accumulate(feeds);
+    trainer.update(step, OPTIMIZER);
+    times.push((performance.now() - start) / 1000);
   }
+  await trainer.release();
+  const peak = Number(/VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))![1]) * 1024;
+  return { parameters: parameters.data.length, seconds: median(times.slice(1)), peakBytes: peak };
 }
-
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
 /** The same step in torch: the networks by diffusers, torch.optim.AdamW, 2 threads. */
 const TORCH = `
@@ -183,32 +178,24 @@ function measureTorch(one: Case, kind: Kind): { seconds: number; from: string } 
 const round = (value: number) => value.toPrecision(3);
 
 export async function run(): Promise<void> {
-  console.log("| net | trains | parameters | s/step | torch | ÷ torch | peak memory |\n|---|---|---|---|---|---|---|");
+  const steps: string[][] = [];
+  const ratios: string[][] = [];
   for (const [name, one] of Object.entries(CASES)) {
-    const seconds: Partial<Record<Kind, Measurement>> = {};
+    const own = {} as Record<Kind, Measurement>;
     for (const kind of KINDS) {
       // A process of its own, so that its peak memory is its own.
-      const printed = execFileSync(process.execPath, [import.meta.filename, name, kind], { encoding: "utf8" });
-      const own: Measurement = JSON.parse(printed);
-      seconds[kind] = own;
+      own[kind] = JSON.parse(execFileSync(process.execPath, [import.meta.filename, name, kind], { encoding: "utf8" }));
+      const { parameters, seconds, peakBytes } = own[kind];
       const torch = measureTorch(one, kind);
-      const columns = [
-        name,
-        kind,
-        `${(own.parameters / 1e6).toFixed(1)} M`,
-        round(own.seconds),
-        `${round(torch.seconds)} (${torch.from})`,
-        round(own.seconds / torch.seconds),
-        `${(own.peakBytes / 1e9).toFixed(2)} GB`,
-      ];
-      console.log(`| ${columns.join(" | ")} |`);
+      const beside = [`${round(torch.seconds)} (${torch.from})`, round(seconds / torch.seconds)];
+      steps.push([name, kind, `${(parameters / 1e6).toFixed(1)} M`, round(seconds), ...beside, gb(peakBytes)]);
     }
-    const { controlnet, base } = seconds as Record<Kind, Measurement>;
-    const [time, memory] = [controlnet.seconds / base.seconds, controlnet.peakBytes / base.peakBytes];
-    console.log(
-      `${name}: a ControlNet's step takes ${round(time)} × the base's time and ${round(memory)} × its memory`,
-    );
+    const { controlnet, base } = own;
+    ratios.push([name, round(controlnet.seconds / base.seconds), round(controlnet.peakBytes / base.peakBytes)]);
   }
+  printMachine();
+  printTable(["net", "trains", "parameters", "s/step", "torch", "÷ torch", "peak memory"], steps);
+  printTable(["a ControlNet's step ÷ the base's", "time", "memory"], ratios);
 }
 
 const [name, kind] = process.argv.slice(2);
