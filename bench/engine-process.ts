@@ -9,4 +9,5 @@ engine.on("error", (error) => {
   throw error;
 });
 process.on("message", (message) => engine.postMessage(message));
-process.on("disconnect", () => process.exit());
+// An exit would abort where the thread is amid a load, and leave a core of all its memory.
+process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
