@@ -14,13 +14,13 @@ import {
   hasEnded,
   type Idempotency,
   parseRecord,
+  type RecordOf,
   recordKey,
   remembered,
   requestCancel,
   type Submission,
   submit,
   type Terms,
-  type TrainingRecord,
 } from "./record.ts";
 import { Catalog, type GenerationRequest, type TrainingRequest } from "./schema.ts";
 import { script } from "./script.ts";
@@ -162,27 +162,18 @@ export class GenerationQueue {
     return this.ask((redis) => remembered(redis, owner, idempotency));
   }
 
-  /** undefined when there is none, or it is another owner's. */
-  async read(id: string, owner: string): Promise<GenerationRecord | undefined> {
-    return (await this.#read("generation", id, owner)) as GenerationRecord | undefined;
-  }
-
-  /** The same of a training. */
-  async readTraining(id: string, owner: string): Promise<TrainingRecord | undefined> {
-    return (await this.#read("training", id, owner)) as TrainingRecord | undefined;
-  }
-
-  async #read(kind: Kind, id: string, owner: string) {
+  /** undefined when there is none of that kind, or it is another owner's. */
+  async read<K extends Kind>(kind: K, id: string, owner: string): Promise<RecordOf<K> | undefined> {
     if (kindOf(id) !== kind) return undefined;
     const fields = await this.#within(() => this.#redis.hgetall(recordKey(id)));
-    return fields.owner === owner ? parseRecord(id, fields) : undefined;
+    return fields.owner === owner ? (parseRecord(id, fields) as RecordOf<K> | undefined) : undefined;
   }
 
   /** The generation when it has ended, or as it stands when `signal` aborts. Redis may go and come back meanwhile. */
   async readWhenEnded(known: GenerationRecord, owner: string, signal: AbortSignal): Promise<GenerationRecord> {
     for (;;) {
       using listening = this.#listen(ENDED, known.id); // before the look, so that no end falls between the two
-      const read = await this.read(known.id, owner).catch(() => undefined);
+      const read = await this.read("generation", known.id, owner).catch(() => undefined);
       const record = read ?? known;
       if (hasEnded(record) || signal.aborted) return record;
       await listening.next(signal, read === undefined ? REDIS_AWAY_MS : LOOK_AGAIN_MS);

@@ -49,6 +49,7 @@ export type TrainingRecord = Omit<Training, "loss_csv" | "loss_png" | "validatio
   validation: ValidationPicture[];
 };
 export type JobRecord = GenerationRecord | TrainingRecord;
+export type RecordOf<K extends Kind> = K extends "training" ? TrainingRecord : GenerationRecord;
 
 const ENDED_STATUSES: ReadonlySet<string> = new Set(["succeeded", "failed", "canceled"]);
 export function hasEnded({ status }: { status: string }): boolean {

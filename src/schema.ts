@@ -53,7 +53,7 @@ z.config({
 });
 
 /** An object that refuses unknown keys and names the nearest known one. */
-function closed<Shape extends z.ZodRawShape>(shape: Shape) {
+export function closed<Shape extends z.ZodRawShape>(shape: Shape) {
   return z.strictObject(shape, {
     error: (issue) =>
       issue.code === "unrecognized_keys"

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { ControlNet, Model, SCHEDULERS, Scheduler, type SchedulerName } from "../schema.ts";
 import type { Parts } from "./app.ts";
-import { listOf, problems } from "./openapi.ts";
+import { problems } from "./openapi.ts";
+import { listOf } from "./paging.ts";
 
 const ABOUT = {
   ddim: { description: "DDIM, eta 0 (arXiv 2010.02502)", stochastic: false, evaluations: "n" },

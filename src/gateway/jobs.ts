@@ -7,15 +7,14 @@ import type { Kind } from "../kinds.ts";
 import { type Outbound, OutboundError } from "../outbound.ts";
 import { present } from "../present.ts";
 import type { GenerationQueue } from "../queue.ts";
-import { type GenerationRecord, hasEnded, type Submission, type TrainingRecord } from "../record.ts";
+import { type GenerationRecord, hasEnded, type RecordOf, type Submission, type TrainingRecord } from "../record.ts";
 import { listRecords, removeRecord } from "../records.ts";
-import { type Generation, type GenerationInput, GenerationStatus, type Training } from "../schema.ts";
+import { closed, type Generation, type GenerationInput, GenerationStatus, type Training } from "../schema.ts";
 import type { Parts } from "./app.ts";
 import { otherBody } from "./idempotency.ts";
-import { listOf, problems } from "./openapi.ts";
+import { problems } from "./openapi.ts";
 import { ownerOf } from "./owner.ts";
-
-type Job<K extends Kind> = K extends "training" ? TrainingRecord : GenerationRecord;
+import { listOf, pageOf, paging } from "./paging.ts";
 
 export const jobParams = z.object({ id: z.string().describe("As returned when it was made.") });
 
@@ -25,10 +24,10 @@ export async function findJob<K extends Kind>(
   kind: K,
   owner: string,
   id: string,
-): Promise<Job<K>> {
-  const record = await (kind === "training" ? queue.readTraining(id, owner) : queue.read(id, owner));
+): Promise<RecordOf<K>> {
+  const record = await queue.read(kind, id, owner);
   if (record === undefined) throw new Refused(404, "not_found", `there is no ${kind} "${id}"`);
-  return record as Job<K>;
+  return record;
 }
 
 /** The job of a request that was here before. @throws {Refused} when there is none. */
@@ -37,7 +36,7 @@ export async function madeBefore<K extends Kind>(
   { config, queue }: Parts,
   kind: K,
   owner: string,
-): Promise<Job<K>> {
+): Promise<RecordOf<K>> {
   const { outcome } = submission;
   if (outcome === "conflict") throw otherBody();
   if (outcome === "full") {
@@ -51,10 +50,8 @@ export async function madeBefore<K extends Kind>(
     const message = "another training of this name waits or runs";
     throw new Refused(409, "name_taken", message, [{ path: "name", message }]);
   }
-  const record = await (kind === "training"
-    ? queue.readTraining(submission.id, owner)
-    : queue.read(submission.id, owner));
-  if (record !== undefined) return record as Job<K>;
+  const record = await queue.read(kind, submission.id, owner);
+  if (record !== undefined) return record;
   throw new Refused(409, "idempotency_key_reused", "what this Idempotency-Key has made is deleted by now");
 }
 
@@ -96,26 +93,19 @@ export function jobRoutes(instance: FastifyInstance, parts: Parts, { kind, schem
         summary: `The ${kind}s that there are`,
         description: "Newest first.",
         tags,
-        querystring: z.object({
+        querystring: closed({
           status: GenerationStatus.optional().describe("Only those with this status."),
-          limit: z.coerce.number().int().min(1).max(100).default(20),
-          cursor: z
-            .string()
-            .regex(/^\d{1,15}$/, "must be a next_cursor")
-            .optional()
-            .describe("`next_cursor` of the page before."),
+          ...paging,
         }),
         response: { 200: listOf(schema), ...problems(400, 503) },
       },
     },
     async (request) => {
       const { status, limit, cursor } = request.query;
-      const before = cursor === undefined ? undefined : Number(cursor);
       const { data, next } = await queue.ask((redis) =>
-        listRecords(redis, kind, ownerOf(request), { status, limit, before }),
+        listRecords(redis, kind, ownerOf(request), { status, limit, before: cursor }),
       );
-      const next_cursor = next === undefined ? null : String(next);
-      return { object: "list" as const, data: data.map(shown), next_cursor };
+      return pageOf(data.map(shown), next);
     },
   );
 

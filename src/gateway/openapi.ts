@@ -61,10 +61,6 @@ function forEveryRoute({ schema, url, route }: Route): Route["schema"] {
   return { ...schema, headers, response: { ...response, ...problems(409) } };
 }
 
-/** A page of a list; `next_cursor` is null on the last one. */
-export const listOf = <T extends z.ZodType>(item: T) =>
-  z.object({ object: z.literal("list"), data: z.array(item), next_cursor: z.string().nullable() });
-
 const problemAnswer = (description: string) => ({
   description,
   content: { "application/problem+json": { schema: Problem } },

@@ -1,12 +1,13 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../errors.ts";
-import { WebhookDelivery } from "../schema.ts";
+import { closed, WebhookDelivery } from "../schema.ts";
 import { deliveriesOf, listDeliveries, replay } from "../webhook.ts";
 import { rotateSecret, signingSecrets } from "../webhook-secret.ts";
 import type { Parts } from "./app.ts";
-import { listOf, problems } from "./openapi.ts";
+import { problems } from "./openapi.ts";
 import { ownerOf } from "./owner.ts";
+import { listOf, pageOf, paging } from "./paging.ts";
 
 const Secret = z.object({ key: z.string().describe("`whsec_` and the key in base64, as Standard Webhooks has it.") });
 
@@ -58,15 +59,13 @@ export const webhooks: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => 
         summary: "What was delivered, and what was tried",
         description: "Newest first. Deliveries are kept as long as what they tell of.",
         tags,
-        querystring: z.object({
+        querystring: closed({
           generation: z.string().optional().describe("Only this generation's."),
-          training: z.string().optional().describe("Only this training's."),
-          limit: z.coerce.number().int().min(1).max(100).default(20),
-          cursor: z
-            .string()
-            .regex(/^\d{1,15}$/, "must be a next_cursor")
-            .optional()
-            .describe("`next_cursor` of the page before."),
+          training: z.string().optional().describe("Only this training's; not together with `generation`."),
+          ...paging,
+        }).refine(({ generation, training }) => generation === undefined || training === undefined, {
+          path: ["training"],
+          error: "cannot be given together with generation",
         }),
         response: { 200: listOf(WebhookDelivery), ...problems(400, 503) },
       },
@@ -77,11 +76,10 @@ export const webhooks: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => 
       const owner = ownerOf(request);
       if (job !== undefined) {
         const data = await queue.ask((redis) => deliveriesOf(redis, owner, job));
-        return { object: "list" as const, data, next_cursor: null }; // one for each event at most: a page holds them
+        return pageOf(data, undefined); // one for each event at most: a page holds them
       }
-      const before = cursor === undefined ? undefined : Number(cursor);
-      const { data, next } = await queue.ask((redis) => listDeliveries(redis, owner, limit, before));
-      return { object: "list" as const, data, next_cursor: next === undefined ? null : String(next) };
+      const { data, next } = await queue.ask((redis) => listDeliveries(redis, owner, limit, cursor));
+      return pageOf(data, next);
     },
   );
 

@@ -176,6 +176,9 @@ describe("a generation's life", async () => {
     const { body: canceled } = await http.get("/v1/generations?status=canceled");
     assert.equal(canceled.data.length, 2);
     assert.equal(conforms(await http.get("/v1/generations?limit=0")).status, 400);
+    const misspelt = conforms(await http.get("/v1/generations?statsu=queued"));
+    assert.equal(misspelt.status, 400);
+    assert.match(misspelt.body.detail, /unknown field "statsu", the nearest known one is "status"/);
     for (const id of made) await http.post(`${path({ id })}/cancel`);
   });
 

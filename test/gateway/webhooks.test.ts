@@ -113,6 +113,7 @@ test("deliveries are listed newest first, of one generation or of all, page by p
   } while (cursor !== null);
   assert.deepEqual(idsOf(pages), idsOf(all.data));
   assert.equal((await list({ cursor: "x" })).status, 400);
+  assert.equal((await list({ generation: ids[1], training: "trn_0" })).status, 400);
   assert.deepEqual((await list({ generation: "gen_0" })).body.data, []);
 });
 

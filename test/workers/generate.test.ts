@@ -58,14 +58,14 @@ async function startQueue(env: Record<string, string> = {}) {
       until(
         `the end of ${id}`,
         async () => {
-          const record = await queue.read(id, OWNER_WITHOUT_KEYS);
+          const record = await queue.read("generation", id, OWNER_WITHOUT_KEYS);
           return record && hasEnded(record) ? record : undefined;
         },
         60_000,
       ),
     processing: (id: string, step: number) =>
       until(`step ${step} of ${id}`, async () => {
-        const { status, progress } = (await queue.read(id, OWNER_WITHOUT_KEYS)) as GenerationRecord;
+        const { status, progress } = (await queue.read("generation", id, OWNER_WITHOUT_KEYS))!;
         return status === "processing" && progress.step >= step;
       }),
   };
@@ -116,7 +116,7 @@ test("a worker that is asked to stop hands its generation back at once, and the 
   await kill(first.child, "SIGTERM");
   assert.equal(first.child.exitCode, 0);
   assert.notEqual(await connection.zscore("bull:generations:prioritized", "gen_back"), null);
-  assert.equal((await queue.read("gen_back", OWNER_WITHOUT_KEYS))?.status, "processing");
+  assert.equal((await queue.read("generation", "gen_back", OWNER_WITHOUT_KEYS))?.status, "processing");
   work();
   assert.equal((await ended("gen_back")).status, "succeeded");
 });
@@ -176,7 +176,7 @@ test("a worker whose engine thread dies says so and leaves the generation to the
   const worker = await startWorker(config, new URL("./dying-engine.ts", import.meta.url), log, resolve);
   await queue.submit("gen_poison", REQUEST);
   assert.match((await death).message, /out of memory/);
-  assert.equal((await queue.read("gen_poison", OWNER_WITHOUT_KEYS))?.status, "processing");
+  assert.equal((await queue.read("generation", "gen_poison", OWNER_WITHOUT_KEYS))?.status, "processing");
   await worker.close();
 });
 
@@ -198,7 +198,7 @@ test("a worker that was taken for dead cannot overwrite what the one after it ma
   assert.equal(await finish(connection, slow!, { status: "canceled" }), null);
   assert.equal(await finish(connection, quick!, { status: "failed", error: { code: "quick", message: "" } }), "failed");
   assert.equal(await finish(connection, slow!, { status: "canceled" }), null);
-  assert.equal((await queue.read("gen_twice", OWNER_WITHOUT_KEYS))?.error?.code, "quick");
+  assert.equal((await queue.read("generation", "gen_twice", OWNER_WITHOUT_KEYS))?.error?.code, "quick");
   assert.equal(await claim(connection, "gen_twice"), undefined);
 });
 
