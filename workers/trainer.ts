@@ -28,6 +28,7 @@ import { TrainingRequest, TrainingSettings, type ValidationPicture } from "../sr
 import { datasetKey, inputKey, lossKey, Storage, validationKey } from "../src/storage.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "./jobs.ts";
 import { measureTrainings } from "./measures.ts";
+import { RESERVE_BYTES } from "./training/checkpoint.ts";
 import { Place, PublishError } from "./training/publish.ts";
 import type { FromThread, Task } from "./training/thread.ts";
 
@@ -142,7 +143,9 @@ export async function startTrainer(
         if (error instanceof PublishError) return failure(error.code, error.message);
         if (!(error instanceof NoRoom) && (error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
         jobLog.warn("the disk is full");
-        await warn(redis, claimed, "the trainer's disk is full: the training waits, and goes on when there is room");
+        const warning = "the trainer's disk is full: the training waits, and goes on when there is room";
+        // Redis may have no room either: the training waits all the same.
+        await warn(redis, claimed, warning).catch((cause) => jobLog.warn({ err: cause }, "the warning is not told"));
         await Promise.race([job.stopped, sleep(NO_ROOM_MS, undefined, { ref: false })]);
         if (job.asked === "cancel") return { status: "canceled" };
         if (job.asked === "yield") throw new HandBack();
@@ -188,7 +191,12 @@ export async function startTrainer(
     return {
       folders: { base, dataset, output: join(work, "result"), work, validation },
       archive,
-      limits: { entries: MOST_ENTRIES, fileBytes: MOST_FILE_BYTES, totalBytes: config.MAX_DATASET_BYTES },
+      limits: {
+        entries: MOST_ENTRIES,
+        fileBytes: MOST_FILE_BYTES,
+        totalBytes: config.MAX_DATASET_BYTES,
+        freeBytes: RESERVE_BYTES,
+      },
       within,
       settings: settingsOf(request),
       toldUpTo: told,

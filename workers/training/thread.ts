@@ -72,7 +72,7 @@ try {
 async function run(): Promise<FromThread> {
   if (archive !== null && !existsSync(folders.dataset)) {
     const part = `${folders.work}/dataset.part`;
-    rmSync(part, { recursive: true, force: true });
+    rmSync(part, { recursive: true, force: true }); // a kill may have left it
     await unpack(archive, part, limits, goOn);
     renameSync(part, folders.dataset);
   }
