@@ -78,15 +78,15 @@ async function run(): Promise<FromThread> {
   }
   const dataset = rootOf(folders.dataset);
   refuseLinksOut(dataset, within);
-  const stop = new AbortController();
   const finished = await train("controlnet", { ...folders, dataset }, settings, {
     toldUpTo,
     onPreparing: goOn,
-    onStep(record, saved) {
-      send({ type: "step", record, saved });
-      if (asked()) stop.abort();
+    onStep: (record, saved) => send({ type: "step", record, saved }),
+    signal: {
+      get aborted() {
+        return asked();
+      },
     },
-    signal: stop.signal,
   });
   return { type: finished ? "finished" : "stopped" };
 }
