@@ -123,6 +123,7 @@ export async function startTrainer(
       return failure("models_not_writable", "MODELS_DIR is not set: there is no place for what is trained");
     }
     const place = new Place(config.MODELS_DIR, request.name, id);
+    await place.sweep();
     for (;;) {
       try {
         if (!(await place.isDone())) {
@@ -246,10 +247,10 @@ export async function startTrainer(
 
   /** Removes what a training that has ended has no more use for; its work folder last, which says that it is not done. */
   async function cleanUp(id: string, name: string, status: string): Promise<void> {
+    const place = new Place(config.MODELS_DIR, name, id);
+    if (status === "succeeded") await place.sweep();
     // It can have been canceled while it was brought to its place.
-    if (status !== "succeeded" && (await new Place(config.MODELS_DIR, name, id).withdraw())) {
-      await redis.publish(MODELS, name);
-    }
+    else if (await place.withdraw()) await redis.publish(MODELS, name);
     await storage.remove(datasetKey(id));
     await rm(folderOf(id), { recursive: true, force: true });
   }
