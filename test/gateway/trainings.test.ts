@@ -233,6 +233,27 @@ test("workers may die over a training again and again as long as it gets on in b
   await http.post(`/v1/trainings/${body.id}/cancel`);
 });
 
+test("a training's name is free again from its end, however that comes, and nothing is kept of it", async () => {
+  const body = { ...BODY, name: "freed" };
+  const holder = () => connection.hget("trainings:names", "freed");
+  const first = conforms(await post(body)).body;
+  assert.equal(await holder(), first.id);
+  assert.equal(conforms(await post(body)).body.code, "name_taken");
+  assert.equal(conforms(await http.post(`/v1/trainings/${first.id}/cancel`)).body.status, "canceled");
+  assert.equal(await holder(), null);
+  const error = { code: "training_failed", message: "x" };
+  for (const outcome of [
+    { status: "failed", error },
+    { status: "succeeded", controlnet: "freed" },
+  ] as const) {
+    const { id } = conforms(await post(body)).body;
+    const claimed = (await claim<TrainingRecord>(connection, id))!;
+    assert.equal(await holder(), id);
+    assert.equal(await finish(connection, claimed, outcome), outcome.status);
+    assert.equal(await holder(), null);
+  }
+});
+
 test("a full queue of trainings refuses with 429; generations have one of their own", async () => {
   for (const name of ["a", "b", "c"]) assert.equal((await post({ ...BODY, name })).status, 202);
   assert.equal(conforms(await post({ ...BODY, name: "d" })).body.code, "queue_full");
