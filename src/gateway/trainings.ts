@@ -6,7 +6,7 @@ import { newTrainingId } from "../kinds.ts";
 import { present } from "../present.ts";
 import type { Idempotency, TrainingRecord } from "../record.ts";
 import { ACCEPTED_WITHIN_MS, expectFiles } from "../records.ts";
-import { type Catalog, Training, TrainingInput, type TrainingRequest } from "../schema.ts";
+import { type Catalog, Training, TrainingInput, type TrainingRequest, tooManyPixels } from "../schema.ts";
 import { datasetKey, inputKey, jobFolder, lossKey, validationKey } from "../storage.ts";
 import type { Uploads } from "../uploads.ts";
 import type { Parts } from "./app.ts";
@@ -59,6 +59,8 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
     const id = newTrainingId();
     await checkWebhook(body.webhook, outbound);
     checkModels(body, await queue.catalog());
+    const pixels = tooManyPixels(body, config.MAX_PIXELS);
+    if (pixels !== null) throw unknown("too_many_pixels", pixels.path, pixels.message);
     const archive = await archiveOf(body.dataset, owner);
     const named = body.validation.map(({ image }, i) => [`validation[${i}].image`, image] as const);
     const images = [...(await imagesIn.take(new Map(named), owner)).values()];
@@ -156,8 +158,8 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
 
 const file = (type: string, description: string) => ({ description, content: { [type]: { schema: z.unknown() } } });
 
-/** @throws {Refused} when the base cannot be trained for, or the name belongs to a ControlNet that there is */
-function checkModels({ base, name }: TrainingInput, { models, controlnets }: Catalog): void {
+/** @throws {Refused} when the base cannot be trained for, not so, or the name belongs to a ControlNet that there is */
+function checkModels({ base, name, resolution }: TrainingInput, { models, controlnets }: Catalog): void {
   const model = models.find(({ id }) => id === base);
   if (model === undefined) {
     throw unknown("unknown_model", "base", `there is no model "${base}"${suggestion(base, models)}`);
@@ -166,6 +168,11 @@ function checkModels({ base, name }: TrainingInput, { models, controlnets }: Cat
     const able = names(models.filter(({ trainable }) => trainable));
     const message = `no ControlNet can be trained for "${base}" here: it takes a folder of Stable Diffusion 1.x or 2.x that is not for inpainting; there are: ${able}`;
     throw unknown("model_not_trainable", "base", message);
+  }
+  const multiple = model.resolution_multiple;
+  if (resolution % multiple !== 0) {
+    const message = `${resolution} does not fit the model "${base}": it must be a multiple of ${multiple}`;
+    throw unknown("field_does_not_fit", "resolution", message);
   }
   if (controlnets.some(({ id }) => id === name)) {
     const message = `there is a ControlNet "${name}" already`;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   cpSync,
@@ -220,6 +220,23 @@ test("a resolution that the U-Net cannot halve evenly is refused with the ones t
     train("controlnet", folders("odd"), odd, silent()),
     /resolution 72: this model needs a multiple of 16/,
   );
+});
+
+test("on the command line, batches of too many pixels are refused with what is allowed", () => {
+  const run = (MAX_PIXELS: string, settings: string) => {
+    const { base, dataset, output } = folders("many");
+    const where = Object.entries({ base, dataset, output }).map(([name, value]) => `--${name}=${value}`);
+    const args = [PROGRAM, "controlnet", ...where, "--max_train_steps=1", ...settings.split(" ")];
+    const { status, stderr } = spawnSync(process.execPath, args, { env: { ...process.env, MAX_PIXELS } });
+    return [status, stderr.toString()];
+  };
+  assert.deepEqual(run("", "--resolution=4096"), [
+    1,
+    "Error: --resolution: 4096×4096 is 16777216 pixels: at most 4194304 are allowed (MAX_PIXELS)\n",
+  ]);
+  const [status, said] = run("10000", "--resolution=64 --train_batch_size=3");
+  assert.equal(status, 1);
+  assert.match(String(said), /--train_batch_size: .* 3 × 64×64 is 12288 pixels: at most 10000 are .*, 2 of these;/);
 });
 
 test("pictures that do not decode and prompts that are too long are told before the first step", async () => {
