@@ -26,6 +26,7 @@ import {
 } from "../src/record.ts";
 import { TrainingRequest, TrainingSettings, type ValidationPicture } from "../src/schema.ts";
 import { datasetKey, inputKey, lossKey, Storage, validationKey } from "../src/storage.ts";
+import { DatasetError, datasetFolder } from "../src/training/dataset.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "./jobs.ts";
 import { measureTrainings } from "./measures.ts";
 import { RESERVE_BYTES } from "./training/checkpoint.ts";
@@ -171,9 +172,11 @@ export async function startTrainer(
       if (DATASETS_DIR === undefined) {
         return failure("dataset_invalid", `the trainer has no DATASETS_DIR, so that it cannot have "${name}"`);
       }
-      [dataset, within] = [join(DATASETS_DIR, name), DATASETS_DIR];
-      if (name.startsWith(".") || !(await isFolder(dataset))) {
-        return failure("dataset_invalid", `the trainer's DATASETS_DIR has no folder "${name}"`);
+      try {
+        [dataset, within] = [datasetFolder(DATASETS_DIR, name), DATASETS_DIR];
+      } catch (error) {
+        if (error instanceof DatasetError) return failure("dataset_invalid", `on the trainer, ${error.message}`);
+        throw error;
       }
     } else {
       archive = join(work, "archive");

@@ -8,6 +8,7 @@ import type { Idempotency, TrainingRecord } from "../record.ts";
 import { ACCEPTED_WITHIN_MS, expectFiles } from "../records.ts";
 import { type Catalog, Training, TrainingInput, type TrainingRequest, tooManyPixels } from "../schema.ts";
 import { datasetKey, inputKey, jobFolder, lossKey, validationKey } from "../storage.ts";
+import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import type { Uploads } from "../uploads.ts";
 import type { Parts } from "./app.ts";
 import { idempotencyHeader, idempotencyOf } from "./idempotency.ts";
@@ -82,7 +83,10 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
 
   /** Where the archive of a dataset lies; null = it is a folder of the worker's. @throws {Refused} */
   async function archiveOf(dataset: string, owner: string): Promise<string | null> {
-    if (!dataset.startsWith("upload:")) return null;
+    if (!dataset.startsWith("upload:")) {
+      checkFolder(dataset.slice("folder:".length), config.DATASETS_DIR);
+      return null;
+    }
     const id = dataset.slice("upload:".length);
     const key = await uploads.archive(owner, id);
     if (key === undefined) throw unknown("unknown_upload", "dataset", `there is no archive "${id}", or no more`);
@@ -157,6 +161,16 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
 };
 
 const file = (type: string, description: string) => ({ description, content: { [type]: { schema: z.unknown() } } });
+
+/** @throws {Refused} when there is no such dataset; where the gateway has no DATASETS_DIR, the trainer finds out */
+function checkFolder(name: string, DATASETS_DIR: string | undefined): void {
+  try {
+    if (DATASETS_DIR !== undefined) datasetFolder(DATASETS_DIR, name);
+  } catch (error) {
+    if (error instanceof DatasetError) throw unknown("unknown_dataset", "dataset", error.message);
+    throw error;
+  }
+}
 
 /** @throws {Refused} when the base cannot be trained for, not so, or the name belongs to a ControlNet that there is */
 function checkModels({ base, name, resolution }: TrainingInput, { models, controlnets }: Catalog): void {

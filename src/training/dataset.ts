@@ -1,6 +1,6 @@
 /** A folder of pictures with prompts and, for a ControlNet, hints. */
-import { existsSync, readFileSync, statSync } from "node:fs";
-import { isAbsolute, join, normalize } from "node:path";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { isAbsolute, join, normalize, sep } from "node:path";
 
 /** The dataset cannot be trained on; the message names lines and files. */
 export class DatasetError extends Error {
@@ -37,6 +37,21 @@ const SHOWN = 10;
 const MAX_LISTING_BYTES = 128 * 2 ** 20;
 
 const isFile = (path: string) => existsSync(path) && statSync(path).isFile();
+
+/**
+ * The folder of a dataset in `datasets`, a DATASETS_DIR.
+ * @throws DatasetError when there is none of this name, or it leads elsewhere
+ */
+export function datasetFolder(datasets: string, name: string): string {
+  const folder = join(datasets, name);
+  if (name.startsWith(".") || !existsSync(folder) || !statSync(folder).isDirectory()) {
+    throw new DatasetError(`DATASETS_DIR has no folder "${name}"`);
+  }
+  if (!realpathSync(folder).startsWith(realpathSync(datasets) + sep)) {
+    throw new DatasetError(`the folder "${name}" leads out of DATASETS_DIR`);
+  }
+  return folder;
+}
 
 /** The name of a dataset's listing; undefined when the folder has none. */
 export function listingOf(folder: string): keyof typeof LISTINGS | undefined {

@@ -1,7 +1,7 @@
 /** `POST /v1/trainings` and its kin on a gateway without a training worker: what is taken, refused, listed and told. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import sharp from "sharp";
 import { claim, finish, reportStep, type TrainingRecord } from "../../src/record.ts";
 import type { Training, WebhookDelivery } from "../../src/schema.ts";
 import { startDeliverer } from "../../workers/deliver.ts";
-import { until } from "../service/processes.ts";
+import { temporaryFolder, until } from "../service/processes.ts";
 import { conforms } from "./conforms.ts";
 import { CATALOG, log, startGateway } from "./gateway.ts";
 
@@ -276,6 +276,30 @@ test("a training's name is free again from its end, however that comes, and noth
     assert.equal(await finish(connection, claimed, outcome), outcome.status);
     assert.equal(await holder(), null);
   }
+});
+
+test("where the gateway has the DATASETS_DIR, a folder that is not in it is refused at once", async () => {
+  const DATASETS_DIR = await temporaryFolder(stack);
+  mkdirSync(join(DATASETS_DIR, "circles"));
+  writeFileSync(join(DATASETS_DIR, "file"), "");
+  symlinkSync("/etc", join(DATASETS_DIR, "outside"));
+  const own = await startGateway(stack, { DATASETS_DIR });
+  await own.offer(CATALOG);
+  const cases: [name: string, says: RegExp][] = [
+    ["nothing", /^DATASETS_DIR has no folder "nothing"$/],
+    ["file", /^DATASETS_DIR has no folder "file"$/],
+    ["..", /^DATASETS_DIR has no folder "\.\."$/],
+    ["nul\0", /^DATASETS_DIR has no folder /],
+    ["ü".repeat(200), /^DATASETS_DIR has no folder /],
+    ["outside", /^the folder "outside" leads out of DATASETS_DIR$/],
+  ];
+  for (const [name, says] of cases) {
+    const answer = conforms(await own.http.post("/v1/trainings").send({ ...BODY, dataset: `folder:${name}` }));
+    assert.deepEqual([answer.status, answer.body.code], [422, "unknown_dataset"], answer.text);
+    assert.equal(answer.body.errors[0].path, "dataset");
+    assert.match(answer.body.errors[0].message, says);
+  }
+  assert.equal(conforms(await own.http.post("/v1/trainings").send(BODY)).status, 202);
 });
 
 test("a full queue of trainings refuses with 429; generations have one of their own", async () => {

@@ -297,27 +297,30 @@ test("a disk that is full stops a training with a warning, and it goes on when t
 });
 
 test("a dataset that cannot be trained on fails before the first step, with all that is wrong", async (t) => {
-  await trainHere(t);
   const broken = join(await temporaryFolder(stack), "set");
   await writeCircles(broken, 3, 64);
   truncateSync(join(broken, "target/1.png"), 60);
   const lines = readFileSync(join(broken, "prompt.json"), "utf8").trim().split("\n");
   const long = { ...JSON.parse(lines[0]!), prompt: "red circle ".repeat(60) };
   writeFileSync(join(broken, "prompt.json"), [JSON.stringify(long), ...lines.slice(1)].join("\n"));
-  symlinkSync("/etc", join(datasets, "outside"));
+  for (const name of ["missing", "outside"]) mkdirSync(join(datasets, name));
   await writeCircles(join(datasets, "linked"), 2, 64);
   rmSync(join(datasets, "linked/source/1.png"));
   symlinkSync("/etc/hostname", join(datasets, "linked/source/1.png"));
   const cases: [name: string, dataset: string, says: RegExp][] = [
     ["undecodable", await upload(broken), /^prompt.json:1: the prompt is longer .*\nprompt.json:2: 1.png: /],
     ["empty", await upload(await temporaryFolder(stack)), /no prompt.json and no metadata.jsonl in it/],
-    ["missing", "folder:nothing", /DATASETS_DIR has no folder "nothing"/],
-    ["hidden", "folder:..", /DATASETS_DIR has no folder "\.\."/],
-    ["outside", "folder:outside", /leads out of DATASETS_DIR/],
+    ["missing", "folder:missing", /DATASETS_DIR has no folder "missing"/],
+    ["outside", "folder:outside", /"outside" leads out of DATASETS_DIR/],
     ["linked", "folder:linked", /the link "source\/1.png" leads out of the dataset/],
   ];
-  for (const [name, dataset, says] of cases) {
-    const done = await ended(await post(body(`bad-${name}`, { dataset })));
+  const accepted: Training[] = [];
+  for (const [name, dataset] of cases) accepted.push(await post(body(`bad-${name}`, { dataset })));
+  for (const name of ["missing", "outside"]) rmSync(join(datasets, name), { recursive: true });
+  symlinkSync("/etc", join(datasets, "outside"));
+  await trainHere(t);
+  for (const [i, [name, , says]] of cases.entries()) {
+    const done = await ended(accepted[i]!);
     assert.deepEqual([done.status, done.error?.code, done.progress.step], ["failed", "dataset_invalid", 0], name);
     assert.match(done.error!.message, says);
     assert.ok(!done.error!.message.includes(data), "it names no folder of the worker's");
