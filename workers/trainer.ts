@@ -41,6 +41,8 @@ const MOST_ENTRIES = 2_000_000;
 const MOST_FILE_BYTES = 256 * 2 ** 20;
 /** How long a training whose disk is full waits before it tries again. */
 const NO_ROOM_MS = 10_000;
+/** How long a step that could not be told of waits before it is tried again. */
+const TELL_AGAIN_MS = 1000;
 /** How long a training that has ended waits for the generation workers to have its ControlNet. */
 const OFFERED_MS = 30_000;
 /** How often folders of trainings that a crash left behind are looked for. */
@@ -223,18 +225,37 @@ export async function startTrainer(
       job.told = step;
     }
 
+    /** Tells until it is told, or the training is to stop: what goes on from it then tells of what was not told of. */
+    async function tellSurely(message: Step): Promise<void> {
+      for (;;) {
+        try {
+          return await tell(message);
+        } catch (error) {
+          jobLog.warn({ err: error, step: message.record.step }, "a step is not told of yet");
+          // The files have gone with another worker that has taken the training over, or the training is to stop.
+          if ((error as NodeJS.ErrnoException).code === "ENOENT" || job.asked !== null) throw error;
+          await Promise.race([job.stopped, sleep(TELL_AGAIN_MS, undefined, { ref: false })]);
+        }
+      }
+    }
+
     thread.on("message", (message: FromThread) => {
       if (message.type !== "step") return resolve(message);
       const now = performance.now();
       if (before !== null) measure(request.base, (now - before) / 1000);
       before = message.saved === null ? now : null; // what comes next has waited for the saving
-      telling = telling.then(() => tell(message)).catch((error) => jobLog.warn({ err: error }, "progress"));
+      telling = telling.then(() => tellSurely(message)); // none after one that could not be told of
+      telling.catch(() => {}); // it is in the log
     });
     thread.on("error", reject);
     thread.on("exit", () => reject(new Error("the training's thread has ended without a word")));
-    const ending = await promise.finally(() => telling);
+    const ending = await promise.finally(() => telling.catch(() => {}));
     await thread.terminate();
-    return ending;
+    const told = await telling.then(
+      () => true,
+      () => false,
+    );
+    return told || job.asked !== "yield" ? ending : { type: "stopped" };
   }
 
   /** Keeps what a training shows at a step at which it was saved. */

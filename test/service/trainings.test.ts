@@ -13,6 +13,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { pino } from "pino";
 import sharp from "sharp";
 import supertest from "supertest";
 import { create } from "tar";
@@ -111,8 +112,8 @@ const lossesOf = async (training: Training) =>
 const offered = () => readdirSync(join(models, "controlnets"));
 
 /** A training worker in this process, until the test is over. */
-async function trainHere(t: { after(fn: () => Promise<unknown>): void }) {
-  const trainer = await startTrainer(gateway.config, log);
+async function trainHere(t: { after(fn: () => Promise<unknown>): void }, to = log) {
+  const trainer = await startTrainer(gateway.config, to);
   t.after(() => trainer.close());
 }
 
@@ -136,6 +137,8 @@ test("from an archive to a ControlNet that the running service offers and uses",
   const accepted = await post(body("whole", { dataset, validation, metadata: { order: 7 } }));
   assert.equal(accepted.status, "queued");
   assert.equal((await http.post("/v1/trainings").send(body("whole"))).body.code, "name_taken");
+  const odd = conforms(await http.post("/v1/trainings").send(body("odd", { resolution: 72 }))).body;
+  assert.match(odd.detail, /72 does not fit the model "base": it must be a multiple of 16/);
   await trainHere(t);
   whole = await ended(accepted);
   assert.equal(whole.status, "succeeded", JSON.stringify(whole.error));
@@ -294,6 +297,28 @@ test("a disk that is full stops a training with a warning, and it goes on when t
   const done = await ended(training);
   assert.deepEqual([done.status, done.warnings], ["succeeded", []]);
   assert.deepEqual(await lossesOf(done), await lossesOf(whole));
+});
+
+test("a Redis that takes nothing in for a while costs a training no event, and not the training either", async (t) => {
+  const lines: string[] = [];
+  const said = (what: string) => until(what, async () => lines.some((line) => line.includes(what)), PATIENCE_MS);
+  const training = await post(body("unheard", { checkpointing_steps: 1 }));
+  const work = join(data, "trainings", training.id, "work-1");
+  mkdirSync(work, { recursive: true });
+  symlinkSync("/dev/full", join(work, "state.safetensors.part")); // what the first save is written to
+  await trainHere(t, pino({}, { write: (line) => void lines.push(line) }));
+  await until("its start", async () => (await read(training)).status === "processing", PATIENCE_MS);
+  await gateway.connection.config("SET", "maxmemory", "1");
+  await said("the warning is not told");
+  await said("a step is not told of yet");
+  await gateway.connection.config("SET", "maxmemory", "0");
+  const done = await ended(training);
+  assert.equal(done.status, "succeeded", JSON.stringify(done.error));
+  assert.equal(await gateway.connection.hget(`training:${training.id}`, "attempt"), "1");
+  assert.deepEqual(
+    (await eventsOf(done)).map(({ event, data }) => (event === "progress" ? data.step : event)),
+    ["queued", "started", 1, 2, 3, 4, 5, "succeeded"],
+  );
 });
 
 test("a dataset that cannot be trained on fails before the first step, with all that is wrong", async (t) => {
