@@ -1,5 +1,6 @@
 /** Trainings over HTTP: gateway, Redis, a generation worker and training workers, all of them real. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -24,7 +25,7 @@ import { startTrainer } from "../../workers/trainer.ts";
 import { conforms } from "../gateway/conforms.ts";
 import { log, startGateway } from "../gateway/gateway.ts";
 import { writeTinyBase } from "../workers/tiny-base.ts";
-import { kill, startNode, temporaryFolder, until } from "./processes.ts";
+import { freePort, kill, startNode, temporaryFolder, until } from "./processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -319,6 +320,29 @@ test("a Redis that takes nothing in for a while costs a training no event, and n
     (await eventsOf(done)).map(({ event, data }) => (event === "progress" ? data.step : event)),
     ["queued", "started", 1, 2, 3, 4, 5, "succeeded"],
   );
+});
+
+test("a client that deletes a training in the moment of its success does not take back what it has made", async (t) => {
+  const training = await post(body("kept"));
+  const PORT = String(await freePort());
+  const url = `http://127.0.0.1:${PORT}`;
+  startNode(stack, "src/gateway/server.ts", { ...env, PORT, API_KEYS: `ann:${ANN}` });
+  await until("another gateway", () => fetch(`${url}/health`).catch(() => null));
+  const script = `fetch("${url}/v1/trainings/${training.id}", { method: "DELETE", headers: { authorization: "Bearer ${ANN}" } })
+    .then(({ status }) => console.log(status))`;
+  let answer = "";
+  /** Between the training's end and its cleaning up, the worker says so in its log: there it is held until the record is gone. */
+  const write = (line: string) => {
+    if (JSON.parse(line).msg === "succeeded") answer = spawnSync(process.execPath, ["-e", script]).stdout.toString();
+  };
+  await trainHere(t, pino({}, { write }));
+  await until("its end", async () => answer !== "", PATIENCE_MS);
+  assert.equal(answer, "204\n");
+  await until("its folder to be gone", async () => !existsSync(join(data, "trainings", training.id)));
+  assert.ok(offered().includes("kept"));
+  openControlNet(join(models, "controlnets/kept"));
+  assert.equal(conforms(await http.get(`/v1/trainings/${training.id}`)).status, 404);
+  assert.ok(!existsSync(join(data, "artifacts/trainings", training.id)));
 });
 
 test("a dataset that cannot be trained on fails before the first step, with all that is wrong", async (t) => {
