@@ -37,7 +37,7 @@ const Environment = z.object({
   MAX_ARCHIVE_BYTES: bytes.default(1024 * 1024 * 1024),
   /** The most bytes of what such an archive unpacks to. */
   MAX_DATASET_BYTES: bytes.default(8 * 1024 * 1024 * 1024),
-  /** A folder of datasets that trainings may name as `folder:<name>`; a trainer's; unset = none. */
+  /** A folder of datasets that trainings may name as `folder:<name>`; a trainer's; where a gateway has it, it checks the names. Unset = none. */
   DATASETS_DIR: folder.optional(),
   /** How long an upload can be named in a request, in seconds. */
   UPLOAD_TTL: seconds.default(24 * 3600),

@@ -38,7 +38,7 @@ export const ownedKey = (kind: Kind, owner: string, status?: Generation["status"
 export const ORPHANED = "generations:orphaned";
 /** Hash: how many have ended so, for `/metrics`. */
 export const outcomesKey = (kind: Kind) => `${kind}s:outcomes`;
-/** Hash: the latest training of each name. One that has not ended holds its name. */
+/** Hash: by name, the training that waits or runs; from its end the ControlNet holds the name, if there is one. */
 const NAMES = "trainings:names";
 /** Hash: `generation`, the id of what it has made, of either kind, and `body`, the hash of the request. */
 const idempotencyKey = (owner: string, key: string) => `idempotency:${owner}:${key}`;
@@ -85,6 +85,10 @@ local function finish(record, status, at)
   enter(record, status)
   redis.call('HSET', record, 'ended_at', at)
   redis.call('DEL', 'state:' .. ID)
+  if KIND == 'training' then
+    local name = cjson.decode(redis.call('HGET', record, 'request')).name
+    if redis.call('HGET', '${NAMES}', name) == ID then redis.call('HDEL', '${NAMES}', name) end
+  end
   redis.call('HINCRBY', LISTS .. 'outcomes', status, 1)
   announce(record, status)
   tell(record, '4-0', status)

@@ -454,6 +454,7 @@ export const Model = z
     max_clip_skip: z.int().describe("The most layers that clip_skip can leave out."),
     inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
     trainable: z.boolean().describe("ControlNets can be trained for it here."),
+    resolution_multiple: z.int().describe("The resolution of a training for it is a multiple of this many pixels."),
     warnings: z.array(z.string()),
   })
   .meta({ id: "Model" });
@@ -523,6 +524,24 @@ const trainingShape = {
 /** How a network is trained: what a command line says beside its folders. Names and defaults: diffusers' train_controlnet.py. */
 export const TrainingSettings = closed({ ...trainingShape, seed: seed.default(0) });
 export type TrainingSettings = z.infer<typeof TrainingSettings>;
+
+/** Which field of a training asks for batches of more than `most` pixels, and what is allowed; null = none. */
+export function tooManyPixels(
+  { resolution, train_batch_size }: Pick<TrainingSettings, "resolution" | "train_batch_size">,
+  most: number,
+): { path: "resolution" | "train_batch_size"; message: string } | null {
+  const pixels = resolution ** 2;
+  const allowed = `at most ${most} are allowed (MAX_PIXELS)`;
+  if (pixels > most) {
+    return { path: "resolution", message: `${resolution}×${resolution} is ${pixels} pixels: ${allowed}` };
+  }
+  if (train_batch_size * pixels > most) {
+    const batch = `a batch of ${train_batch_size} × ${resolution}×${resolution} is ${train_batch_size * pixels} pixels`;
+    const instead = `${Math.floor(most / pixels)} of these; gradient_accumulation_steps makes a step of more batches`;
+    return { path: "train_batch_size", message: `${batch}: ${allowed}, ${instead}` };
+  }
+  return null;
+}
 
 /** Id of a ControlNet that a training makes: the name of its folder. */
 const ControlNetName = z

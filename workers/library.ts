@@ -8,6 +8,7 @@ import { skipChannels } from "../src/models/encoder.ts";
 import { misfit } from "../src/models/fit.ts";
 import { openSingleFile, openSingleFileControlNet } from "../src/models/single-file.ts";
 import type { Catalog } from "../src/schema.ts";
+import { resolutionMultiple } from "./training/components.ts";
 
 export interface Library {
   readonly models: ReadonlyMap<string, BaseModel>;
@@ -91,6 +92,7 @@ function describe(id: string, model: BaseModel, folder: boolean): Catalog["model
     max_clip_skip: maxClipSkip(model),
     inpainting,
     trainable: folder && !inpainting && model.text.length === 1,
+    resolution_multiple: resolutionMultiple(model.unet, scale),
     warnings: [...model.warnings],
   };
 }

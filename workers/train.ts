@@ -4,7 +4,8 @@
  */
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
-import { TrainingSettings } from "../src/schema.ts";
+import { readConfig } from "../src/config.ts";
+import { TrainingSettings, tooManyPixels } from "../src/schema.ts";
 import type { StepRecord } from "../src/training/curve.ts";
 import { type SubjectName, subjects, train } from "./training/run.ts";
 
@@ -45,9 +46,13 @@ function readCommandLine() {
     throw new Error(`missing: ${missing.map((name) => `--${name} DIR`).join(" ")}`);
   }
   const { base, dataset, output } = values as Record<(typeof FOLDERS)[number], string>;
-  const data = process.env.DATA_DIR ?? "data";
-  const work = (values.work as string | undefined) ?? join(data, "trainings", `${subject}-${basename(output)}`);
+  const { DATA_DIR, MAX_PIXELS } = readConfig({ DATA_DIR: process.env.DATA_DIR, MAX_PIXELS: process.env.MAX_PIXELS });
+  const work = (values.work as string | undefined) ?? join(DATA_DIR, "trainings", `${subject}-${basename(output)}`);
   const settings = readSettings(values as Record<string, string | undefined>);
+  const pixels = tooManyPixels(settings, MAX_PIXELS);
+  if (pixels !== null) {
+    throw new Error(`--${pixels.path}: ${pixels.message}`);
+  }
   return {
     subject: subject as SubjectName,
     folders: { base, dataset, output, work, validation: values.validation ?? null },

@@ -26,8 +26,10 @@ import {
 } from "../src/record.ts";
 import { TrainingRequest, TrainingSettings, type ValidationPicture } from "../src/schema.ts";
 import { datasetKey, inputKey, lossKey, Storage, validationKey } from "../src/storage.ts";
+import { DatasetError, datasetFolder } from "../src/training/dataset.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "./jobs.ts";
 import { measureTrainings } from "./measures.ts";
+import { RESERVE_BYTES } from "./training/checkpoint.ts";
 import { Place, PublishError } from "./training/publish.ts";
 import type { FromThread, Task } from "./training/thread.ts";
 
@@ -39,6 +41,8 @@ const MOST_ENTRIES = 2_000_000;
 const MOST_FILE_BYTES = 256 * 2 ** 20;
 /** How long a training whose disk is full waits before it tries again. */
 const NO_ROOM_MS = 10_000;
+/** How long a step that could not be told of waits before it is tried again. */
+const TELL_AGAIN_MS = 1000;
 /** How long a training that has ended waits for the generation workers to have its ControlNet. */
 const OFFERED_MS = 30_000;
 /** How often folders of trainings that a crash left behind are looked for. */
@@ -122,6 +126,7 @@ export async function startTrainer(
       return failure("models_not_writable", "MODELS_DIR is not set: there is no place for what is trained");
     }
     const place = new Place(config.MODELS_DIR, request.name, id);
+    await place.sweep();
     for (;;) {
       try {
         if (!(await place.isDone())) {
@@ -142,7 +147,9 @@ export async function startTrainer(
         if (error instanceof PublishError) return failure(error.code, error.message);
         if (!(error instanceof NoRoom) && (error as NodeJS.ErrnoException).code !== "ENOSPC") throw error;
         jobLog.warn("the disk is full");
-        await warn(redis, claimed, "the trainer's disk is full: the training waits, and goes on when there is room");
+        const warning = "the trainer's disk is full: the training waits, and goes on when there is room";
+        // Redis may have no room either: the training waits all the same.
+        await warn(redis, claimed, warning).catch((cause) => jobLog.warn({ err: cause }, "the warning is not told"));
         await Promise.race([job.stopped, sleep(NO_ROOM_MS, undefined, { ref: false })]);
         if (job.asked === "cancel") return { status: "canceled" };
         if (job.asked === "yield") throw new HandBack();
@@ -167,9 +174,11 @@ export async function startTrainer(
       if (DATASETS_DIR === undefined) {
         return failure("dataset_invalid", `the trainer has no DATASETS_DIR, so that it cannot have "${name}"`);
       }
-      [dataset, within] = [join(DATASETS_DIR, name), DATASETS_DIR];
-      if (name.startsWith(".") || !(await isFolder(dataset))) {
-        return failure("dataset_invalid", `the trainer's DATASETS_DIR has no folder "${name}"`);
+      try {
+        [dataset, within] = [datasetFolder(DATASETS_DIR, name), DATASETS_DIR];
+      } catch (error) {
+        if (error instanceof DatasetError) return failure("dataset_invalid", `on the trainer, ${error.message}`);
+        throw error;
       }
     } else {
       archive = join(work, "archive");
@@ -188,7 +197,12 @@ export async function startTrainer(
     return {
       folders: { base, dataset, output: join(work, "result"), work, validation },
       archive,
-      limits: { entries: MOST_ENTRIES, fileBytes: MOST_FILE_BYTES, totalBytes: config.MAX_DATASET_BYTES },
+      limits: {
+        entries: MOST_ENTRIES,
+        fileBytes: MOST_FILE_BYTES,
+        totalBytes: config.MAX_DATASET_BYTES,
+        freeBytes: RESERVE_BYTES,
+      },
       within,
       settings: settingsOf(request),
       toldUpTo: told,
@@ -211,18 +225,37 @@ export async function startTrainer(
       job.told = step;
     }
 
+    /** Tells until it is told, or the training is to stop: what goes on from it then tells of what was not told of. */
+    async function tellSurely(message: Step): Promise<void> {
+      for (;;) {
+        try {
+          return await tell(message);
+        } catch (error) {
+          jobLog.warn({ err: error, step: message.record.step }, "a step is not told of yet");
+          // The files have gone with another worker that has taken the training over, or the training is to stop.
+          if ((error as NodeJS.ErrnoException).code === "ENOENT" || job.asked !== null) throw error;
+          await Promise.race([job.stopped, sleep(TELL_AGAIN_MS, undefined, { ref: false })]);
+        }
+      }
+    }
+
     thread.on("message", (message: FromThread) => {
       if (message.type !== "step") return resolve(message);
       const now = performance.now();
       if (before !== null) measure(request.base, (now - before) / 1000);
       before = message.saved === null ? now : null; // what comes next has waited for the saving
-      telling = telling.then(() => tell(message)).catch((error) => jobLog.warn({ err: error }, "progress"));
+      telling = telling.then(() => tellSurely(message)); // none after one that could not be told of
+      telling.catch(() => {}); // it is in the log
     });
     thread.on("error", reject);
     thread.on("exit", () => reject(new Error("the training's thread has ended without a word")));
-    const ending = await promise.finally(() => telling);
+    const ending = await promise.finally(() => telling.catch(() => {}));
     await thread.terminate();
-    return ending;
+    const told = await telling.then(
+      () => true,
+      () => false,
+    );
+    return told || job.asked !== "yield" ? ending : { type: "stopped" };
   }
 
   /** Keeps what a training shows at a step at which it was saved. */
@@ -238,10 +271,10 @@ export async function startTrainer(
 
   /** Removes what a training that has ended has no more use for; its work folder last, which says that it is not done. */
   async function cleanUp(id: string, name: string, status: string): Promise<void> {
+    const place = new Place(config.MODELS_DIR, name, id);
+    if (status === "succeeded") await place.sweep();
     // It can have been canceled while it was brought to its place.
-    if (status !== "succeeded" && (await new Place(config.MODELS_DIR, name, id).withdraw())) {
-      await redis.publish(MODELS, name);
-    }
+    else if (await place.withdraw()) await redis.publish(MODELS, name);
     await storage.remove(datasetKey(id));
     await rm(folderOf(id), { recursive: true, force: true });
   }

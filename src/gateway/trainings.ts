@@ -6,8 +6,9 @@ import { newTrainingId } from "../kinds.ts";
 import { present } from "../present.ts";
 import type { Idempotency, TrainingRecord } from "../record.ts";
 import { ACCEPTED_WITHIN_MS, expectFiles } from "../records.ts";
-import { type Catalog, Training, TrainingInput, type TrainingRequest } from "../schema.ts";
+import { type Catalog, Training, TrainingInput, type TrainingRequest, tooManyPixels } from "../schema.ts";
 import { datasetKey, inputKey, jobFolder, lossKey, validationKey } from "../storage.ts";
+import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import type { Uploads } from "../uploads.ts";
 import type { Parts } from "./app.ts";
 import { idempotencyHeader, idempotencyOf } from "./idempotency.ts";
@@ -59,6 +60,8 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
     const id = newTrainingId();
     await checkWebhook(body.webhook, outbound);
     checkModels(body, await queue.catalog());
+    const pixels = tooManyPixels(body, config.MAX_PIXELS);
+    if (pixels !== null) throw unknown("too_many_pixels", pixels.path, pixels.message);
     const archive = await archiveOf(body.dataset, owner);
     const named = body.validation.map(({ image }, i) => [`validation[${i}].image`, image] as const);
     const images = [...(await imagesIn.take(new Map(named), owner)).values()];
@@ -80,7 +83,10 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
 
   /** Where the archive of a dataset lies; null = it is a folder of the worker's. @throws {Refused} */
   async function archiveOf(dataset: string, owner: string): Promise<string | null> {
-    if (!dataset.startsWith("upload:")) return null;
+    if (!dataset.startsWith("upload:")) {
+      checkFolder(dataset.slice("folder:".length), config.DATASETS_DIR);
+      return null;
+    }
     const id = dataset.slice("upload:".length);
     const key = await uploads.archive(owner, id);
     if (key === undefined) throw unknown("unknown_upload", "dataset", `there is no archive "${id}", or no more`);
@@ -156,8 +162,18 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
 
 const file = (type: string, description: string) => ({ description, content: { [type]: { schema: z.unknown() } } });
 
-/** @throws {Refused} when the base cannot be trained for, or the name belongs to a ControlNet that there is */
-function checkModels({ base, name }: TrainingInput, { models, controlnets }: Catalog): void {
+/** @throws {Refused} when there is no such dataset; where the gateway has no DATASETS_DIR, the trainer finds out */
+function checkFolder(name: string, DATASETS_DIR: string | undefined): void {
+  try {
+    if (DATASETS_DIR !== undefined) datasetFolder(DATASETS_DIR, name);
+  } catch (error) {
+    if (error instanceof DatasetError) throw unknown("unknown_dataset", "dataset", error.message);
+    throw error;
+  }
+}
+
+/** @throws {Refused} when the base cannot be trained for, not so, or the name belongs to a ControlNet that there is */
+function checkModels({ base, name, resolution }: TrainingInput, { models, controlnets }: Catalog): void {
   const model = models.find(({ id }) => id === base);
   if (model === undefined) {
     throw unknown("unknown_model", "base", `there is no model "${base}"${suggestion(base, models)}`);
@@ -166,6 +182,11 @@ function checkModels({ base, name }: TrainingInput, { models, controlnets }: Cat
     const able = names(models.filter(({ trainable }) => trainable));
     const message = `no ControlNet can be trained for "${base}" here: it takes a folder of Stable Diffusion 1.x or 2.x that is not for inpainting; there are: ${able}`;
     throw unknown("model_not_trainable", "base", message);
+  }
+  const multiple = model.resolution_multiple;
+  if (resolution % multiple !== 0) {
+    const message = `${resolution} does not fit the model "${base}": it must be a multiple of ${multiple}`;
+    throw unknown("field_does_not_fit", "resolution", message);
   }
   if (controlnets.some(({ id }) => id === name)) {
     const message = `there is a ControlNet "${name}" already`;

@@ -1,6 +1,6 @@
 /** A folder of pictures with prompts and, for a ControlNet, hints. */
-import { existsSync, readFileSync } from "node:fs";
-import { isAbsolute, join, normalize } from "node:path";
+import { existsSync, readFileSync, realpathSync, statSync } from "node:fs";
+import { isAbsolute, join, normalize, sep } from "node:path";
 
 /** The dataset cannot be trained on; the message names lines and files. */
 export class DatasetError extends Error {
@@ -33,9 +33,29 @@ const LISTINGS = {
 /** How many mistakes a message lists before it only counts them. */
 const SHOWN = 10;
 
+/** The most bytes of a listing: half a million pairs, read into memory at once. */
+const MAX_LISTING_BYTES = 128 * 2 ** 20;
+
+const isFile = (path: string) => existsSync(path) && statSync(path).isFile();
+
+/**
+ * The folder of a dataset in `datasets`, a DATASETS_DIR.
+ * @throws DatasetError when there is none of this name, or it leads elsewhere
+ */
+export function datasetFolder(datasets: string, name: string): string {
+  const folder = join(datasets, name);
+  if (name.startsWith(".") || !existsSync(folder) || !statSync(folder).isDirectory()) {
+    throw new DatasetError(`DATASETS_DIR has no folder "${name}"`);
+  }
+  if (!realpathSync(folder).startsWith(realpathSync(datasets) + sep)) {
+    throw new DatasetError(`the folder "${name}" leads out of DATASETS_DIR`);
+  }
+  return folder;
+}
+
 /** The name of a dataset's listing; undefined when the folder has none. */
 export function listingOf(folder: string): keyof typeof LISTINGS | undefined {
-  return (Object.keys(LISTINGS) as (keyof typeof LISTINGS)[]).find((name) => existsSync(join(folder, name)));
+  return (Object.keys(LISTINGS) as (keyof typeof LISTINGS)[]).find((name) => isFile(join(folder, name)));
 }
 
 function inside(folder: string, name: string): string | null {
@@ -52,6 +72,10 @@ export function readDataset(folder: string, hints: boolean): Pair[] {
   const listing = listingOf(folder);
   if (listing === undefined) {
     throw new DatasetError(`${folder}: no ${Object.keys(LISTINGS).join(" and no ")} in it`);
+  }
+  const { size } = statSync(join(folder, listing));
+  if (size > MAX_LISTING_BYTES) {
+    throw new DatasetError(`${listing}: ${size} bytes; at most ${MAX_LISTING_BYTES} are read`);
   }
   const names = LISTINGS[listing];
   const wrong: string[] = [];
@@ -79,6 +103,8 @@ export function readDataset(folder: string, hints: boolean): Pair[] {
         wrong.push(`${where}: "${name}" lies outside the dataset`);
       } else if (!existsSync(path)) {
         wrong.push(`${where}: the file "${name}" is missing`);
+      } else if (!isFile(path)) {
+        wrong.push(`${where}: "${name}" is a folder, or no file`);
       }
       return path ?? "";
     };

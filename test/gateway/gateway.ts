@@ -38,6 +38,7 @@ export const CATALOG: Catalog = {
       max_clip_skip: 12,
       inpainting: false,
       trainable: true,
+      resolution_multiple: 64,
       warnings: [],
     },
   ],

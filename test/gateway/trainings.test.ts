@@ -1,7 +1,7 @@
 /** `POST /v1/trainings` and its kin on a gateway without a training worker: what is taken, refused, listed and told. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -11,7 +11,7 @@ import sharp from "sharp";
 import { claim, finish, reportStep, type TrainingRecord } from "../../src/record.ts";
 import type { Training, WebhookDelivery } from "../../src/schema.ts";
 import { startDeliverer } from "../../workers/deliver.ts";
-import { until } from "../service/processes.ts";
+import { temporaryFolder, until } from "../service/processes.ts";
 import { conforms } from "./conforms.ts";
 import { CATALOG, log, startGateway } from "./gateway.ts";
 
@@ -63,6 +63,30 @@ describe("a training that cannot be taken is refused with what is wrong and what
     ],
     ["a base that is not there", { base: "bas" }, 422, "unknown_model", "base", /"base"/],
     ["a base that is SDXL", { base: "large" }, 422, "model_not_trainable", "base", /there are: base/],
+    [
+      "a resolution that the base cannot halve",
+      { resolution: 72 },
+      422,
+      "field_does_not_fit",
+      "resolution",
+      /^72 does not fit the model "base": it must be a multiple of 64$/,
+    ],
+    [
+      "a resolution of too many pixels",
+      { resolution: 4096, train_batch_size: 1 },
+      422,
+      "too_many_pixels",
+      "resolution",
+      /^4096×4096 is 16777216 pixels: at most 4194304 are allowed/,
+    ],
+    [
+      "a batch of too many pixels",
+      { resolution: 512, train_batch_size: 17 },
+      422,
+      "too_many_pixels",
+      "train_batch_size",
+      /17 × 512×512 is 4456448 pixels: at most 4194304 are allowed \(MAX_PIXELS\), 16 of these/,
+    ],
     ["the name of another ControlNet", { name: "canny" }, 409, "name_taken", "name", /already/],
     [
       "an upload that is not there",
@@ -231,6 +255,51 @@ test("workers may die over a training again and again as long as it gets on in b
   }
   assert.deepEqual(deaths, [0, 1, 1, 2]);
   await http.post(`/v1/trainings/${body.id}/cancel`);
+});
+
+test("a training's name is free again from its end, however that comes, and nothing is kept of it", async () => {
+  const body = { ...BODY, name: "freed" };
+  const holder = () => connection.hget("trainings:names", "freed");
+  const first = conforms(await post(body)).body;
+  assert.equal(await holder(), first.id);
+  assert.equal(conforms(await post(body)).body.code, "name_taken");
+  assert.equal(conforms(await http.post(`/v1/trainings/${first.id}/cancel`)).body.status, "canceled");
+  assert.equal(await holder(), null);
+  const error = { code: "training_failed", message: "x" };
+  for (const outcome of [
+    { status: "failed", error },
+    { status: "succeeded", controlnet: "freed" },
+  ] as const) {
+    const { id } = conforms(await post(body)).body;
+    const claimed = (await claim<TrainingRecord>(connection, id))!;
+    assert.equal(await holder(), id);
+    assert.equal(await finish(connection, claimed, outcome), outcome.status);
+    assert.equal(await holder(), null);
+  }
+});
+
+test("where the gateway has the DATASETS_DIR, a folder that is not in it is refused at once", async () => {
+  const DATASETS_DIR = await temporaryFolder(stack);
+  mkdirSync(join(DATASETS_DIR, "circles"));
+  writeFileSync(join(DATASETS_DIR, "file"), "");
+  symlinkSync("/etc", join(DATASETS_DIR, "outside"));
+  const own = await startGateway(stack, { DATASETS_DIR });
+  await own.offer(CATALOG);
+  const cases: [name: string, says: RegExp][] = [
+    ["nothing", /^DATASETS_DIR has no folder "nothing"$/],
+    ["file", /^DATASETS_DIR has no folder "file"$/],
+    ["..", /^DATASETS_DIR has no folder "\.\."$/],
+    ["nul\0", /^DATASETS_DIR has no folder /],
+    ["ü".repeat(200), /^DATASETS_DIR has no folder /],
+    ["outside", /^the folder "outside" leads out of DATASETS_DIR$/],
+  ];
+  for (const [name, says] of cases) {
+    const answer = conforms(await own.http.post("/v1/trainings").send({ ...BODY, dataset: `folder:${name}` }));
+    assert.deepEqual([answer.status, answer.body.code], [422, "unknown_dataset"], answer.text);
+    assert.equal(answer.body.errors[0].path, "dataset");
+    assert.match(answer.body.errors[0].message, says);
+  }
+  assert.equal(conforms(await own.http.post("/v1/trainings").send(BODY)).status, 202);
 });
 
 test("a full queue of trainings refuses with 429; generations have one of their own", async () => {

@@ -1,5 +1,6 @@
 /** Trainings over HTTP: gateway, Redis, a generation worker and training workers, all of them real. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import {
   cpSync,
   existsSync,
@@ -13,6 +14,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { pino } from "pino";
 import sharp from "sharp";
 import supertest from "supertest";
 import { create } from "tar";
@@ -23,7 +25,7 @@ import { startTrainer } from "../../workers/trainer.ts";
 import { conforms } from "../gateway/conforms.ts";
 import { log, startGateway } from "../gateway/gateway.ts";
 import { writeTinyBase } from "../workers/tiny-base.ts";
-import { kill, startNode, temporaryFolder, until } from "./processes.ts";
+import { freePort, kill, startNode, temporaryFolder, until } from "./processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -111,8 +113,8 @@ const lossesOf = async (training: Training) =>
 const offered = () => readdirSync(join(models, "controlnets"));
 
 /** A training worker in this process, until the test is over. */
-async function trainHere(t: { after(fn: () => Promise<unknown>): void }) {
-  const trainer = await startTrainer(gateway.config, log);
+async function trainHere(t: { after(fn: () => Promise<unknown>): void }, to = log) {
+  const trainer = await startTrainer(gateway.config, to);
   t.after(() => trainer.close());
 }
 
@@ -136,6 +138,8 @@ test("from an archive to a ControlNet that the running service offers and uses",
   const accepted = await post(body("whole", { dataset, validation, metadata: { order: 7 } }));
   assert.equal(accepted.status, "queued");
   assert.equal((await http.post("/v1/trainings").send(body("whole"))).body.code, "name_taken");
+  const odd = conforms(await http.post("/v1/trainings").send(body("odd", { resolution: 72 }))).body;
+  assert.match(odd.detail, /72 does not fit the model "base": it must be a multiple of 16/);
   await trainHere(t);
   whole = await ended(accepted);
   assert.equal(whole.status, "succeeded", JSON.stringify(whole.error));
@@ -296,28 +300,76 @@ test("a disk that is full stops a training with a warning, and it goes on when t
   assert.deepEqual(await lossesOf(done), await lossesOf(whole));
 });
 
+test("a Redis that takes nothing in for a while costs a training no event, and not the training either", async (t) => {
+  const lines: string[] = [];
+  const said = (what: string) => until(what, async () => lines.some((line) => line.includes(what)), PATIENCE_MS);
+  const training = await post(body("unheard", { checkpointing_steps: 1 }));
+  const work = join(data, "trainings", training.id, "work-1");
+  mkdirSync(work, { recursive: true });
+  symlinkSync("/dev/full", join(work, "state.safetensors.part")); // what the first save is written to
+  await trainHere(t, pino({}, { write: (line) => void lines.push(line) }));
+  await until("its start", async () => (await read(training)).status === "processing", PATIENCE_MS);
+  await gateway.connection.config("SET", "maxmemory", "1");
+  await said("the warning is not told");
+  await said("a step is not told of yet");
+  await gateway.connection.config("SET", "maxmemory", "0");
+  const done = await ended(training);
+  assert.equal(done.status, "succeeded", JSON.stringify(done.error));
+  assert.equal(await gateway.connection.hget(`training:${training.id}`, "attempt"), "1");
+  assert.deepEqual(
+    (await eventsOf(done)).map(({ event, data }) => (event === "progress" ? data.step : event)),
+    ["queued", "started", 1, 2, 3, 4, 5, "succeeded"],
+  );
+});
+
+test("a client that deletes a training in the moment of its success does not take back what it has made", async (t) => {
+  const training = await post(body("kept"));
+  const PORT = String(await freePort());
+  const url = `http://127.0.0.1:${PORT}`;
+  startNode(stack, "src/gateway/server.ts", { ...env, PORT, API_KEYS: `ann:${ANN}` });
+  await until("another gateway", () => fetch(`${url}/health`).catch(() => null));
+  const script = `fetch("${url}/v1/trainings/${training.id}", { method: "DELETE", headers: { authorization: "Bearer ${ANN}" } })
+    .then(({ status }) => console.log(status))`;
+  let answer = "";
+  /** Between the training's end and its cleaning up, the worker says so in its log: there it is held until the record is gone. */
+  const write = (line: string) => {
+    if (JSON.parse(line).msg === "succeeded") answer = spawnSync(process.execPath, ["-e", script]).stdout.toString();
+  };
+  await trainHere(t, pino({}, { write }));
+  await until("its end", async () => answer !== "", PATIENCE_MS);
+  assert.equal(answer, "204\n");
+  await until("its folder to be gone", async () => !existsSync(join(data, "trainings", training.id)));
+  assert.ok(offered().includes("kept"));
+  openControlNet(join(models, "controlnets/kept"));
+  assert.equal(conforms(await http.get(`/v1/trainings/${training.id}`)).status, 404);
+  assert.ok(!existsSync(join(data, "artifacts/trainings", training.id)));
+});
+
 test("a dataset that cannot be trained on fails before the first step, with all that is wrong", async (t) => {
-  await trainHere(t);
   const broken = join(await temporaryFolder(stack), "set");
   await writeCircles(broken, 3, 64);
   truncateSync(join(broken, "target/1.png"), 60);
   const lines = readFileSync(join(broken, "prompt.json"), "utf8").trim().split("\n");
   const long = { ...JSON.parse(lines[0]!), prompt: "red circle ".repeat(60) };
   writeFileSync(join(broken, "prompt.json"), [JSON.stringify(long), ...lines.slice(1)].join("\n"));
-  symlinkSync("/etc", join(datasets, "outside"));
+  for (const name of ["missing", "outside"]) mkdirSync(join(datasets, name));
   await writeCircles(join(datasets, "linked"), 2, 64);
   rmSync(join(datasets, "linked/source/1.png"));
   symlinkSync("/etc/hostname", join(datasets, "linked/source/1.png"));
   const cases: [name: string, dataset: string, says: RegExp][] = [
     ["undecodable", await upload(broken), /^prompt.json:1: the prompt is longer .*\nprompt.json:2: 1.png: /],
     ["empty", await upload(await temporaryFolder(stack)), /no prompt.json and no metadata.jsonl in it/],
-    ["missing", "folder:nothing", /DATASETS_DIR has no folder "nothing"/],
-    ["hidden", "folder:..", /DATASETS_DIR has no folder "\.\."/],
-    ["outside", "folder:outside", /leads out of DATASETS_DIR/],
+    ["missing", "folder:missing", /DATASETS_DIR has no folder "missing"/],
+    ["outside", "folder:outside", /"outside" leads out of DATASETS_DIR/],
     ["linked", "folder:linked", /the link "source\/1.png" leads out of the dataset/],
   ];
-  for (const [name, dataset, says] of cases) {
-    const done = await ended(await post(body(`bad-${name}`, { dataset })));
+  const accepted: Training[] = [];
+  for (const [name, dataset] of cases) accepted.push(await post(body(`bad-${name}`, { dataset })));
+  for (const name of ["missing", "outside"]) rmSync(join(datasets, name), { recursive: true });
+  symlinkSync("/etc", join(datasets, "outside"));
+  await trainHere(t);
+  for (const [i, [name, , says]] of cases.entries()) {
+    const done = await ended(accepted[i]!);
     assert.deepEqual([done.status, done.error?.code, done.progress.step], ["failed", "dataset_invalid", 0], name);
     assert.match(done.error!.message, says);
     assert.ok(!done.error!.message.includes(data), "it names no folder of the worker's");

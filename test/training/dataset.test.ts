@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, test } from "node:test";
@@ -85,6 +85,34 @@ test("everything wrong is told at once: by line, field and file", () => {
     'prompt.json:3: "../../etc/passwd" lies outside the dataset',
     'prompt.json:4: no "prompt"',
   ]);
+});
+
+test("a name that is no file's is told by line, also of a listing", () => {
+  const pair = { source: "source/0.png", target: "target/0.png", prompt: "a" };
+  list("prompt.json", { ...pair, source: "source" }, { ...pair, source: "" }, { ...pair, target: "." });
+  assert.deepEqual(refusal(() => readDataset(folder, true)).split("\n"), [
+    'prompt.json:1: "source" is a folder, or no file',
+    'prompt.json:2: "" is a folder, or no file',
+    'prompt.json:3: "." is a folder, or no file',
+  ]);
+  rmSync(join(folder, "prompt.json"));
+  mkdirSync(join(folder, "prompt.json"));
+  assert.match(
+    refusal(() => readDataset(folder, true)),
+    /no prompt.json and no metadata.jsonl/,
+  );
+});
+
+test("a listing that is too large to be read is refused with what it may have", () => {
+  for (const name of ["prompt.json", "metadata.jsonl"]) {
+    list(name, "");
+    truncateSync(join(folder, name), 128 * 2 ** 20 + 1);
+    assert.equal(
+      refusal(() => readDataset(folder, true)),
+      `${name}: 134217729 bytes; at most 134217728 are read`,
+    );
+    rmSync(join(folder, name));
+  }
 });
 
 test("a dataset with no pair, or no listing, is refused", () => {

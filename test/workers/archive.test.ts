@@ -10,7 +10,7 @@ import { unpack } from "../../workers/training/archive.ts";
 const root = mkdtempSync(join(tmpdir(), "archive-"));
 after(() => rmSync(root, { recursive: true }));
 
-const LIMITS = { entries: 20, fileBytes: 10_000, totalBytes: 25_000 };
+const LIMITS = { entries: 20, fileBytes: 10_000, totalBytes: 25_000, freeBytes: 0 };
 
 interface Entry {
   name: string;
@@ -164,6 +164,7 @@ for (const [format, make] of Object.entries(formats)) {
   test(`${format}: what is cut off is refused`, async () => {
     const bytes = make([{ name: "a", data: Buffer.from(Array.from({ length: 9000 }, (_, i) => (i * i) % 251)) }]);
     await assert.rejects(unpacked(bytes.subarray(0, bytes.length / 2)), { name: "DatasetError" });
+    assert.deepEqual(readdirSync(join(root, String(count), "inside")), [], "nothing half-unpacked stays");
   });
 }
 
@@ -182,7 +183,39 @@ test("a bomb is stopped where it passes the limit, whatever it says of its size"
   await assert.rejects(unpacked(zip([{ name: "bomb", data: bomb }])), /more than 10000 bytes/);
   await assert.rejects(unpacked(gzipSync(tar([{ name: "bomb", data: bomb }]))), { name: "DatasetError" });
   const written = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith("bomb"));
-  for (const name of written) assert.ok(readFileSync(join(root, name)).length <= 10_000);
+  assert.deepEqual(written, []);
+});
+
+test("a disk without room is told before anything is written, and one that fills up before it is full; nothing stays", async () => {
+  const archive = tar([{ name: "a", data: Buffer.alloc(50_000_000) }]);
+  const limits = { entries: 1, fileBytes: 1e9, totalBytes: 1e9 };
+  const never = { ...limits, freeBytes: 2 ** 60 };
+  const says = /^dataset: unpacking the archive: \d+ MB more are needed; \d+ MB are free .*, where \d+ MB stay free$/;
+  await assert.rejects(unpacked(archive, never), { name: "TrainingError", message: says });
+  let looks = 0;
+  const later = {
+    ...limits,
+    get freeBytes() {
+      return looks++ < 2 ? 0 : 2 ** 60;
+    },
+  };
+  await assert.rejects(unpacked(archive, later), { name: "TrainingError", message: says });
+  assert.equal(looks, 3, "it was being written");
+  assert.deepEqual(readdirSync(join(root, String(count), "inside")), []);
+  assert.deepEqual(readdirSync(join(root, String(count - 1), "inside")), []);
+});
+
+test("asked to stop while it unpacks, it says so and nothing else", async () => {
+  for (const make of Object.values(formats)) {
+    const archive = join(root, String(++count));
+    writeFileSync(archive, make([{ name: "a", data: text }]));
+    const stop = new Error("stop");
+    const unpacking = unpack(archive, `${archive}-set`, LIMITS, () => {
+      throw stop;
+    });
+    await assert.rejects(unpacking, (error) => error === stop);
+    assert.ok(!existsSync(`${archive}-set`));
+  }
 });
 
 test("what is no archive is refused", async () => {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   cpSync,
@@ -155,6 +155,47 @@ test("stopped between steps, a training keeps its state and offers nothing", asy
   assert.ok(!existsSync(stopped.output));
 });
 
+test("a training is saved before its pictures are made, stops between them, and makes the missing ones when it goes on", async () => {
+  const validation = join(root, "two.json");
+  const image = "circles/source/0.png";
+  writeFileSync(validation, JSON.stringify(["red circle", "blue circle"].map((prompt) => ({ prompt, image }))));
+  const settings = { ...SETTINGS, max_train_steps: 2, checkpointing_steps: 1 };
+  const names = ["1-0.png", "1-1.png", "2-0.png", "2-1.png"];
+  const picture = (work: string, name: string) => join(work, "validation", name);
+
+  const pictured = { ...folders("pictured"), validation };
+  const told: [step: number, pictures: number | undefined][] = [];
+  /** Goes on until a file is there. */
+  const go = (file: string) =>
+    train("controlnet", pictured, settings, {
+      ...silent(),
+      toldUpTo: told.length,
+      onStep: ({ step }, saved) => told.push([step, saved?.length]),
+      signal: {
+        get aborted() {
+          return existsSync(file);
+        },
+      },
+    });
+  assert.equal(await go(join(pictured.work, "state.safetensors")), false);
+  assert.ok(!existsSync(picture(pictured.work, names[0]!)), "it was saved first");
+  assert.equal(await go(picture(pictured.work, names[0]!)), false);
+  assert.ok(!existsSync(picture(pictured.work, names[1]!)), "it did not make the second one");
+  assert.deepEqual(told, [], "of a step it tells with all its pictures");
+  assert.equal(await go("/nothing"), true);
+  assert.deepEqual(told, [
+    [1, 2],
+    [2, 2],
+  ]);
+
+  const undisturbed = { ...folders("undisturbed"), validation };
+  assert.ok(await train("controlnet", undisturbed, settings, silent()));
+  for (const { work } of [pictured, undisturbed]) assert.deepEqual(readdirSync(join(work, "validation")).sort(), names);
+  for (const name of names) {
+    assert.ok(readFileSync(picture(pictured.work, name)).equals(readFileSync(picture(undisturbed.work, name))), name);
+  }
+});
+
 test("a disk that fills up stops a training, which goes on when there is room again", async () => {
   const full = folders("full");
   mkdirSync(full.work, { recursive: true });
@@ -179,6 +220,23 @@ test("a resolution that the U-Net cannot halve evenly is refused with the ones t
     train("controlnet", folders("odd"), odd, silent()),
     /resolution 72: this model needs a multiple of 16/,
   );
+});
+
+test("on the command line, batches of too many pixels are refused with what is allowed", () => {
+  const run = (MAX_PIXELS: string, settings: string) => {
+    const { base, dataset, output } = folders("many");
+    const where = Object.entries({ base, dataset, output }).map(([name, value]) => `--${name}=${value}`);
+    const args = [PROGRAM, "controlnet", ...where, "--max_train_steps=1", ...settings.split(" ")];
+    const { status, stderr } = spawnSync(process.execPath, args, { env: { ...process.env, MAX_PIXELS } });
+    return [status, stderr.toString()];
+  };
+  assert.deepEqual(run("", "--resolution=4096"), [
+    1,
+    "Error: --resolution: 4096×4096 is 16777216 pixels: at most 4194304 are allowed (MAX_PIXELS)\n",
+  ]);
+  const [status, said] = run("10000", "--resolution=64 --train_batch_size=3");
+  assert.equal(status, 1);
+  assert.match(String(said), /--train_batch_size: .* 3 × 64×64 is 12288 pixels: at most 10000 are .*, 2 of these;/);
 });
 
 test("pictures that do not decode and prompts that are too long are told before the first step", async () => {

@@ -1,13 +1,14 @@
 /** A dataset that came as an archive, unpacked: by strangers, so nothing in it is believed. */
 import { once } from "node:events";
 import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, open } from "node:fs/promises";
+import { mkdir, open, rm, stat } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Parser, type ReadEntry } from "tar";
 import { type Entry, openPromise } from "yauzl";
 import { archiveTypeOf } from "../../src/archive.ts";
 import { DatasetError } from "../../src/training/dataset.ts";
+import { requireRoom, TrainingError } from "./checkpoint.ts";
 
 /** What an archive may unpack to. */
 export interface ArchiveLimits {
@@ -16,6 +17,8 @@ export interface ArchiveLimits {
   /** Of one file. */
   readonly fileBytes: number;
   readonly totalBytes: number;
+  /** So many stay free on the disk. */
+  readonly freeBytes: number;
 }
 
 /** The longest path of a file: what Linux takes, less the folder that it comes into. */
@@ -23,17 +26,23 @@ const LONGEST_PATH = 3000;
 /** Folders within each other: more than any dataset has, and few enough that a name of a few bytes is not a thousand folders. */
 const DEEPEST = 32;
 
+/** How many bytes are written between two looks at what the disk has left. */
+const LOOK_EVERY = 16 * 2 ** 20;
+
 /** What writing a file fails with when its name is at fault, and not the disk. */
 const BY_NAME = new Set(["EEXIST", "EISDIR", "ENOTDIR", "ENAMETOOLONG", "EINVAL"]);
 
 /** Takes an archive's entries one after the other and writes the files among them. */
 class Unpacking {
+  /** What onEntry has thrown. */
+  stoppedBy: unknown;
   readonly #folder: string;
   readonly #limits: ArchiveLimits;
   readonly #onEntry: () => void;
   readonly #folders = new Set<string>();
   #entries = 0;
   #bytes = 0;
+  #bytesLooked = 0;
 
   constructor(folder: string, limits: ArchiveLimits, onEntry: () => void) {
     this.#folder = folder;
@@ -43,7 +52,12 @@ class Unpacking {
 
   /** Counts an entry. @throws DatasetError when it is one too many, or its name leads out of the folder */
   enter(name: string): void {
-    this.#onEntry();
+    try {
+      this.#onEntry();
+    } catch (error) {
+      this.stoppedBy = error;
+      throw error;
+    }
     this.#count();
     const shown = JSON.stringify(name.slice(0, 200));
     if (name.startsWith("/") || /^[a-zA-Z]:/.test(name)) throw new DatasetError(`the archive names ${shown}: absolute`);
@@ -60,6 +74,12 @@ class Unpacking {
     if (this.#entries > this.#limits.entries) {
       throw new DatasetError(`the archive has more than ${this.#limits.entries} entries`);
     }
+  }
+
+  /** @throws TrainingError when the disk has no room for so many bytes more */
+  look(bytes: number): void {
+    this.#bytesLooked = this.#bytes;
+    requireRoom(this.#folder, "dataset: unpacking the archive", bytes, this.#limits.freeBytes);
   }
 
   /** Makes the folder of a file, and those that it lies in. */
@@ -90,6 +110,7 @@ class Unpacking {
       this.#bytes += chunk.length;
       if (size > fileBytes) throw new DatasetError(`the archive's "${name}" has more than ${fileBytes} bytes`);
       if (this.#bytes > totalBytes) throw new DatasetError(`the archive unpacks to more than ${totalBytes} bytes`);
+      if (this.#bytes - this.#bytesLooked >= LOOK_EVERY) this.look(Math.max(LOOK_EVERY, chunk.length));
       yield chunk;
     }
   }
@@ -98,15 +119,19 @@ class Unpacking {
 /**
  * Unpacks a zip or tar file, with or without gzip, into a folder that is made for it: files and folders alone.
  * @param onEntry called before each entry; what it throws stops the unpacking
- * @throws DatasetError when it is damaged, too large, or has links or names that lead elsewhere; the folder is then to be removed
+ * @throws DatasetError when it is damaged, too large, or has links or names that lead elsewhere; TrainingError when the
+ *   disk has no room. Whatever it throws, the folder is gone then
  */
 export async function unpack(file: string, folder: string, limits: ArchiveLimits, onEntry = () => {}): Promise<void> {
   const unpacking = new Unpacking(folder, limits, onEntry);
   await mkdir(folder, { recursive: true });
   try {
+    unpacking.look((await stat(file)).size); // it unpacks to that at the least
     await ((await typeOf(file)) === "zip" ? unzip(file, unpacking) : untar(file, unpacking));
   } catch (error) {
-    if (error instanceof DatasetError || isSystemError(error)) throw error;
+    await rm(folder, { recursive: true, force: true }).catch(() => {}); // the next attempt does it
+    if (error === unpacking.stoppedBy || error instanceof DatasetError || error instanceof TrainingError) throw error;
+    if (isSystemError(error)) throw error;
     throw new DatasetError(`the archive cannot be read: ${(error as Error).message}`, { cause: error });
   }
 }

@@ -91,7 +91,6 @@ export const openBaseTraining: OpenSubject = async (folders, settings, onPrepari
         input_ids: { dims: [draw.rows.length, tokens.empty.length], data: BigInt64Array.from(ids, BigInt) },
       };
     },
-    show: async () => [],
     async save(parameters) {
       for (const name of ["unet", "text_encoder"] as const) {
         const config = readJson(join(folders.base, name, "config.json"));

@@ -43,12 +43,25 @@ export function claim(work: string, settings: TrainingSettings, state: TrainingS
   // Twice, because a new state is whole on the disk before it takes the old one's place; and once the result.
   const bytes = Object.values(parts(state)).reduce((sum, { byteLength }) => sum + byteLength, 0);
   const needed = 2 * bytes + state.parameters.data.byteLength;
-  const { bavail, bsize } = statfsSync(work);
-  if (bavail * bsize < needed) {
-    throw new TrainingError(`${work}: ${megabytes(bavail * bsize)} are free, the training needs ${megabytes(needed)}`);
-  }
+  requireRoom(work, "the training's state and result", needed);
   writeFileSync(losses, CSV_HEAD);
   writeFileSync(file, text);
+}
+
+/** Stays free whatever a training writes: Redis' append-only file may lie on the same disk. */
+export const RESERVE_BYTES = 512 * 2 ** 20;
+
+/**
+ * @param what needs so many bytes more
+ * @throws TrainingError when the disk that `folder` lies on has no room for them beside `reserve`
+ */
+export function requireRoom(folder: string, what: string, bytes: number, reserve = RESERVE_BYTES): void {
+  const { bavail, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  if (free < bytes + reserve) {
+    const room = `${megabytes(free)} are free on the work folder's disk, where ${megabytes(reserve)} stay free`;
+    throw new TrainingError(`${what}: ${megabytes(bytes)} more are needed; ${room}`);
+  }
 }
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;

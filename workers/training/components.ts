@@ -32,6 +32,9 @@ export function readNoising(base: string) {
 /** Pixels of a latent cell's side. */
 const CELL = 8;
 
+/** What a training's resolution is a multiple of: the U-Net halves the latents' sides between its levels. */
+export const resolutionMultiple = (unet: UnetConfig, cell: number) => cell * 2 ** (unet.block_out_channels.length - 1);
+
 /** @throws UnsupportedError when a U-Net's levels do not halve evenly, or the VAE's cells are not those of hints */
 export function requireResolution(resolution: number, unet: UnetConfig, vae: VaeConfig): void {
   const cell = 2 ** (vae.block_out_channels.length - 1);
@@ -40,7 +43,7 @@ export function requireResolution(resolution: number, unet: UnetConfig, vae: Vae
       `the VAE's latent cells have ${cell}×${cell} pixels; only ${CELL}×${CELL} can be trained`,
     );
   }
-  const multiple = CELL * 2 ** (unet.block_out_channels.length - 1);
+  const multiple = resolutionMultiple(unet, CELL);
   if (resolution % multiple !== 0) {
     throw new UnsupportedError(`resolution ${resolution}: this model needs a multiple of ${multiple}`);
   }

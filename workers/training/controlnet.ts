@@ -95,13 +95,14 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
         hint: stack([3, side, side], hints),
       };
     },
-    async show(parameters) {
-      if (validation.length === 0) {
-        return [];
+    async *show(parameters, from, signal) {
+      const missing = validation.slice(from);
+      if (missing.length === 0) {
+        return;
       }
       const folder = join(folders.work, "controlnet");
       writeComponent(folder, STEM.unet, rawConfig, parameters.tensors, "F32");
-      return validate(folders.base, folder, validation, settings);
+      yield* validate(folders.base, folder, missing, settings, signal);
     },
     async save(parameters) {
       writeComponent(folders.output, STEM.unet, rawConfig, parameters.tensors, dtypeOf(unet));

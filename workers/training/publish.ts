@@ -1,4 +1,5 @@
 /** How a trained ControlNet comes into MODELS_DIR: whole, under a name that nobody has, or not at all. */
+import { randomUUID } from "node:crypto";
 import { cp, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 
@@ -27,20 +28,18 @@ export class Place {
   readonly #controlnets: string;
   readonly #name: string;
   readonly #training: string;
+  /** Hidden: nothing that begins with a dot is taken for a ControlNet. This attempt's own: one that was thought dead may still write. */
+  readonly #part: string;
 
   constructor(modelsDir: string, name: string, training: string) {
     this.#controlnets = join(modelsDir, "controlnets");
     this.#name = name;
     this.#training = training;
+    this.#part = join(this.#controlnets, `.${training}.${randomUUID()}.part`);
   }
 
   get #folder(): string {
     return join(this.#controlnets, this.#name);
-  }
-
-  /** Hidden: nothing that begins with a dot is taken for a ControlNet. */
-  get #part(): string {
-    return join(this.#controlnets, `.${this.#training}.part`);
   }
 
   /** Whether the training has brought it here already, before it died. */
@@ -52,7 +51,9 @@ export class Place {
     }
   }
 
-  /** @throws {PublishError} when it could not be brought here at the end */
+  /**
+   * @throws {PublishError} when it could not be brought here at the end; an error with `code: "ENOSPC"` when the disk is full
+   */
   async check(): Promise<void> {
     await this.#checkName();
     try {
@@ -60,6 +61,7 @@ export class Place {
       await rm(this.#part, { recursive: true });
     } catch (cause) {
       const { code = "" } = cause as NodeJS.ErrnoException;
+      if (code === "ENOSPC") throw cause; // which passes
       throw new PublishError("models_not_writable", `the trainer cannot write to MODELS_DIR (${code})`, { cause });
     }
   }
@@ -79,7 +81,6 @@ export class Place {
    */
   async bring(from: string, about: object): Promise<void> {
     try {
-      await rm(this.#part, { recursive: true, force: true });
       await cp(from, this.#part, { recursive: true });
       await writeFile(join(this.#part, MARK), `${JSON.stringify({ id: this.#training, ...about }, null, 2)}\n`);
       for (const name of await readdir(this.#part)) await sync(join(this.#part, name));
@@ -89,14 +90,25 @@ export class Place {
         throw error.code === "ENOTEMPTY" || error.code === "EEXIST" ? this.#taken() : error;
       });
       await sync(this.#controlnets);
+    } catch (error) {
+      if (error instanceof PublishError && (await this.isDone())) return; // an attempt that was thought dead was quicker
+      throw error;
     } finally {
       await rm(this.#part, { recursive: true, force: true });
     }
   }
 
+  /** Removes what attempts before this one have left half-written. */
+  async sweep(): Promise<void> {
+    const names = await readdir(this.#controlnets).catch(() => []);
+    for (const name of names.filter((name) => name.startsWith(`.${this.#training}.`))) {
+      await rm(join(this.#controlnets, name), { recursive: true, force: true });
+    }
+  }
+
   /** Removes what the training has brought here, or was about to. Returns whether it was offered. */
   async withdraw(): Promise<boolean> {
-    await rm(this.#part, { recursive: true, force: true });
+    await this.sweep();
     if (!(await this.isDone())) return false;
     try {
       await rename(this.#folder, this.#part);

@@ -7,10 +7,12 @@ import {
   openSync,
   readSync,
   renameSync,
+  rmSync,
   statSync,
   writeSync,
 } from "node:fs";
 import { dirname } from "node:path";
+import { requireRoom } from "./checkpoint.ts";
 
 /** Float32 rows of one size in a file: what the locked networks make of a dataset, computed once. */
 export class Rows {
@@ -22,21 +24,31 @@ export class Rows {
     this.#size = size;
   }
 
-  /** Opens `path`, or makes it first, row by row; a file that is there is whole. */
+  /**
+   * Opens `path`, or makes it first, row by row; a file that is there is whole.
+   * @throws TrainingError when the disk has no room for it
+   */
   static async open(path: string, count: number, size: number, make: (index: number) => Promise<Float32Array>) {
     if (!existsSync(path)) {
-      mkdirSync(dirname(path), { recursive: true });
+      const folder = dirname(path);
+      mkdirSync(folder, { recursive: true });
       const file = openSync(`${path}.part`, "w");
       try {
         for (let i = 0; i < count; i++) {
+          const left = (count - i) * size * Float32Array.BYTES_PER_ELEMENT;
+          requireRoom(folder, "dataset: what the base makes of its pictures and prompts", left);
           const { buffer, byteOffset, byteLength } = await make(i);
-          writeSync(file, new Uint8Array(buffer, byteOffset, byteLength));
+          const row = new Uint8Array(buffer, byteOffset, byteLength);
+          for (let written = 0; written < row.length; ) {
+            written += writeSync(file, row, written); // a disk that fills up takes a part first
+          }
         }
         fsyncSync(file);
+        renameSync(`${path}.part`, path);
       } finally {
         closeSync(file);
+        rmSync(`${path}.part`, { force: true });
       }
-      renameSync(`${path}.part`, path);
     }
     return new Rows(openSync(path, "r"), size);
   }

@@ -1,9 +1,8 @@
 /** A training from beginning to end, or from where it was killed: where a reader starts. */
-import { existsSync, mkdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { encode } from "../../src/image/encode.ts";
-import type { Pixels } from "../../src/image/pixels.ts";
 import type { TrainingSettings } from "../../src/schema.ts";
 import { curve, type StepRecord } from "../../src/training/curve.ts";
 import { Draws } from "../../src/training/draws.ts";
@@ -11,8 +10,8 @@ import { learningRate } from "../../src/training/learning-rate.ts";
 import { openBaseTraining } from "./base.ts";
 import { appendLoss, claim, restoreLosses, restoreState, saveState, TrainingError } from "./checkpoint.ts";
 import { openControlnetTraining } from "./controlnet.ts";
-import type { Folders, OnPreparing, OpenSubject } from "./subject.ts";
-import { startState, Trainer } from "./trainer.ts";
+import type { Folders, OnPreparing, OpenSubject, Signal, Subject } from "./subject.ts";
+import { startState, Trainer, type TrainingState } from "./trainer.ts";
 import { openVaeTraining } from "./vae.ts";
 
 export const subjects = {
@@ -28,8 +27,8 @@ export interface Listeners {
   readonly onStep: (record: StepRecord, saved: readonly string[] | null) => void;
   /** A run that goes on tells again of the steps after this one that it has done; absent = of none. */
   readonly toldUpTo?: number;
-  /** Aborted, the training stops after the step under way, and can go on from it. */
-  readonly signal: AbortSignal;
+  /** Aborted, the training stops after the step or the evaluation under way, and can go on from it. */
+  readonly signal: Signal;
 }
 
 /**
@@ -62,6 +61,10 @@ async function run(
   const done = restoreState(folders.work, state);
   const losses = restoreLosses(folders.work, done);
   const isSaved = (step: number) => step % settings.checkpointing_steps === 0 || step === settings.max_train_steps;
+  const show = (step: number) => savePictures(folders.work, step, subject, state, signal);
+  if (done > 0 && isSaved(done) && (await show(done)) === null) {
+    return false;
+  }
   for (const record of losses.slice(toldUpTo ?? done)) {
     onStep(record, isSaved(record.step) ? picturesOf(folders.work, record.step) : null);
   }
@@ -88,10 +91,12 @@ async function run(
     appendLoss(folders.work, record);
     let saved: string[] | null = null;
     if (isSaved(step)) {
-      // The state last: what a run goes on from has its pictures.
-      saved = await savePictures(folders.work, step, await subject.show(state.average ?? state.parameters));
       await drawCurve(folders.work, losses);
       saveState(folders.work, state, step);
+      saved = await show(step);
+      if (saved === null) {
+        return false; // the run that goes on makes the pictures that are missing, and then tells of the step
+      }
     }
     onStep(record, saved);
     await new Promise(setImmediate); // signals are heard between steps
@@ -116,16 +121,26 @@ function picturesOf(work: string, step: number): string[] {
   return files;
 }
 
-/** @returns the files, in the order of the pictures */
-async function savePictures(work: string, step: number, pictures: readonly Pixels[]): Promise<string[]> {
-  const files: string[] = [];
-  for (const [i, picture] of pictures.entries()) {
-    const file = pictureFile(work, step, i);
+/**
+ * Makes the pictures of a step that there are not yet.
+ * @returns the files of all of them, in the order of the pictures; null when it was stopped
+ */
+async function savePictures(
+  work: string,
+  step: number,
+  subject: Subject,
+  { average, parameters }: TrainingState,
+  signal: Signal,
+): Promise<string[] | null> {
+  const files = picturesOf(work, step);
+  for await (const picture of subject.show?.(average ?? parameters, files.length, signal) ?? []) {
+    const file = pictureFile(work, step, files.length);
     mkdirSync(join(work, "validation"), { recursive: true });
-    writeFileSync(file, await encode(picture, "png"));
+    writeFileSync(`${file}.part`, await encode(picture, "png"));
+    renameSync(`${file}.part`, file);
     files.push(file);
   }
-  return files;
+  return signal.aborted ? null : files;
 }
 
 async function drawCurve(work: string, losses: readonly StepRecord[]): Promise<void> {

@@ -31,9 +31,15 @@ export interface Subject {
   feeds(draw: BatchDraw): Promise<Record<string, Tensor>>;
   /** Writes the trained network, whole or not at all. */
   save(parameters: Block): Promise<void>;
-  /** Pictures that the parameters make: none where there is nothing to compare them with. */
-  show(parameters: Block): Promise<readonly Pixels[]>;
+  /**
+   * Pictures that the parameters make, from number `from`, as far as `signal` lets it; absent where there is nothing to
+   * compare them with.
+   */
+  show?(parameters: Block, from: number, signal: Signal): AsyncIterable<Pixels>;
 }
+
+/** Says whether to stop. */
+export type Signal = Pick<AbortSignal, "aborted">;
 
 /** Hears what is being done before the first step, with how much of how much. */
 export type OnPreparing = (what: string, done: number, total: number) => void;

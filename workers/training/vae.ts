@@ -98,7 +98,6 @@ export const openVaeTraining: OpenSubject = async (folders, settings, onPreparin
         ),
       };
     },
-    show: async () => [],
     async save(parameters) {
       const some = pairs.slice(0, SCALED_BY).map(({ image }) => image);
       const scaling_factor = 1 / (await deviation(vae, parameters, some, pictures, side));

@@ -11,6 +11,7 @@ import { GenerationRequest } from "../../src/schema.ts";
 import { DatasetError } from "../../src/training/dataset.ts";
 import { CPU, openSession, type Session } from "../runtime.ts";
 import { Pictures } from "./pictures.ts";
+import type { Signal } from "./subject.ts";
 
 export interface Validation {
   readonly prompt: string;
@@ -33,13 +34,17 @@ export function readValidation(file: string): Validation[] {
   return entries.map(({ prompt, image }) => ({ prompt: String(prompt), image: join(dirname(file), String(image)) }));
 }
 
-/** One picture for each entry, with the service's defaults, by a base and a ControlNet in the diffusers layout. */
-export async function validate(
+/**
+ * One picture for each entry, with the service's defaults, by a base and a ControlNet in the diffusers layout. Ends before
+ * the next evaluation once `signal` says so.
+ */
+export async function* validate(
   base: string,
   controlnet: string,
   validation: readonly Validation[],
   { resolution, seed }: { readonly resolution: number; readonly seed: number },
-): Promise<Pixels[]> {
+  signal: Signal,
+): AsyncGenerator<Pixels> {
   const sessions = new Map<Network, Promise<Session>>();
   const runner: Runner = (network) => async (feeds) => {
     const session = sessions.get(network) ?? openSession(network.graph(), CPU);
@@ -49,34 +54,38 @@ export async function validate(
   const model = loadModel(openBase(base), runner, runner);
   const trained = loadControlNet(openControlNet(controlnet), runner, runner);
   const hints = new Pictures(resolution);
-  const made: Pixels[] = [];
-  for (const { prompt, image } of validation) {
-    const request = GenerationRequest.parse({
-      model: "base",
-      prompt,
-      width: resolution,
-      height: resolution,
-      scheduler: ownScheduler(model.scheduler),
-      seed,
-      image: null,
-      mask_image: null,
-      strength: null,
-      controls: [{ controlnet: "trained", image: `sha256:${"0".repeat(64)}`, mask: null }],
-    });
-    const data = hint(await hints.get(image));
-    const plan = await prepare(request, model, [trained], {
-      hints: [[{ dims: [1, 3, resolution, resolution], data }]],
-      masks: [null],
-      source: null,
-    });
-    let state = plan.start;
-    while (state.step < plan.sampler.total) {
-      state = await step(plan, state);
+  try {
+    for (const { prompt, image } of validation) {
+      const request = GenerationRequest.parse({
+        model: "base",
+        prompt,
+        width: resolution,
+        height: resolution,
+        scheduler: ownScheduler(model.scheduler),
+        seed,
+        image: null,
+        mask_image: null,
+        strength: null,
+        controls: [{ controlnet: "trained", image: `sha256:${"0".repeat(64)}`, mask: null }],
+      });
+      const data = hint(await hints.get(image));
+      const plan = await prepare(request, model, [trained], {
+        hints: [[{ dims: [1, 3, resolution, resolution], data }]],
+        masks: [null],
+        source: null,
+      });
+      let state = plan.start;
+      while (state.step < plan.sampler.total) {
+        if (signal.aborted) {
+          return;
+        }
+        state = await step(plan, state);
+      }
+      yield toPixels(await decode(plan, state.pictures[0]!), resolution, resolution);
     }
-    made.push(toPixels(await decode(plan, state.pictures[0]!), resolution, resolution));
+  } finally {
+    for (const session of sessions.values()) {
+      await (await session).release();
+    }
   }
-  for (const session of sessions.values()) {
-    await (await session).release();
-  }
-  return made;
 }
