@@ -85,10 +85,8 @@ local function finish(record, status, at)
   enter(record, status)
   redis.call('HSET', record, 'ended_at', at)
   redis.call('DEL', 'state:' .. ID)
-  if KIND == 'training' then
-    local name = cjson.decode(redis.call('HGET', record, 'request')).name
-    if redis.call('HGET', '${NAMES}', name) == ID then redis.call('HDEL', '${NAMES}', name) end
-  end
+  local name = redis.call('HGET', record, 'name')
+  if name and redis.call('HGET', '${NAMES}', name) == ID then redis.call('HDEL', '${NAMES}', name) end
   redis.call('HINCRBY', LISTS .. 'outcomes', status, 1)
   announce(record, status)
   tell(record, '4-0', status)
@@ -120,6 +118,7 @@ if name ~= '' then
   local status = other and redis.call('HGET', KIND .. ':' .. other, 'status')
   if status == 'queued' or status == 'processing' then return 'taken' end
   redis.call('HSET', '${NAMES}', name, ID)
+  redis.call('HSET', record, 'name', name)
 end
 local sequence = redis.call('INCR', LISTS .. 'sequence')
 redis.call('HSET', record, 'owner', owner, 'sequence', sequence, unpack(ARGV, 8))

@@ -278,6 +278,19 @@ test("a training's name is free again from its end, however that comes, and noth
   }
 });
 
+test("whatever JSON its metadata and prompts are, a training comes to its end, and that is told", async () => {
+  const nested = (depth: number): unknown => (depth === 0 ? "\ud800" : [nested(depth - 1)]);
+  const validation = [{ prompt: "\udfff", image }];
+  const { id } = conforms(
+    await post({ ...BODY, name: "strange", metadata: { nested: nested(1500) }, validation }),
+  ).body;
+  const canceled = await http.post(`/v1/trainings/${id}/cancel`);
+  assert.deepEqual([canceled.status, canceled.body.status], [202, "canceled"], canceled.text);
+  const { text } = await http.get(`/v1/trainings/${id}/events`);
+  assert.deepEqual(text.match(/(?<=^event: ).*/gm), ["queued", "canceled"]);
+  assert.equal(await connection.hget("trainings:names", "strange"), null);
+});
+
 test("where the gateway has the DATASETS_DIR, a folder that is not in it is refused at once", async () => {
   const DATASETS_DIR = await temporaryFolder(stack);
   mkdirSync(join(DATASETS_DIR, "circles"));
