@@ -185,11 +185,15 @@ export class GenerationQueue {
     return this.#listen(EVENT, id);
   }
 
-  /** What the workers offer. @throws {NotReady} as long as no worker has said it. */
+  /** What the workers offer. @throws {NotReady} as long as no worker has said it, or none of this release. */
   async catalog(): Promise<Catalog> {
     const text = await this.#within(() => this.#redis.get(CATALOG));
     if (text === null) throw new NotReady(["no worker has started yet"]);
-    if (text !== this.#offer?.text) this.#offer = { text, catalog: Catalog.parse(JSON.parse(text)) };
+    if (text !== this.#offer?.text) {
+      const { data: catalog } = Catalog.safeParse(JSON.parse(text));
+      if (catalog === undefined) throw new NotReady(["the workers are of another release than the gateway"]);
+      this.#offer = { text, catalog };
+    }
     return this.#offer.catalog;
   }
 

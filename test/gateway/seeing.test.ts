@@ -78,6 +78,11 @@ test("/ready says why the service cannot take work", async () => {
   assert.deepEqual(await why(), [503, "the workers found no model in MODELS_DIR; try again later"]);
   await gateway.offer(CATALOG);
   assert.deepEqual(await why(), [200, undefined]);
+  await gateway.offer({ ...CATALOG, execution_provider: undefined as never }); // a field that another release lacks
+  const another = "the workers are of another release than the gateway; try again later";
+  assert.deepEqual(await why(), [503, another]);
+  const refused = conforms(await gateway.http.post("/v1/generations").send({ prompt: "x" }));
+  assert.deepEqual([refused.status, refused.body.detail], [503, another]);
 });
 
 test("/metrics answers the on-call's questions", async (t) => {
