@@ -3,15 +3,14 @@ import type { Redis } from "ioredis";
 import { type Kind, kindOf } from "./kinds.ts";
 import {
   eventsKey,
-  type GenerationRecord,
   type JobRecord,
   ORPHANED,
   ownedKey,
   parseRecord,
+  type RecordOf,
   recordKey,
   stateKey,
   statusKey,
-  type TrainingRecord,
 } from "./record.ts";
 import { GenerationStatus } from "./schema.ts";
 import { jobFolder, type Storage } from "./storage.ts";
@@ -40,7 +39,7 @@ export async function listRecords<K extends Kind>(
     // What has changed its status, or was removed, between the two looks is left out.
     data: records.filter((record) => record !== undefined && (status ?? record.status) === record.status),
     next: page.length > 2 * limit ? Number(page[2 * limit - 1]) : undefined,
-  } as { data: (K extends "training" ? TrainingRecord : GenerationRecord)[]; next: number | undefined };
+  } as { data: RecordOf<K>[]; next: number | undefined };
 }
 
 export async function readRecords(redis: Redis, ids: readonly string[]): Promise<(JobRecord | undefined)[]> {
