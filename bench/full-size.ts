@@ -13,7 +13,7 @@ import { CONTROLNETS, weightBytes, writeFullSize } from "./checkpoint.ts";
 import { Engine, type Made, whole } from "./engine.ts";
 import { modelsFolder, temporaryFolder } from "./folders.ts";
 import { warm } from "./page-cache.ts";
-import { duration, gb, median, printMachine, printTable } from "./table.ts";
+import { duration, gb, median, printTable } from "./table.ts";
 
 /** diffusers 0.40, torch 2.13, float32, on 2 cores of Zen 5: seconds a step with 0, 1 and 2 ControlNets, and the decode. */
 const RECORDED = { steps: [7.3, 10.2, 13.0], decode: 10.1 };
@@ -156,6 +156,5 @@ async function measure(models: string, cache: string): Promise<Made[]> {
 
 export async function run(): Promise<void> {
   const models = await modelsFolder("sd15", DISK, writeFullSize);
-  printMachine();
   await tellSteps(await measure(models, temporaryFolder("cache")));
 }

@@ -9,7 +9,7 @@ import { EVENT } from "../src/record.ts";
 import type { Generation } from "../src/schema.ts";
 import { until } from "../test/service/processes.ts";
 import { startService } from "./service.ts";
-import { printMachine, printTable, quantile, spread } from "./table.ts";
+import { printTable, quantile, spread } from "./table.ts";
 
 type Service = Awaited<ReturnType<typeof startService>>;
 
@@ -142,7 +142,6 @@ export async function run(): Promise<void> {
   const short = process.env.SHORT !== undefined;
   await using stack = new AsyncDisposableStack();
   const service = await startService(stack, { work: true });
-  printMachine();
   await measureOverhead(service, short ? 3 : 50);
   await measureSaving(service, short ? 1 : 5);
   await measureCancel(service, short ? 3 : 50);

@@ -10,6 +10,7 @@ import { run as load } from "./load/main.ts";
 import { run as savings } from "./savings.ts";
 import { run as sdxl } from "./sdxl.ts";
 import { run as switching } from "./switch.ts";
+import { printMachine } from "./table.ts";
 import { run as train } from "./train.ts";
 
 const BENCHES: Record<string, () => Promise<void>> = {
@@ -33,6 +34,7 @@ if (unknown !== undefined) {
   process.exit(2);
 }
 for (const name of names.length > 0 ? names : Object.keys(BENCHES)) {
+  printMachine();
   try {
     await BENCHES[name]!();
   } catch (error) {

@@ -5,7 +5,7 @@
 import { writeSd15 } from "./checkpoint.ts";
 import { Engine, type Made, type Wanted } from "./engine.ts";
 import { modelsFolder, temporaryFolder } from "./folders.ts";
-import { duration, median, printMachine, printTable } from "./table.ts";
+import { duration, median, printTable } from "./table.ts";
 
 const DISK = 5e9;
 const ROUNDS = 3;
@@ -77,7 +77,6 @@ async function loading(models: string, cache: string): Promise<number> {
 export async function run(): Promise<void> {
   const models = await modelsFolder("sd15-half", DISK, (folder) => writeSd15(folder, ["a"], 1 / 2));
   const cache = temporaryFolder("cache");
-  printMachine();
   const first = await loading(models, cache);
   await using engine = await Engine.start(models, cache);
   const { loadSeconds } = await engine.generate(ALWAYS);

@@ -9,7 +9,7 @@ import { openLibrary } from "../workers/library.ts";
 import { writeSingleFile } from "./checkpoint.ts";
 import { Engine, type Stage, whole } from "./engine.ts";
 import { modelsFolder, temporaryFolder } from "./folders.ts";
-import { duration, gb, printMachine, printTable } from "./table.ts";
+import { duration, gb, printTable } from "./table.ts";
 
 const DISK = 70e9;
 const SIDES = [1024, 768, 512];
@@ -75,7 +75,6 @@ export async function run(): Promise<void> {
     await writeSingleFile(join(folder, "controlnets/a.safetensors"), "controlnet-sdxl");
   });
   const cache = temporaryFolder("cache");
-  printMachine();
   tellWeights(models);
   await prepare(models, cache);
   for (const side of SIDES) {

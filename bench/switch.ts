@@ -6,7 +6,7 @@ import { weightBytes, writeFullSize } from "./checkpoint.ts";
 import { Engine, whole } from "./engine.ts";
 import { modelsFolder, temporaryFolder } from "./folders.ts";
 import { chill, warm } from "./page-cache.ts";
-import { duration, gb, printMachine, printTable } from "./table.ts";
+import { duration, gb, printTable } from "./table.ts";
 
 const DISK = 30e9;
 const SIDE = 256;
@@ -24,7 +24,6 @@ type Switched = Awaited<ReturnType<typeof generate>>;
 export async function run(): Promise<void> {
   const models = await modelsFolder("sd15", DISK, writeFullSize);
   const cache = temporaryFolder("cache");
-  printMachine();
   const weights = weightBytes(models, A);
   const [one, both] = [1.2 * weights, 2.4 * weights];
   const switches: Record<string, Switched> = {};

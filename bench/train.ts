@@ -16,7 +16,7 @@ import { joinBlocks } from "../workers/training/base.ts";
 import { configFor } from "../workers/training/controlnet.ts";
 import { startState, Trainer } from "../workers/training/trainer.ts";
 import { temporaryFolder } from "./folders.ts";
-import { gb, median, printMachine, printTable } from "./table.ts";
+import { gb, median, printTable } from "./table.ts";
 
 interface Case {
   readonly unet: Record<string, unknown> & { readonly cross_attention_dim: number };
@@ -193,7 +193,6 @@ export async function run(): Promise<void> {
     const { controlnet, base } = own;
     ratios.push([name, round(controlnet.seconds / base.seconds), round(controlnet.peakBytes / base.peakBytes)]);
   }
-  printMachine();
   printTable(["net", "trains", "parameters", "s/step", "torch", "÷ torch", "peak memory"], steps);
   printTable(["a ControlNet's step ÷ the base's", "time", "memory"], ratios);
 }

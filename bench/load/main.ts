@@ -3,7 +3,6 @@
  * `/health` answers while a worker computes; all of it and the clients on one machine, on loopback alone. SHORT=1 is for
  * trying the bench itself: its figures say nothing.
  */
-import { printMachine } from "../table.ts";
 import { accept } from "./accept.ts";
 import { events } from "./events.ts";
 import { health } from "./health.ts";
@@ -11,7 +10,6 @@ import { webhooks } from "./webhooks.ts";
 
 export async function run(): Promise<void> {
   const short = process.env.SHORT !== undefined;
-  printMachine();
   await accept(short ? 2 : 10);
   await events(short ? 50 : 1000, short ? 5 : 20);
   await webhooks(short ? 200 : 5000, short ? 50 : 1000);
