@@ -36,7 +36,7 @@ export const BASE = TrainingSettings.parse({
 
 const controlnet = TrainingSettings.parse({
   ...shared,
-  max_train_steps: 800,
+  max_train_steps: 700,
   learning_rate: 1e-3,
   train_batch_size: 16,
   resolution: SIDE,

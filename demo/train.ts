@@ -6,10 +6,12 @@ import { appendFileSync, existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { TrainingSettings } from "../src/schema.ts";
 import { type SubjectName, train } from "../workers/training/run.ts";
-import { writeConfigs, writeControlnetConfig } from "./configs.ts";
+import { LATENTS, writeConfigs, writeControlnetConfig } from "./configs.ts";
 import { writeHints, writePictures } from "./dataset.ts";
+import { evenLatents } from "./latents.ts";
 import { BASE, CONTROLNETS, DEMO_TRAIN_DIR, SCENES, VAE } from "./plan.ts";
 import { writeVocabulary } from "./vocabulary.ts";
+import { render } from "./world/render.ts";
 import { scene } from "./world/scene.ts";
 
 const models = join(DEMO_TRAIN_DIR, "models");
@@ -32,6 +34,9 @@ const tenths = (what: string, total: number) => (done: number) => {
     log(`${what}: ${done}/${total}`);
   }
 };
+
+/** Pictures that the directions of the latents are found by. */
+const EVENED_BY = 300;
 
 /** Steps between two lines of the log. */
 const TOLD = 100;
@@ -82,7 +87,15 @@ async function main(): Promise<boolean> {
     const captions = Array.from({ length: SCENES }, (_, seed) => scene(seed).caption);
     writeConfigs(base, writeVocabulary(join(base, "tokenizer"), captions));
   }
-  if (!(await teach("vae", "vae", pictures, base, VAE)) || !(await teach("base", "base", pictures, base, BASE))) {
+  if (!(await teach("vae", "vae", pictures, base, VAE))) {
+    return false;
+  }
+  await evenLatents(
+    base,
+    await Promise.all(Array.from({ length: EVENED_BY }, (_, seed) => render(scene(seed)))),
+    LATENTS,
+  );
+  if (!(await teach("base", "base", pictures, base, BASE))) {
     return false;
   }
   for (const [condition, settings] of CONTROLNETS) {

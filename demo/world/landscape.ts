@@ -73,7 +73,7 @@ function heavens(dice: Dice, hour: Hour, horizon: number): { parts: Part[]; said
     parts.push({ outline, fill: SUN[hour], class: "light", ...far });
     said.push("the sun");
   }
-  if (dice.chance(0.4)) {
+  if (dice.chance(0.3)) {
     for (let i = dice.whole(1, 2); i > 0; i--) {
       const [x, y, r] = [dice.between(10, SIDE - 10), dice.between(12, 40), dice.between(5, 8)];
       const puffs = [
@@ -132,8 +132,8 @@ export function landscape(dice: Dice, hour: Hour, ground: Ground): Landscape {
     near: 0,
   };
   const { parts, said } = heavens(dice, hour, horizon);
-  const hasMountains = dice.chance(0.45);
-  const hasWater = dice.chance(0.35);
+  const hasMountains = dice.chance(0.35);
+  const hasWater = dice.chance(0.3);
   const peaks = hasMountains ? mountains(dice, hour, horizon) : [];
   const tint = (rgb: Rgb) => lit(rgb, hour);
   const water: Part = {

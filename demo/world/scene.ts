@@ -6,7 +6,7 @@ import { HOUSE_WIDTH, house } from "./house.ts";
 import { GROUNDS, type Ground, landscape, nearness, SIDE } from "./landscape.ts";
 import { type Part, visibleShare } from "./part.ts";
 import { PERSON_WIDTH, person, type Skeleton } from "./person.ts";
-import type { Place, Thing } from "./thing.ts";
+import { enlarged, type Place, type Thing } from "./thing.ts";
 import { pine, roundTree, TREE_WIDTH } from "./tree.ts";
 
 export interface Scene {
@@ -95,40 +95,64 @@ function unhidden(things: readonly Thing[]): Thing[] {
   return kept;
 }
 
-export function scene(seed: number): Scene {
-  const dice = new Dice(seed);
-  const [hour, ground] = [dice.pick(HOURS), dice.pick(GROUNDS)];
-  const land = landscape(dice, hour, ground);
-
-  const far: Kind[] = dice.chance(0.65) ? [KINDS.house] : [];
-  for (let trees = dice.pick([0, 0, 1, 1, 2, 3]); trees > 0; trees--) {
+/** Two rows of things: houses and trees, and nearer a person or a car. */
+function fromAfar(dice: Dice, horizon: number, hour: Hour): Thing[] {
+  // Few enough that most are seen whole: a crowd is more than a small network learns to draw.
+  const far: Kind[] = dice.chance(0.5) ? [KINDS.house] : [];
+  for (let trees = dice.pick([0, 0, 0, 1, 1, 2]); trees > 0; trees--) {
     far.push(dice.chance(0.5) ? KINDS.pine : KINDS.roundTree);
   }
-  const close: Kind[] = [
-    ...(dice.chance(0.6) ? [KINDS.person] : []),
-    ...(dice.chance(0.4) ? [KINDS.car] : []),
-    ...(dice.chance(0.12) ? [KINDS.person] : []),
-  ];
+  const nearest = dice.share();
+  const close: Kind[] = nearest < 0.4 ? [KINDS.person] : nearest < 0.75 ? [KINDS.car] : [];
   if (far.length + close.length === 0) {
     far.push(KINDS.house);
   }
   const rows: readonly [readonly Kind[], number, number][] = [
-    [far, land.horizon + 7, land.horizon + 17],
+    [far, horizon + 7, horizon + 17],
     [close, 106, 123],
   ];
   const placed = rows.flatMap(([kinds, top, bottom]) =>
     sideBySide(dice, kinds)
       .map(({ kind, x }) => ({ kind, x, y: dice.between(top, bottom) }))
       .sort((a, b) => a.y - b.y)
-      .map(({ kind, x, y }) => kind.make(dice, { x, y, near: nearness(y, land.horizon), hour })),
+      .map(({ kind, x, y }) => kind.make(dice, { x, y, near: nearness(y, horizon), hour })),
   );
-  const things = unhidden(placed);
+  return unhidden(placed);
+}
+
+/** One thing that fills half of the picture: where things are large and in one place, what words mean is learned soonest. */
+function fromNear(dice: Dice, horizon: number, hour: Hour): Thing {
+  const kind = dice.pick([
+    KINDS.house,
+    KINDS.house,
+    KINDS.person,
+    KINDS.person,
+    KINDS.car,
+    KINDS.pine,
+    KINDS.roundTree,
+  ]);
+  const y = dice.between(112, 122);
+  const place = { x: dice.between(56, 72), y, near: nearness(y, horizon), hour };
+  return enlarged(kind.make(dice, place), place, dice.between(1.6, 1.9));
+}
+
+/** The share of scenes that are seen from near. */
+const CLOSE_UPS = 0.4;
+
+export function scene(seed: number): Scene {
+  const dice = new Dice(seed);
+  const [hour, ground] = [dice.pick(HOURS), dice.pick(GROUNDS)];
+  const land = landscape(dice, hour, ground);
+
+  const near = dice.chance(CLOSE_UPS);
+  const things = near ? [fromNear(dice, land.horizon, hour)] : fromAfar(dice, land.horizon, hour);
   const standing = things.flatMap(({ parts }) => parts);
   const { light } = land;
   const after = light === null ? [] : [...land.parts.slice(land.parts.indexOf(light) + 1), ...standing];
   const isDark = light !== null && visibleShare(light, after, SIDE) < HIDDEN;
   const words = [
     ...dice.shuffled(count(things)),
+    ...(near ? ["from near"] : []),
     ...land.said.filter((word) => !(isDark && LIGHTS.includes(word))),
     `on ${ground}`,
     HOUR_WORDS[hour],

@@ -1,6 +1,6 @@
 import type { Hour } from "./colours.ts";
-import type { Part } from "./part.ts";
-import type { Skeleton } from "./person.ts";
+import type { Part, Point } from "./part.ts";
+import type { Keypoint, Skeleton } from "./person.ts";
 
 /** Something that stands on the ground. */
 export interface Thing {
@@ -22,3 +22,12 @@ export interface Place {
 
 /** "a red house", "an orange car". */
 export const one = (words: string) => `${/^[aeiou]/.test(words) ? "an" : "a"} ${words}`;
+
+/** A thing so many times as large, on the same foot. */
+export function enlarged({ parts, skeleton, ...words }: Thing, { x, y }: Place, factor: number): Thing {
+  const moved = ([px, py]: Point): Point => [x + factor * (px - x), y + factor * (py - y)];
+  const grown = parts.map((part) => ({ ...part, outline: part.outline.map(moved) }));
+  if (skeleton === undefined) return { ...words, parts: grown };
+  const joints = Object.entries(skeleton).map(([name, point]) => [name, moved(point)]);
+  return { ...words, parts: grown, skeleton: Object.fromEntries(joints) as Record<Keypoint, Point> };
+}

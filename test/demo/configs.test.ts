@@ -3,10 +3,12 @@ import { mkdtempSync, readdirSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { writeConfigs, writeControlnetConfig } from "../../demo/configs.ts";
+import { LATENTS, writeConfigs, writeControlnetConfig } from "../../demo/configs.ts";
+import { evenLatents } from "../../demo/latents.ts";
 import { CONTROLNETS } from "../../demo/plan.ts";
 import { writeVocabulary } from "../../demo/vocabulary.ts";
 import { CONDITIONS } from "../../demo/world/maps.ts";
+import { render } from "../../demo/world/render.ts";
 import { scene } from "../../demo/world/scene.ts";
 import { readJson } from "../../src/models/checkpoint.ts";
 import { controlnetConfig, parseConfig } from "../../src/models/config.ts";
@@ -19,7 +21,7 @@ after(() => rmSync(models, { recursive: true }));
 
 const MOST_BYTES = 25e6;
 
-test("every map has its training, and all that is trained fits into one MODELS_DIR of at most 25 MB", () => {
+test("every map has its training, and all that is trained fits into one MODELS_DIR of at most 25 MB", async () => {
   assert.deepEqual(CONTROLNETS.map(([condition]) => condition).sort(), [...CONDITIONS].sort());
   const base = join(models, "demo");
   const captions = Array.from({ length: 1000 }, (_, seed) => scene(seed).caption);
@@ -34,6 +36,7 @@ test("every map has its training, and all that is trained fits into one MODELS_D
     const config = readJson(join(base, part, "config.json"));
     writeComponent(join(base, part), STEM[part], config, fresh[part].tensors, "F16");
   }
+  await evenLatents(base, [await render(scene(0)), await render(scene(1))], LATENTS);
   for (const condition of CONDITIONS) {
     const folder = join(models, "controlnets", condition);
     writeControlnetConfig(folder);
