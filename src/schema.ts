@@ -57,12 +57,13 @@ export function closed<Shape extends z.ZodRawShape>(shape: Shape) {
   return z.strictObject(shape, {
     error: (issue) =>
       issue.code === "unrecognized_keys"
-        ? issue.keys
-            .map((key) => `unknown field "${key}", the nearest known one is "${nearest(key, shape)}"`)
-            .join("; ")
+        ? issue.keys.map((key) => `unknown field "${key}", ${instead(key, shape)}`).join("; ")
         : undefined,
   });
 }
+
+const instead = (key: string, shape: z.ZodRawShape) =>
+  Object.keys(shape).length === 0 ? "none is known here" : `the nearest known one is "${nearest(key, shape)}"`;
 
 /** The known key with the least edit distance, of those that hold the unknown one or are held by it when there are such. */
 function nearest(key: string, shape: z.ZodRawShape): string {

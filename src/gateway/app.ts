@@ -7,6 +7,7 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fas
 import type { Config } from "../config.ts";
 import type { Outbound } from "../outbound.ts";
 import type { GenerationQueue } from "../queue.ts";
+import { closed } from "../schema.ts";
 import type { Storage } from "../storage.ts";
 import { Uploads } from "../uploads.ts";
 import { catalog } from "./catalog.ts";
@@ -51,6 +52,10 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${request.url.split("?")[0]}`)),
   );
+  app.addHook("onRoute", (route) => {
+    // A route that reads no query refuses one: what a client says is never ignored.
+    if (route.url.startsWith("/v1/")) route.schema = { querystring: closed({}), ...route.schema };
+  });
   authenticate(app, parts.config.API_KEYS);
   await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
   rememberAnswers(app, parts.queue);

@@ -179,6 +179,9 @@ describe("a generation's life", async () => {
     const misspelt = conforms(await http.get("/v1/generations?statsu=queued"));
     assert.equal(misspelt.status, 400);
     assert.match(misspelt.body.detail, /unknown field "statsu", the nearest known one is "status"/);
+    const unread = conforms(await http.post("/v1/generations?wait=5").send(BODY));
+    assert.equal(unread.status, 400);
+    assert.match(unread.body.detail, /unknown field "wait", none is known here/);
     for (const id of made) await http.post(`${path({ id })}/cancel`);
   });
 
