@@ -7,7 +7,7 @@ import { render } from "../../demo/world/render.ts";
 import { scene } from "../../demo/world/scene.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 
-const [one, other] = [scene(3_000_001), scene(3_000_002)];
+const [one, other] = [scene(3_000_009), scene(3_000_002)];
 const grey: Pixels = { width: SIDE, height: SIDE, data: new Uint8Array(3 * SIDE * SIDE).fill(110) };
 const mean = (list: readonly boolean[]) => list.filter(Boolean).length / list.length;
 

@@ -35,11 +35,11 @@ test("each word of the world is one token, and every other text is tokens too", 
   assert.ok(strange.length > 10 && strange.every((id) => id < size));
 });
 
-test("half of the captions are trained on whole, the others lack things and add none", () => {
+test("most captions are trained on whole, the others lack things and add none", () => {
   const captions = Array.from({ length: 400 }, (_, seed) => scene(seed).caption);
   const said = captions.map(spoken);
   const whole = said.filter((caption, seed) => caption === captions[seed]).length;
-  assert.ok(whole > 180 && whole < 280, `${whole} of 400 are whole`);
+  assert.ok(whole > 250 && whole < 330, `${whole} of 400 are whole`);
   said.forEach((caption, seed) => {
     const words = captions[seed]!.split(", ");
     assert.ok(caption !== "" && caption.split(", ").every((word) => words.includes(word)), caption);

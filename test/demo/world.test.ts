@@ -10,7 +10,7 @@ import { render } from "../../demo/world/render.ts";
 import { type Scene, scene } from "../../demo/world/scene.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 
-const SEEDS = Array.from({ length: 24 }, (_, i) => 2_000_000 + i);
+const SEEDS = Array.from({ length: 36 }, (_, i) => 2_000_000 + i);
 const scenes = SEEDS.map(scene);
 
 const pixel = ({ data }: Pixels, p: number): Rgb => [data[3 * p]!, data[3 * p + 1]!, data[3 * p + 2]!];
