@@ -125,11 +125,15 @@ function stacked(above: Matrix, below: Matrix): Matrix {
 }
 
 /** Rewrites the VAE of a base's folder so that it has `keep` latent channels; nothing happens when it has them already. */
-export async function evenLatents(base: string, pictures: readonly Pixels[], keep: number): Promise<void> {
+export async function evenLatents(
+  base: string,
+  pictures: () => Promise<readonly Pixels[]>,
+  keep: number,
+): Promise<void> {
   const folder = join(base, "vae");
   if (readVae(base).latent_channels === keep) return;
   const parameters = readParameters(findCheckpoint(folder, STEM.vae));
-  const changed = convolutions(parameters, await momentsOf(base, pictures), keep);
+  const changed = convolutions(parameters, await momentsOf(base, await pictures()), keep);
   const shapes = [...parameters.tensors].map(([name, { dims }]) => [name, changed.get(name)?.[0] ?? dims] as const);
   const made = block(new Map(shapes));
   for (const [name, { data }] of made.tensors) {

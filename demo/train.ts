@@ -90,11 +90,8 @@ async function main(): Promise<boolean> {
   if (!(await teach("vae", "vae", pictures, base, VAE))) {
     return false;
   }
-  await evenLatents(
-    base,
-    await Promise.all(Array.from({ length: EVENED_BY }, (_, seed) => render(scene(seed)))),
-    LATENTS,
-  );
+  const some = () => Promise.all(Array.from({ length: EVENED_BY }, (_, seed) => render(scene(seed))));
+  await evenLatents(base, some, LATENTS);
   if (!(await teach("base", "base", pictures, base, BASE))) {
     return false;
   }

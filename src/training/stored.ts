@@ -1,5 +1,5 @@
 /** Parameters from and to safetensors files (github.com/huggingface/safetensors, "Format"). */
-import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Checkpoint } from "../models/checkpoint.ts";
 import { CheckpointError } from "../models/safetensors.ts";
@@ -65,9 +65,7 @@ export function writeSafetensors(
   try {
     const parts = [length, padded, ...[...tensors.values()].map(({ data }) => encoders[dtype](data))];
     for (const part of parts) {
-      for (let written = 0; written < part.length; ) {
-        written += writeSync(descriptor, part, written);
-      }
+      writeFileSync(descriptor, part);
     }
     fsyncSync(descriptor);
     renameSync(`${file}.part`, file);

@@ -36,7 +36,7 @@ test("every map has its training, and all that is trained fits into one MODELS_D
     const config = readJson(join(base, part, "config.json"));
     writeComponent(join(base, part), STEM[part], config, fresh[part].tensors, "F16");
   }
-  await evenLatents(base, [await render(scene(0)), await render(scene(1))], LATENTS);
+  await evenLatents(base, () => Promise.all([0, 1].map((seed) => render(scene(seed)))), LATENTS);
   for (const condition of CONDITIONS) {
     const folder = join(models, "controlnets", condition);
     writeControlnetConfig(folder);

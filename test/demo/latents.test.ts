@@ -63,7 +63,7 @@ test("latents that differ along four directions alone lose nothing by being kept
   }
   write();
   const before = await throughVae();
-  await evenLatents(base, pictures, LATENTS);
+  await evenLatents(base, async () => pictures, LATENTS);
   const { latents, again } = await throughVae();
 
   assert.equal(latents.length, LATENTS);

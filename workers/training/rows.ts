@@ -9,7 +9,7 @@ import {
   renameSync,
   rmSync,
   statSync,
-  writeSync,
+  writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
 import { requireRoom } from "./checkpoint.ts";
@@ -38,10 +38,7 @@ export class Rows {
           const left = (count - i) * size * Float32Array.BYTES_PER_ELEMENT;
           requireRoom(folder, "dataset: what the base makes of its pictures and prompts", left);
           const { buffer, byteOffset, byteLength } = await make(i);
-          const row = new Uint8Array(buffer, byteOffset, byteLength);
-          for (let written = 0; written < row.length; ) {
-            written += writeSync(file, row, written); // a disk that fills up takes a part first
-          }
+          writeFileSync(file, new Uint8Array(buffer, byteOffset, byteLength)); // whole: a disk that fills up takes a part first
         }
         fsyncSync(file);
         renameSync(`${path}.part`, path);
