@@ -4,7 +4,7 @@ import { Worker } from "bullmq";
 import { connectPatiently, GenerationQueue, QUEUE } from "../src/queue.ts";
 import { claim, requestCancel, submit } from "../src/record.ts";
 import { GenerationRequest } from "../src/schema.ts";
-import { startRedis } from "./service/processes.ts";
+import { startRedis, until } from "./service/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -27,7 +27,7 @@ async function startQueue() {
   const { url } = await startRedis(stack);
   const queue = new GenerationQueue(url, () => {});
   const redis = connectPatiently(url);
-  await redis.ping();
+  await until("the queue to have Redis", () => queue.ask((redis) => redis.ping()).catch(() => undefined));
   stack.defer(async () => {
     await queue.close();
     redis.disconnect();
