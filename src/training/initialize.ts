@@ -64,31 +64,48 @@ export function initialize(shapes: Shapes, seed: number): Block {
   return parameters;
 }
 
-/** The hint encoder's last layer, and one convolution a residual. */
-const isZeroConvolution = (name: string) => /^controlnet_(down_blocks|mid_block|cond_embedding\.conv_out)\b/.test(name);
+/** 1 / √E[silu(x)²] of normal x. */
+const SILU_GAIN = 1.68;
 
-/** How the convolutions start that join a ControlNet to its base: at 0, or, the paper's ablation, as any other layer. */
-export type Joint = "zero" | "gaussian";
+/** What passes keeps its size, layer after layer: He et al. 2015 (arXiv 1502.01852), for silu. */
+const sizeKeeping = (name: string, shapes: Shapes): Fill =>
+  name.endsWith("bias") ? constant(0) : normal(SILU_GAIN / Math.sqrt(fanIn(shapes.get(name)!)));
 
-const joints: Record<Joint, (name: string, shapes: Shapes) => Fill> = {
-  zero: () => constant(0),
-  gaussian: (name, shapes) => (name.endsWith("bias") ? constant(0) : normal(1 / Math.sqrt(fanIn(shapes.get(name)!)))),
+const zero = () => constant(0);
+const gaussian = (name: string, shapes: Shapes): Fill =>
+  name.endsWith("bias") ? constant(0) : normal(1 / Math.sqrt(fanIn(shapes.get(name)!)));
+
+/**
+ * How what is not copied from the base starts. `zero`: the convolutions that join a ControlNet to its base at 0, the hint encoder
+ * keeping the hint's size. `gaussian`: the paper's ablation, the joints like any other layer. `faint`: the hint encoder as diffusers starts
+ * it, whose layers each make the hint three times smaller, so that their biases drown it for thousands of steps.
+ */
+export type Start = "zero" | "gaussian" | "faint";
+
+const starts: Readonly<Record<Start, { readonly joint: typeof fresh; readonly hintEncoder: typeof fresh }>> = {
+  zero: { joint: zero, hintEncoder: sizeKeeping },
+  gaussian: { joint: gaussian, hintEncoder: sizeKeeping },
+  faint: { joint: zero, hintEncoder: fresh },
 };
+
+/** One convolution a residual, and the hint encoder's last layer. */
+const isJoint = (name: string) => /^controlnet_(down_blocks|mid_block|cond_embedding\.conv_out)\b/.test(name);
 
 /**
  * An untrained ControlNet (arXiv 2302.05543, section 3.1): a copy of the base's encoder and middle block, a fresh hint encoder, and
  * zero convolutions, so that its residuals are 0 and the base's picture is unchanged.
  */
-export function controlnetFrom(base: Block, config: ControlnetConfig, seed: number, joint: Joint = "zero"): Block {
+export function controlnetFrom(base: Block, config: ControlnetConfig, seed: number, start: Start = "zero"): Block {
   const shapes = controlnetShapes(config);
   const parameters = block(shapes);
   const noise = new NoiseGenerator(seed);
+  const { joint, hintEncoder } = starts[start];
   for (const [name, { data }] of parameters.tensors) {
     const copied = base.tensors.get(name);
     if (copied !== undefined) {
       data.set(copied.data);
     } else {
-      (isZeroConvolution(name) ? joints[joint] : fresh)(name, shapes)(data, noise);
+      (isJoint(name) ? joint : hintEncoder)(name, shapes)(data, noise);
     }
   }
   return parameters;

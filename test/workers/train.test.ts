@@ -18,6 +18,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { writeCircles } from "../../bench/circles.ts";
 import { noResiduals } from "../../src/diffusion/control.ts";
+import { NoiseGenerator } from "../../src/diffusion/noise.ts";
 import { fill } from "../../src/diffusion/rows.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
 import { findCheckpoint } from "../../src/models/checkpoint.ts";
@@ -110,6 +111,24 @@ test("an untrained ControlNet leaves the base's output as it is, bit for bit; on
   assert.deepEqual(readdirSync(join(one.work, "validation")), ["1-0.png"]);
   const after = await predictions(one.output);
   assert.notDeepEqual(after.controlled.data, after.plain.data);
+});
+
+test("a fresh hint encoder passes a hint on at its size, so that the first steps already learn from it", async () => {
+  const raw = configFor(UNET);
+  const unet = readParameters(findCheckpoint(join(BASE, "unet"), "diffusion_pytorch_model"));
+  const config = parseConfig(controlnetConfig, raw, "config.json");
+  const { tensors } = controlnetFrom(unet, config, 3, "gaussian"); // out of a zero convolution nothing would come
+  const fresh = join(root, "fresh");
+  writeComponent(fresh, "diffusion_pytorch_model", raw, tensors, "F32");
+  const session = await openSession(openControlNet(fresh).networks.hint.graph(), CPU);
+  const embed = async (seed: number) => {
+    const hint = { dims: [1, 3, 64, 64], data: new NoiseGenerator(seed).uniform(3 * 64 * 64) };
+    return (await session.run({ hint })).hint_embedding!.data as Float32Array;
+  };
+  const [one, other] = [await embed(1), await embed(2)];
+  await session.release();
+  const apart = Math.sqrt(one.reduce((sum, value, i) => sum + (value - other[i]!) ** 2, 0) / one.length);
+  assert.ok(apart > 0.1 && apart < 3, `what comes of two hints is ${apart} apart`);
 });
 
 /** Runs the command until its CSV has `lines` steps. */
