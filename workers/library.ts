@@ -1,13 +1,13 @@
 /** What MODELS_DIR holds: base models and ControlNets, opened (headers only) but not loaded. */
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { ownScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { ownScheduler, SchedulerConfigError, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
 import { maxClipSkip } from "../src/diffusion/text.ts";
 import { type BaseModel, type ControlNet, openBase, openControlNet } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
 import { misfit } from "../src/models/fit.ts";
 import { openSingleFile, openSingleFileControlNet } from "../src/models/single-file.ts";
-import type { Catalog } from "../src/schema.ts";
+import type { Catalog, SchedulerName } from "../src/schema.ts";
 import { resolutionMultiple } from "./training/components.ts";
 
 export interface Library {
@@ -73,9 +73,34 @@ function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
   return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
 }
 
+/** Taken, the first that a checkpoint's config allows, where its own scheduler is none of those offered. */
+const FALLBACKS: readonly SchedulerName[] = ["dpmpp_2m", "ddim"];
+
+/** The scheduler that a request without one gets, and what to say about it. */
+function defaultScheduler(raw: Record<string, unknown>): { scheduler: SchedulerName; warnings: string[] } {
+  try {
+    return { scheduler: ownScheduler(raw), warnings: [] };
+  } catch (error) {
+    const scheduler = FALLBACKS.find((name) => allows(raw, name));
+    if (!(error instanceof SchedulerConfigError) || scheduler === undefined) {
+      throw error;
+    }
+    return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };
+  }
+}
+
+function allows(raw: Record<string, unknown>, name: SchedulerName): boolean {
+  try {
+    schedulerConfig(name, raw);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** @param folder whether it is in the diffusers layout: training reads no single files */
 function describe(id: string, model: BaseModel, folder: boolean): Catalog["models"][number] {
-  const scheduler = ownScheduler(model.scheduler as Record<string, unknown>);
+  const { scheduler, warnings } = defaultScheduler(model.scheduler as Record<string, unknown>);
   const { sample_size: size } = model.unet;
   const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
   const inpainting = model.unet.in_channels !== model.vae.latent_channels;
@@ -93,7 +118,7 @@ function describe(id: string, model: BaseModel, folder: boolean): Catalog["model
     inpainting,
     trainable: folder && !inpainting && model.text.length === 1,
     resolution_multiple: resolutionMultiple(model.unet, scale),
-    warnings: [...model.warnings],
+    warnings: [...model.warnings, ...warnings],
   };
 }
 

@@ -114,7 +114,7 @@ export function noResiduals(config: UnetConfig): Residuals {
 }
 
 /** Whether a ControlNet runs at evaluation `step` of `total` (diffusers' controlnet_keep); at scale 0 it would add nothing. */
-export function runsAt(control: Control, step: number, total: number): boolean {
+export function runsAt(control: Omit<Control, "hint_embedding">, step: number, total: number): boolean {
   const { scales, control_guidance_start: start, control_guidance_end: end } = control;
   return scales.some((scale) => scale !== 0) && step / total >= start && (step + 1) / total <= end;
 }

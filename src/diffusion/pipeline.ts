@@ -71,22 +71,24 @@ function timeIds(request: GenerationRequest, rows: number): Tensor {
   return repeatRow([6], Float32Array.from(ids.flat()), rows);
 }
 
-/** Each control image through its ControlNet's hint encoder → the ControlNets of every picture. */
+/** Each control image through its ControlNet's hint encoder → the ControlNets of every picture, but those that never run. */
 async function prepareControls(
   request: GenerationRequest,
   controlnets: readonly LoadedControlNet[],
   { hints, masks }: Images,
-  height: number,
-  scale: number,
+  { height, scale, total }: { height: number; scale: number; total: number },
 ): Promise<Control[][]> {
   const controls: Control[][] = Array.from({ length: request.num_images }, () => []);
   for (const [i, control] of request.controls.entries()) {
     const controlnet = controlnets[i]!;
+    const settled = settle(control, controlnet, request, { mask: masks[i]!, height, scale });
+    if (!Array.from({ length: total }).some((_, step) => runsAt(settled, step, total))) {
+      continue;
+    }
     const embeddings: Tensor[] = [];
     for (const hint of hints[i]!) {
       embeddings.push((await controlnet.run.hint({ hint })).hint_embedding!);
     }
-    const settled = settle(control, controlnet, request, { mask: masks[i]!, height, scale });
     for (const [picture, list] of controls.entries()) {
       list.push({ ...settled, hint_embedding: embeddings[embeddings.length === 1 ? 0 : picture]! });
     }
@@ -115,7 +117,8 @@ export async function prepare(
   const latentDims = [model.vae.latent_channels, request.height / scale, request.width / scale] as const;
   const strength = request.strength ?? 1;
   const sampler = createSampler(request.scheduler, model.scheduler, request.num_inference_steps, { strength });
-  const controls = await prepareControls(request, controlnets, images, latentDims[1], scale);
+  const total = sampler.total;
+  const controls = await prepareControls(request, controlnets, images, { height: latentDims[1], scale, total });
 
   const pictures: Picture[] = [];
   const states: PictureState[] = [];

@@ -69,7 +69,10 @@ async function encodeRow(model: LoadedModel, chunks: readonly (readonly Chunk[])
       });
       const { data } = sdxl ? outputs.hidden! : outputs.normed!;
       encoded.push(emphasize(data as Float32Array, weights));
-      pooled ??= outputs.text_embeds?.data as Float32Array | undefined;
+      // The last tower's, of the first chunk; CLIP files as they were published have a projection in the first tower too.
+      if (t === model.text.length - 1) {
+        pooled ??= outputs.text_embeds?.data as Float32Array | undefined;
+      }
     }
     towers.push(stack(encoded, [config.hidden_size]).data as Float32Array); // [S, D_t]
   }

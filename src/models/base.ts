@@ -100,12 +100,17 @@ export function network({ tensors, folder }: Checkpoint, compute: (weights: Weig
 }
 
 /** The decoder of an AutoencoderTiny that somebody put beside the model's own parts, whatever its folder is called. */
-function findTinyDecoder(folder: string): Network | null {
+function findTinyDecoder(folder: string, latents: number, warnings: string[]): Network | null {
   for (const entry of readdirSync(folder)) {
     const file = join(folder, entry, "config.json");
     const json = existsSync(file) ? (readJson(file) as Record<string, unknown>) : {};
     if (json._class_name === "AutoencoderTiny") {
       const settings = parseConfig(tinyVaeConfig, json, `${entry}/config.json`);
+      if (settings.latent_channels !== latents) {
+        const [own, needed] = [settings.latent_channels, latents].map((channels) => `[B, ${channels}, h, w]`);
+        warnings.push(`${entry} takes latents of ${own}, the model has ${needed}: previews are made without it`);
+        continue;
+      }
       return network(findCheckpoint(join(folder, entry), "diffusion_pytorch_model"), (w) => tinyDecoder(w, settings));
     }
   }
@@ -141,18 +146,14 @@ export function openBase(folder: string): BaseModel {
       network: network(findCheckpoint(join(folder, part), "model"), (w) => clip(w, settings)),
     };
   });
-  requireFit(
-    unetSettings,
-    vaeSettings,
-    text.map((tower) => tower.config),
-  );
+  requireFit(unetSettings, vaeSettings, text);
 
   const vae = findCheckpoint(join(folder, "vae"), "diffusion_pytorch_model");
   const networks = {
     unet: network(findCheckpoint(join(folder, "unet"), "diffusion_pytorch_model"), (w) => unet(w, unetSettings)),
     vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
     vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
-    tiny_decoder: findTinyDecoder(folder),
+    tiny_decoder: findTinyDecoder(folder, vaeSettings.latent_channels, warnings),
   };
   return {
     folder,

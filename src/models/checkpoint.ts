@@ -18,6 +18,9 @@ const PICKLES = [".bin", ".ckpt", ".pt", ".pth"];
  * @throws CheckpointError when the file is not sound.
  */
 export function readCheckpoint(file: string): Checkpoint {
+  if (!existsSync(file)) {
+    throw new CheckpointError(`${basename(file)} is missing`);
+  }
   const real = realpathSync(file);
   const descriptor = openSync(real, "r");
   try {
@@ -37,26 +40,31 @@ export function readCheckpoint(file: string): Checkpoint {
 
 /** A checkpoint in several files, from its index: `{weight_map: {tensor: file}}`. */
 function readShards(index: string): Checkpoint {
-  const { weight_map: map } = readJson(index) as { weight_map?: Record<string, string> };
-  if (typeof map !== "object" || map === null) {
-    throw new CheckpointError(`${basename(index)}: no weight_map`);
+  const refusal = (reason: string) => new CheckpointError(`${basename(index)}: ${reason}`);
+  const { weight_map: map } = readJson(index) as { weight_map?: unknown };
+  const entries: [string, unknown][] = typeof map === "object" && map !== null ? Object.entries(map) : [];
+  if (entries.length === 0) {
+    throw refusal("no weight_map, or an empty one");
   }
-  const shards = [...new Set(Object.values(map))].map((name) => {
-    if (name !== basename(name) || !name.endsWith(".safetensors")) {
-      throw new CheckpointError(`${basename(index)}: "${name}" is not a safetensors file of the same folder`);
+  const shards = new Map<string, Checkpoint>();
+  const tensors = new Map<string, WeightSource>();
+  for (const [tensor, file] of entries) {
+    if (typeof file !== "string" || file !== basename(file) || !file.endsWith(".safetensors")) {
+      throw refusal(`${JSON.stringify(file)} is not a safetensors file of the same folder`);
     }
-    return readCheckpoint(join(dirname(index), name));
-  });
-  const folders = new Set(shards.map((shard) => shard.folder));
-  if (folders.size !== 1) {
-    throw new CheckpointError(`${basename(index)}: its ${shards.length} files lie in different folders`);
+    const shard = shards.get(file) ?? readCheckpoint(join(dirname(index), file));
+    shards.set(file, shard);
+    const source = shard.tensors.get(tensor);
+    if (source === undefined) {
+      throw refusal(`${file} does not have the tensor "${tensor}"`);
+    }
+    tensors.set(tensor, source);
   }
-  const tensors = new Map(shards.flatMap((shard) => [...shard.tensors]));
-  const missing = Object.keys(map).find((name) => !tensors.has(name));
-  if (missing !== undefined) {
-    throw new CheckpointError(`${basename(index)}: no file has the tensor "${missing}"`);
+  const [folder, ...others] = new Set([...shards.values()].map((shard) => shard.folder));
+  if (others.length > 0) {
+    throw refusal(`its ${shards.size} files lie in different folders`);
   }
-  return { folder: shards[0]!.folder, tensors };
+  return { folder: folder!, tensors };
 }
 
 /**

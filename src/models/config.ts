@@ -124,8 +124,31 @@ export const tinyVaeConfig = z.strictObject({
 });
 export type TinyVaeConfig = z.infer<typeof tinyVaeConfig>;
 
-/** transformers' CLIPTextConfig, with the defaults of that class. Keys of its base class change nothing here. */
-export const clipConfig = z.object({
+/**
+ * What transformers writes into every model's config, in one version or another, and what only training or the writing of text heeds:
+ * it changes nothing here, whatever it is.
+ */
+const UNHEEDED = [
+  ...["architectures", "dtype", "torch_dtype", "transformers_version", "return_dict", "tokenizer_class", "use_cache"],
+  ...["output_attentions", "output_hidden_states", "output_scores", "return_dict_in_generate", "tf_legacy_loss"],
+  ...["torchscript", "use_bfloat16", "attn_implementation", "gradient_checkpointing", "chunk_size_feed_forward"],
+  ...["dropout", "attention_dropout", "initializer_factor", "initializer_range", "tie_word_embeddings"],
+  ...["bos_token_id", "pad_token_id", "sep_token_id", "decoder_start_token_id", "prefix", "bad_words_ids"],
+  ...["forced_bos_token_id", "forced_eos_token_id", "suppress_tokens", "begin_suppress_tokens"],
+  ...["id2label", "label2id", "problem_type", "finetuning_task", "task_specific_params"],
+  ...["max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups", "diversity_penalty"],
+  ...["temperature", "top_k", "top_p", "typical_p", "repetition_penalty", "length_penalty", "num_return_sequences"],
+  ...["no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty"],
+];
+
+/** transformers' CLIPTextConfig, with the defaults of that class. */
+export const clipConfig = z.strictObject({
+  ...Object.fromEntries(UNHEEDED.map((key) => [key, z.unknown().optional()])),
+  model_type: z.enum(["clip_text_model", "clip"]).default("clip_text_model"),
+  pruned_heads: z
+    .record(z.string(), z.unknown())
+    .refine((heads) => Object.keys(heads).length === 0, "heads that were pruned are not supported")
+    .optional(),
   hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
   hidden_size: count.default(512),
   intermediate_size: count.default(2048),

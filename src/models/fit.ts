@@ -1,9 +1,25 @@
 import { show } from "../onnx/value.ts";
-import { type ClipConfig, type ControlnetConfig, type UnetConfig, UnsupportedError, type VaeConfig } from "./config.ts";
+import type { TextTower } from "./base.ts";
+import { type ControlnetConfig, type UnetConfig, UnsupportedError, type VaeConfig } from "./config.ts";
 import { skipChannels } from "./encoder.ts";
+
+const PICTURE_CHANNELS = 3;
+
+/** Pixels of a latent cell's side, in every family. */
+const CELL = 8;
 
 /** Why a ControlNet cannot add to a U-Net, with both shapes; null when it can. */
 export function misfit(unet: UnetConfig, controlnet: ControlnetConfig): string | null {
+  if (controlnet.in_channels !== unet.out_channels) {
+    return `it takes latents of [B, ${controlnet.in_channels}, h, w], the model has [B, ${unet.out_channels}, h, w]`;
+  }
+  if (controlnet.conditioning_channels !== PICTURE_CHANNELS) {
+    return `its hint is [B, ${controlnet.conditioning_channels}, H, W], pictures are [B, ${PICTURE_CHANNELS}, H, W]`;
+  }
+  const cell = 2 ** (controlnet.conditioning_embedding_out_channels.length - 1);
+  if (cell !== CELL) {
+    return `it makes [B, C, H/${cell}, W/${cell}] of a hint, the latents are [B, C, H/${CELL}, W/${CELL}]`;
+  }
   const [own, needed] = [skipChannels(controlnet), skipChannels(unet)];
   if (show(own) !== show(needed)) {
     return `its residuals have ${show(own)} channels, the U-Net's skip connections ${show(needed)}`;
@@ -28,14 +44,16 @@ const TIME_IDS = 6;
  * The parts of a base model against each other; two text towers are joined, and the second one's pooled text goes to the U-Net.
  * @throws UnsupportedError with both shapes
  */
-export function requireFit(unet: UnetConfig, vae: VaeConfig, towers: readonly ClipConfig[]): void {
-  const width = towers.reduce((sum, { hidden_size }) => sum + hidden_size, 0);
+export function requireFit(unet: UnetConfig, vae: VaeConfig, text: readonly TextTower[]): void {
+  const width = text.reduce((sum, { config }) => sum + config.hidden_size, 0);
   if (width !== unet.cross_attention_dim) {
     throw new UnsupportedError(
       `the text encoder gives [B, 77, ${width}], the U-Net needs [B, 77, ${unet.cross_attention_dim}]`,
     );
   }
-  const pooled = towers.length === 2 ? towers[1]!.projection_dim : null;
+  const [, second] = text;
+  // A second tower whose file lacks the projection has no pooled text, whatever its config says.
+  const pooled = second?.network.computation().outputs.text_embeds === undefined ? null : second.config.projection_dim;
   const takes =
     unet.addition_embed_type === null
       ? null
@@ -43,6 +61,12 @@ export function requireFit(unet: UnetConfig, vae: VaeConfig, towers: readonly Cl
   if (pooled !== takes) {
     const shape = (size: number | null) => (size === null ? "none" : `[B, ${size}]`);
     throw new UnsupportedError(`the pooled text is ${shape(pooled)}, the U-Net needs ${shape(takes)}`);
+  }
+  const cell = 2 ** (vae.block_out_channels.length - 1);
+  if (cell !== CELL) {
+    throw new UnsupportedError(
+      `the VAE makes [B, C, H/${cell}, W/${cell}] of a picture; only [B, C, H/${CELL}, W/${CELL}] is supported`,
+    );
   }
   const latents = vae.latent_channels;
   const inpainting = 2 * latents + 1; // latents, mask, the masked image's latents

@@ -138,11 +138,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     const { tokenizerFolder } = tower;
     return { config, tokenizerFolder, network: network({ folder, tensors: own }, (w) => clip(w, config)) };
   });
-  requireFit(
-    unetSettings,
-    vaeSettings,
-    text.map(({ config }) => config),
-  );
+  requireFit(unetSettings, vaeSettings, text);
 
   unused.push(...[...tensors.keys()].filter((name) => !prefixes.some((prefix) => name.startsWith(prefix))));
   const vae = { folder, tensors: vaeTensors };

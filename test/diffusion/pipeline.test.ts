@@ -53,8 +53,12 @@ test("a ControlNet at scale 0 does not run, and changes not one byte", async () 
   const plain = await generate({});
   assert.deepEqual(await generate({}, [{ conditioning_scale: 0 }]), plain);
   assert.deepEqual(rowsOf(canny.networks.controlnet), []);
+  assert.deepEqual(rowsOf(canny.networks.hint), []);
   assert.deepEqual(await generate({}, [{ layer_scales: Array(13).fill(0) }]), plain);
   assert.deepEqual(rowsOf(canny.networks.controlnet), []);
+  // A window between two evaluations.
+  assert.deepEqual(await generate({}, [{ control_guidance_start: 0.3, control_guidance_end: 0.4 }]), plain);
+  assert.deepEqual(rowsOf(canny.networks.hint), []);
 });
 
 for (const [what, fields, control] of [

@@ -191,6 +191,56 @@ refused(
   /"FluxPipeline" is not one of StableDiffusionPipeline/,
 );
 
+refused(
+  "a text encoder's config key that would change the result",
+  (folder) => editJson(join(folder, "text_encoder", "config.json"), (json) => (json.rope_theta = 10_000)),
+  /text_encoder\/config\.json: "rope_theta": not supported/,
+);
+refused(
+  "a text encoder of another kind, or without some of its heads",
+  (folder) =>
+    editJson(join(folder, "text_encoder", "config.json"), (json) => {
+      json.model_type = "t5";
+      json.pruned_heads = { 0: [1] };
+    }),
+  /"model_type".*"pruned_heads": heads that were pruned/,
+);
+
+/** Sharded weights whose index says something else. */
+const refusedIndex = (what: string, edit: (map: Record<string, unknown>) => void, message: RegExp) =>
+  refused(
+    `an index ${what}`,
+    (folder) => {
+      const file = join(folder, "vae", `${WEIGHTS}.safetensors`);
+      const shard = `${WEIGHTS}-00001-of-00001.safetensors`;
+      const map = Object.fromEntries([...readRaw(file).keys()].map((name) => [name, shard as unknown]));
+      renameSync(file, join(folder, "vae", shard));
+      edit(map);
+      writeFileSync(`${file}.index.json`, JSON.stringify({ weight_map: map }));
+    },
+    message,
+  );
+const TENSOR = "quant_conv.bias";
+refusedIndex(
+  "without a file",
+  (map) => {
+    for (const name of Object.keys(map)) delete map[name];
+  },
+  /index\.json: no weight_map, or an empty one/,
+);
+refusedIndex("that names no text", (map) => (map[TENSOR] = 5), /index\.json: 5 is not a safetensors file/);
+refusedIndex(
+  "that leaves the folder",
+  (map) => (map[TENSOR] = `../unet/${WEIGHTS}.safetensors`),
+  /"\.\.\/unet\/.*" is not a safetensors file of the same folder/,
+);
+refusedIndex("of a file that is missing", (map) => (map[TENSOR] = "gone.safetensors"), /gone\.safetensors is missing/);
+refusedIndex(
+  "that says a tensor is where it is not",
+  (map) => (map["no.such.tensor"] = map[TENSOR]),
+  /does not have the tensor "no\.such\.tensor"/,
+);
+
 test("a ControlNet of other channels does not fit, and both are named", () => {
   const { unet } = openBase(join(FIXTURE, "base"));
   const { config } = openControlNet(join(FIXTURE, "controlnets", "canny"));

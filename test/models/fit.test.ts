@@ -1,6 +1,6 @@
 /** Parts that do not belong together are refused before anything is computed, with both shapes. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -11,35 +11,58 @@ import { openLibrary } from "../../workers/library.ts";
 const fixtures = join(import.meta.dirname, "../fixtures");
 const sd15 = openBase(join(fixtures, "sd15/base"));
 const sdxl = openBase(join(fixtures, "sdxl/base"));
-const towers = (base: typeof sd15) => base.text.map(({ config }) => config);
+type Tower = (typeof sd15.text)[number];
+/** A tower whose config says something else. */
+const configured = (tower: Tower, config: Partial<Tower["config"]>): Tower => ({
+  ...tower,
+  config: { ...tower.config, ...config },
+});
 
 test("a text tower of another width", () => {
-  const wide = [{ ...towers(sd15)[0]!, hidden_size: 48 }];
+  const wide = [configured(sd15.text[0]!, { hidden_size: 48 })];
   assert.throws(() => requireFit(sd15.unet, sd15.vae, wide), /gives \[B, 77, 48\], the U-Net needs \[B, 77, 32\]/);
 });
 
 test("SDXL's U-Net with one text tower, or with pooled text of another size", () => {
-  const [first, second] = towers(sdxl);
+  const [first, second] = sdxl.text as [Tower, Tower];
   assert.throws(
-    () => requireFit(sdxl.unet, sdxl.vae, [{ ...first!, hidden_size: 64 }]),
+    () => requireFit(sdxl.unet, sdxl.vae, [configured(first, { hidden_size: 64 })]),
     /pooled text is none, the U-Net needs \[B, 32\]/,
   );
   assert.throws(
-    () => requireFit(sdxl.unet, sdxl.vae, [first!, { ...second!, projection_dim: 40 }]),
+    () => requireFit(sdxl.unet, sdxl.vae, [first, configured(second, { projection_dim: 40 })]),
     /pooled text is \[B, 40\], the U-Net needs \[B, 32\]/,
+  );
+  // The first tower has no projection in its file.
+  assert.throws(
+    () => requireFit(sdxl.unet, sdxl.vae, [first, first]),
+    /pooled text is none, the U-Net needs \[B, 32\]/,
   );
 });
 
 test("SD 1.x's U-Net with two text towers", () => {
   const unet = { ...sd15.unet, cross_attention_dim: 64 };
-  assert.throws(() => requireFit(unet, sd15.vae, towers(sdxl)), /pooled text is \[B, 32\], the U-Net needs none/);
+  assert.throws(() => requireFit(unet, sd15.vae, sdxl.text), /pooled text is \[B, 32\], the U-Net needs none/);
 });
 
 test("a VAE of other channels; nine channels are an inpainting U-Net's", () => {
   const vae = { ...sd15.vae, latent_channels: 16 };
-  assert.throws(() => requireFit(sd15.unet, vae, towers(sd15)), /takes \[B, 4, h, w\].* the VAE has \[B, 16, h, w\]/);
-  requireFit({ ...sd15.unet, in_channels: 9 }, sd15.vae, towers(sd15));
-  assert.throws(() => requireFit({ ...sd15.unet, in_channels: 8 }, sd15.vae, towers(sd15)), /takes \[B, 8, h, w\]/);
+  assert.throws(() => requireFit(sd15.unet, vae, sd15.text), /takes \[B, 4, h, w\].* the VAE has \[B, 16, h, w\]/);
+  requireFit({ ...sd15.unet, in_channels: 9 }, sd15.vae, sd15.text);
+  assert.throws(() => requireFit({ ...sd15.unet, in_channels: 8 }, sd15.vae, sd15.text), /takes \[B, 8, h, w\]/);
+});
+
+test("a VAE whose cells are not of 8 pixels", () => {
+  const vae = { ...sd15.vae, block_out_channels: [16, 32, 32] };
+  assert.throws(() => requireFit(sd15.unet, vae, sd15.text), /H\/4, W\/4\].*H\/8, W\/8\]/);
+});
+
+test("a ControlNet of other latents, of other hints, or of other cells", () => {
+  const { config } = openControlNet(join(fixtures, "sd15/controlnets/canny"));
+  assert.match(misfit(sd15.unet, { ...config, in_channels: 9 })!, /\[B, 9, h, w\].*\[B, 4, h, w\]/);
+  assert.match(misfit(sd15.unet, { ...config, conditioning_channels: 6 })!, /\[B, 6, H, W\].*\[B, 3, H, W\]/);
+  const coarse = [8, 8, 8, 8, 8];
+  assert.match(misfit(sd15.unet, { ...config, conditioning_embedding_out_channels: coarse })!, /H\/16.*H\/8/);
 });
 
 test("ControlNets of one family on the base model of another, both ways", () => {
@@ -66,4 +89,28 @@ test("what is offered says of each ControlNet which models it fits, and why not 
     assert.deepEqual([models, Object.keys(misfits)], [[own], [other]]);
     assert.match(misfits[other]!, /residuals have \[.*\] channels, the U-Net's skip connections \[.*\]/);
   }
+});
+
+test("a checkpoint whose own scheduler is not offered is served with another one, and says so", (t) => {
+  const folder = mkdtempSync(join(tmpdir(), "fit-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const schedulers = {
+    deis: { _class_name: "DEISMultistepScheduler", algorithm_type: "deis", solver_order: 2, thresholding: false },
+    lms: { _class_name: "LMSDiscreteScheduler", prediction_type: "v_prediction" },
+    flow: { _class_name: "FlowMatchEulerDiscreteScheduler", prediction_type: "flow_prediction" },
+  };
+  for (const [name, config] of Object.entries(schedulers)) {
+    cpSync(join(fixtures, "sd15/base"), join(folder, name), { recursive: true });
+    writeFileSync(join(folder, name, "scheduler/scheduler_config.json"), JSON.stringify(config));
+  }
+  const { models, skipped } = openLibrary(folder).catalog;
+  const said = models.map(({ id, scheduler, prediction_type, warnings }) => [id, scheduler, prediction_type, warnings]);
+  const warning = (name: string) => [
+    `scheduler_config.json: _class_name "${name}" is not supported; "dpmpp_2m" is the default instead`,
+  ];
+  assert.deepEqual(said.sort(), [
+    ["deis", "dpmpp_2m", "epsilon", warning("DEISMultistepScheduler")],
+    ["lms", "dpmpp_2m", "v_prediction", warning("LMSDiscreteScheduler")],
+  ]);
+  assert.match(skipped[0]!.reason, /FlowMatchEulerDiscreteScheduler/);
 });
