@@ -294,6 +294,21 @@ describe("an image from an address", async () => {
   });
 });
 
+test("a photo of 5 MB as a data: URI is taken, with the limits as they are", async () => {
+  const noise = Buffer.alloc(3 * 2500 * 2500);
+  for (let i = 0, state = 1; i < noise.length; i++) {
+    state = (state * 1103515245 + 12345) % 2 ** 31;
+    noise[i] = state >> 16;
+  }
+  const raw = { width: 2500, height: 2500, channels: 3 as const };
+  const photo = await sharp(noise, { raw }).jpeg({ quality: 92 }).toBuffer();
+  assert.ok(photo.length > 5e6, `${photo.length} bytes`);
+  const gateway = await startGateway(stack);
+  await gateway.offer(CATALOG);
+  const controls = [{ controlnet: "canny", image: `data:image/jpeg;base64,${photo.toString("base64")}` }];
+  assert.equal(conforms(await gateway.http.post("/v1/generations").send({ prompt: "x", controls })).status, 202);
+});
+
 test("the same image gives the same picture as a data: URI, from an address and as an upload", async () => {
   const server = await serve((_, reply) => reply.end(png));
   const gateway = await startGateway(stack, { ALLOW_HOSTS: server.host });

@@ -6,8 +6,10 @@ import assert from "node:assert/strict";
 import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import sharp, { type Sharp } from "sharp";
 import { readTensors } from "../../check/tensors.ts";
 import { decode } from "../../src/image/decode.ts";
+import type { Generation } from "../../src/schema.ts";
 import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
@@ -82,16 +84,21 @@ function readRequest(dir: string): Record<string, unknown> {
   return request;
 }
 
-/** The pictures that the service makes of a request, as PNG bytes. */
-async function generate(family: string, request: object): Promise<Uint8Array[]> {
+async function generation(family: string, request: object): Promise<Generation> {
   const response = await fetch(`${urls.get(family)}/v1/generations`, {
     method: "POST",
     headers: { "content-type": "application/json", prefer: "wait=60" },
     body: JSON.stringify(request),
   });
-  const generation = (await response.json()) as { status: string; images: { url: string }[] };
-  assert.equal(generation.status, "succeeded", JSON.stringify(generation));
-  return Promise.all(generation.images.map(async ({ url }) => (await fetch(url)).bytes()));
+  const made = (await response.json()) as Generation;
+  assert.equal(made.status, "succeeded", JSON.stringify(made));
+  return made;
+}
+
+/** The pictures that the service makes of a request, as PNG bytes. */
+async function generate(family: string, request: object): Promise<Uint8Array[]> {
+  const { images } = await generation(family, request);
+  return Promise.all(images.map(async ({ url }) => (await fetch(url)).bytes()));
 }
 
 /** Peak signal-to-noise ratio in dB of 8-bit pictures against values in 0 … 1. */
@@ -115,6 +122,73 @@ for (const { family, name, dir } of cases) {
     assert.ok(decibels >= LEAST_PSNR, `${decibels.toFixed(2)} dB`);
   });
 }
+
+type Control = Record<string, unknown> & { image: string };
+
+/** A data: URI's picture, changed. */
+async function redrawn(uri: string, change: (picture: Sharp) => Sharp): Promise<string> {
+  const picture = sharp(Buffer.from(uri.slice(uri.indexOf(",") + 1), "base64")).toColourspace("srgb");
+  return `data:image/png;base64,${(await change(picture).png().toBuffer()).toString("base64")}`;
+}
+/** Red for blue. */
+const SWAPPED: [[number, number, number], [number, number, number], [number, number, number]] = [
+  [0, 0, 1],
+  [0, 1, 0],
+  [1, 0, 0],
+];
+
+/** What these comparisons are for: each mistake makes another picture than diffusers'. */
+const MISTAKES: Record<string, [name: string, make: (request: Record<string, unknown>, control: Control) => unknown]> =
+  {
+    "a hint mirrored": [
+      "canny",
+      async (_, control) => {
+        control.image = await redrawn(control.image, (picture) => picture.flop());
+      },
+    ],
+    "BGR for RGB": [
+      "canny",
+      async (_, control) => {
+        control.image = await redrawn(control.image, (picture) => picture.recomb(SWAPPED));
+      },
+    ],
+    "a window ignored": [
+      "canny_scaled_window",
+      (_, control) => {
+        delete control.control_guidance_start;
+        delete control.control_guidance_end;
+      },
+    ],
+    "a scale off by 0.1": [
+      "canny",
+      (_, control) => {
+        control.conditioning_scale = 0.9;
+      },
+    ],
+    "guidance off by 0.1": [
+      "canny",
+      (request) => {
+        request.guidance_scale = 7.4;
+      },
+    ],
+  };
+for (const [mistake, [name, make]] of Object.entries(MISTAKES)) {
+  test(`${mistake} would be noticed`, async (t) => {
+    const dir = join(FIXTURES, "sd15/cases", name);
+    const request = readRequest(dir);
+    await make(request, (request.controls as [Control])[0]);
+    const { data } = readTensors(join(dir, "expected.safetensors")).get("images")!;
+    const decibels = await psnr(await generate("sd15", request), data as Float32Array);
+    t.diagnostic(`${decibels.toFixed(2)} dB`);
+    assert.ok(decibels < LEAST_PSNR, `${decibels.toFixed(2)} dB`);
+  });
+}
+
+test("what is cut off a prompt is told in the answer", async () => {
+  const { warnings } = await generation("sd15", readRequest(join(FIXTURES, "sd15/cases/long_prompt")));
+  assert.equal(warnings.length, 1);
+  assert.match(warnings[0]!, /longer than the text encoder reads; cut off: "/);
+});
 
 test("an untrained ControlNet changes not one byte", async () => {
   const plain = await generate("sd15", readRequest(join(FIXTURES, "sd15/cases/plain_ddim")));
