@@ -145,7 +145,7 @@ const [WIDTH, HEIGHT, MARGIN] = [800, 400, 50];
 const LABELS = {
   zero: { colour: "#1f77b4", words: "as the trainer starts" },
   gaussian: { colour: "#d62728", words: "Gaussian convolutions" },
-  faint: { colour: "#2ca02c", words: "hint encoder as in diffusers" },
+  diffusers: { colour: "#2ca02c", words: "hint encoder as in diffusers" },
 } satisfies Record<Start, object>;
 const STARTS = Object.keys(LABELS) as Start[];
 

@@ -3,59 +3,15 @@
  * never saw. For each condition its own measure: with control, without, and of the scene's picture through the VAE and back, which
  * bounds what the model can draw (the paper, arXiv 2302.05543, table 2, has such a bound).
  */
-import { existsSync } from "node:fs";
-import { join } from "node:path";
 import { FIRST_UNSEEN_SEED } from "../demo/dataset.ts";
-import {
-  classOverlaps,
-  coloursAnywhere,
-  coloursAtPlace,
-  f1,
-  meanDifference,
-  meanIou,
-  readParts,
-} from "../demo/measures.ts";
+import { MEASURES } from "../demo/follows.ts";
+import { coloursAnywhere, coloursAtPlace, layoutShare, mean } from "../demo/measures.ts";
 import { type Control, type Demo, openDemo } from "../demo/models.ts";
-import { DEMO_TRAIN_DIR } from "../demo/plan.ts";
-import { CONDITIONS, type Condition, conditions, EDGE_THRESHOLDS, surfaceMaps } from "../demo/world/maps.ts";
+import { CONDITIONS, type Condition, conditions } from "../demo/world/maps.ts";
 import { render } from "../demo/world/render.ts";
 import { type Scene, scene } from "../demo/world/scene.ts";
-import { canny } from "../src/image/annotators/canny.ts";
+import { DEMO_MODELS_DIR } from "../src/config.ts";
 import type { Pixels } from "../src/image/pixels.ts";
-
-interface Measure {
-  readonly name: string;
-  /** What is better. */
-  readonly best: "high" | "low";
-  readonly of: (picture: Pixels, map: Pixels, scene: Scene) => Promise<number>;
-}
-
-const edges = (picture: Pixels) => canny(picture, ...EDGE_THRESHOLDS);
-const surface =
-  (kind: "depth" | "normal"): Measure["of"] =>
-  async (picture, map, one) =>
-    meanDifference(surfaceMaps[kind](one, await readParts(picture, one)), map);
-
-const MEASURES: Readonly<Record<Condition, Measure>> = {
-  canny: { name: "edge F1, 2 px", best: "high", of: async (picture, map) => f1(edges(picture), map, 2) },
-  hough_lines: { name: "edge F1, 2 px", best: "high", of: async (picture, map) => f1(edges(picture), map, 2) },
-  scribble: { name: "edge F1, 3 px", best: "high", of: async (picture, map) => f1(edges(picture), map, 3) },
-  pose: {
-    name: "IoU of people",
-    best: "high",
-    of: async (picture, _, one) => (await classOverlaps(picture, one)).get("person") ?? Number.NaN,
-  },
-  segmentation: { name: "mean IoU", best: "high", of: (picture, _, one) => meanIou(picture, one) },
-  normal: { name: "mean difference", best: "low", of: surface("normal") },
-  depth: { name: "mean difference", best: "low", of: surface("depth") },
-  lineart: { name: "edge F1, 2 px", best: "high", of: async (picture, map) => f1(edges(picture), map, 2) },
-};
-
-/** Mean of the numbers; a scene without people has no IoU of people. */
-function mean(values: readonly number[]): number {
-  const known = values.filter((value) => !Number.isNaN(value));
-  return known.reduce((sum, value) => sum + value, 0) / known.length;
-}
 
 /** Everything that is measured on: the model, the scenes, and their control maps. */
 interface Bench {
@@ -91,8 +47,12 @@ async function draw(
   return pictures;
 }
 
-const measure = async ({ scenes, map }: Bench, condition: Condition, pictures: readonly Pixels[]) =>
-  mean(await Promise.all(pictures.map((one, i) => MEASURES[condition].of(one, map(i, condition), scenes[i]!))));
+const measure = ({ scenes, map }: Bench, condition: Condition, pictures: readonly Pixels[]) =>
+  MEASURES[condition].of(
+    pictures,
+    scenes.map((_, i) => map(i, condition)),
+    scenes,
+  );
 
 /** The share of named colours that are found: at their places, and anywhere. */
 async function colours({ scenes }: Bench, pictures: readonly Pixels[]): Promise<readonly [number, number]> {
@@ -137,16 +97,27 @@ async function oneByOne(bench: Bench, plain: readonly Pixels[]): Promise<Map<Con
     row(condition, `${name} (${best} is good)`, ...values, ...(await colours(bench, pictures)));
   }
   row("the scene through the VAE", "", "", "", "", ...(await colours(bench, through)));
+  row("another scene's picture", "", "", "", "", ...(await colours(bench, [...originals.slice(1), originals[0]!])));
   return single;
 }
 
+/** No words say the colours then: what is measured is whether they keep to the scene's parts, and edges. */
 async function withoutPrompt(bench: Bench): Promise<void> {
-  table("empty prompt, guess mode", "with control", "without");
-  const plain = await draw(bench, [], { prompted: false });
+  const { scenes } = bench;
+  const layout = async (pictures: readonly Pixels[]) =>
+    mean(await Promise.all(pictures.map((picture, i) => layoutShare(picture, scenes[i]!))));
+  table(
+    "empty prompt, guess mode",
+    "layout: share of the colours' variance between the scene's parts",
+    "edge F1, 2 px",
+  );
+  const figures = async (pictures: readonly Pixels[]) =>
+    [await layout(pictures), await measure(bench, "canny", pictures)] as const;
+  row("no control", ...(await figures(await draw(bench, [], { prompted: false }))));
   for (const condition of bench.trained) {
-    const pictures = await draw(bench, [condition], { prompted: false });
-    row(condition, await measure(bench, condition, pictures), await measure(bench, condition, plain));
+    row(condition, ...(await figures(await draw(bench, [condition], { prompted: false }))));
   }
+  row("the scene itself", ...(await figures(await Promise.all(scenes.map(render)))));
 }
 
 const TOGETHER: readonly (readonly Condition[])[] = [
@@ -155,13 +126,20 @@ const TOGETHER: readonly (readonly Condition[])[] = [
   ["scribble", "segmentation", "depth"],
 ];
 
+/** On each one's measure, against whichever of them is best at it alone. */
 async function together(bench: Bench, single: ReadonlyMap<Condition, readonly Pixels[]>): Promise<void> {
-  table("together", "on the measure of", "together", "alone");
+  table("together", "on the measure of", "together", "the best alone", "which is");
   for (const group of TOGETHER.filter((all) => all.every((one) => bench.trained.includes(one)))) {
     const pictures = await draw(bench, group);
     for (const condition of group) {
-      const alone = await measure(bench, condition, single.get(condition)!);
-      row(group.join(" + "), condition, await measure(bench, condition, pictures), alone);
+      const alone: [number, Condition][] = [];
+      for (const one of group) {
+        alone.push([await measure(bench, condition, single.get(one)!), one]);
+      }
+      alone.sort(([a], [b]) => (MEASURES[condition].best === "high" ? b - a : a - b));
+      const [value, which] = alone[0]!;
+      const name = `${condition} (${MEASURES[condition].best} is good)`;
+      row(group.join(" + "), name, await measure(bench, condition, pictures), value, which);
     }
   }
 }
@@ -191,16 +169,14 @@ async function ablation(bench: Bench, plain: readonly Pixels[]): Promise<void> {
   }
 }
 
-/** @param dir a MODELS_DIR with the demo @param count scenes to draw, each some thirty times */
-export async function run(dir = join(DEMO_TRAIN_DIR, "models"), count = 64): Promise<void> {
-  if (!existsSync(join(dir, "demo", "unet", "diffusion_pytorch_model.safetensors"))) {
-    console.log(`no demo in ${dir}: npm run demo:train makes it`);
-    return;
-  }
-  const bench = await open(dir, count);
+/** Scenes to draw, each 25 times. */
+const SCENES = 64;
+
+export async function run(): Promise<void> {
+  const bench = await open(process.env.MODELS_DIR ?? DEMO_MODELS_DIR, SCENES);
   const started = performance.now();
   const plain = await draw(bench, []);
-  console.log(`a picture without control: ${((performance.now() - started) / 1000 / count).toFixed(2)} s`);
+  console.log(`a picture without control: ${((performance.now() - started) / 1000 / SCENES).toFixed(2)} s`);
   const single = await oneByOne(bench, plain);
   await withoutPrompt(bench);
   await together(bench, single);

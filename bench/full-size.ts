@@ -6,8 +6,8 @@
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { build } from "../src/onnx/build.ts";
-import { matmul } from "../src/onnx/operators.ts";
-import { constant, input } from "../src/onnx/value.ts";
+import { conv, matmul } from "../src/onnx/operators.ts";
+import { constant, input, type Value } from "../src/onnx/value.ts";
 import { CPU, openSession } from "../workers/runtime.ts";
 import { CONTROLNETS, weightBytes, writeFullSize } from "./checkpoint.ts";
 import { Engine, type Made, whole } from "./engine.ts";
@@ -25,13 +25,28 @@ const SMALLEST = 64;
 const ROUNDS = 3;
 const DISK = 45e9;
 
-/** The best of a single operator: GFLOP/s of a large matrix product with constant weights. */
-async function bestOperator(): Promise<number> {
-  const [rows, inner, columns] = [8192, 1280, 1280];
-  const weight = constant("float32", [inner, columns], new Float32Array(inner * columns).fill(0.5));
-  const x = input("x", "float32", [rows, inner]);
-  const session = await openSession({ bytes: build([x], { y: matmul(x, weight) }), folder: "." }, CPU);
-  const feeds = { x: { dims: [rows, inner], data: new Float32Array(rows * inner).fill(0.5) } };
+const halves = (...dims: number[]) => constant("float32", dims, new Float32Array(product(dims)).fill(0.5));
+const product = (dims: readonly number[]) => dims.reduce((all, dim) => all * dim, 1);
+
+/** Single operators with constant weights, of sizes that the U-Net has many of: dimensions of x, y, and multiplications in y. */
+const OPERATORS = {
+  "matrix product": {
+    dims: [8192, 1280],
+    of: (x: Value) => matmul(x, halves(1280, 1280)),
+    multiplications: 8192 * 1280 * 1280,
+  },
+  convolution: {
+    dims: [2, 320, 64, 64],
+    of: (x: Value) => conv(x, halves(320, 320, 3, 3), halves(320)),
+    multiplications: 2 * 64 * 64 * 320 * 320 * 9,
+  },
+};
+
+/** What a single operator makes at most, in GFLOP/s. */
+async function operatorSpeed({ dims, of, multiplications }: (typeof OPERATORS)["convolution"]): Promise<number> {
+  const x = input("x", "float32", dims);
+  const session = await openSession({ bytes: build([x], { y: of(x) }), folder: "." }, CPU);
+  const feeds = { x: { dims, data: new Float32Array(product(dims)).fill(0.5) } };
   const times: number[] = [];
   for (let i = 0; i < 8; i++) {
     const start = performance.now();
@@ -39,7 +54,7 @@ async function bestOperator(): Promise<number> {
     times.push((performance.now() - start) / 1000);
   }
   await session.release();
-  return (2 * rows * inner * columns) / Math.min(...times) / 1e9;
+  return (2 * multiplications) / Math.min(...times) / 1e9;
 }
 
 function diffusers(): { steps: number[]; decode: number; from: string } {
@@ -107,7 +122,11 @@ async function steps(engine: Engine): Promise<Made[][]> {
 const range = (values: readonly number[]) => `${Math.min(...values).toFixed(2)}–${Math.max(...values).toFixed(2)} s`;
 
 async function tellSteps(made: readonly (readonly Made[])[]): Promise<void> {
-  const best = await bestOperator();
+  const speeds: [string, number][] = [];
+  for (const [name, operator] of Object.entries(OPERATORS)) {
+    speeds.push([name, await operatorSpeed(operator)]);
+  }
+  const best = Math.max(...speeds.map(([, speed]) => speed));
   const reference = diffusers();
   // Without the first evaluation, which loads and touches its memory for the first time.
   const rounds = made.map((own) =>
@@ -124,13 +143,25 @@ async function tellSteps(made: readonly (readonly Made[])[]): Promise<void> {
       (step / reference.steps[count]!).toFixed(2),
       (step / medians[0]!).toFixed(2),
       flops.toFixed(0),
-      `${((100 * flops) / best).toFixed(0)} % of ${best.toFixed(0)}`,
+      `${((100 * flops) / best).toFixed(0)} %`,
+      gb(Math.max(...made[count]!.flatMap(({ evaluations }) => evaluations.map(({ peakBytes }) => peakBytes)))),
     ];
   });
   const decodes = made.flat().map(({ decodeSeconds }) => decodeSeconds);
   const decode = median(decodes);
   const times = (decode / reference.decode).toFixed(2);
-  lines.push(["VAE decode", duration(decode), range(decodes), duration(reference.decode), times, "", "", ""]);
+  const decodePeak = gb(Math.max(...made.flat().map(({ decoding }) => decoding.peakBytes)));
+  lines.push([
+    "VAE decode",
+    duration(decode),
+    range(decodes),
+    duration(reference.decode),
+    times,
+    "",
+    "",
+    "",
+    decodePeak,
+  ]);
   const beside = [`diffusers (${reference.from})`, "÷ diffusers"];
   printTable(
     [
@@ -140,10 +171,12 @@ async function tellSteps(made: readonly (readonly Made[])[]): Promise<void> {
       ...beside,
       "÷ no ControlNet",
       "GFLOP/s",
-      "of one operator",
+      "÷ the faster operator's",
+      "peak private memory",
     ],
     lines,
   );
+  console.log(`\nA single ${speeds.map(([name, speed]) => `${name}: ${speed.toFixed(0)} GFLOP/s`).join("; a ")}.`);
 }
 
 /**
@@ -179,5 +212,5 @@ async function measure(models: string, cache: string): Promise<Made[][]> {
 export async function run(): Promise<void> {
   const models = await modelsFolder("sd15", DISK, writeFullSize);
   await tellSteps(await measure(models, temporaryFolder("cache")));
-  await tellOperators(models, SIDE);
+  await tellOperators(models, CONTROLNETS[0]!, SIDE);
 }

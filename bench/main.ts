@@ -14,10 +14,10 @@ import { printMachine } from "./table.ts";
 import { run as train } from "./train.ts";
 
 const BENCHES: Record<string, () => Promise<void>> = {
+  "full-size": fullSize,
   chaos,
   convergence,
-  demo: () => demo(),
-  "full-size": fullSize,
+  demo,
   hostile,
   latency,
   load,

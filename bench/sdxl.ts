@@ -1,7 +1,7 @@
 /**
  * npm run bench sdxl: SDXL of full size and one ControlNet, single files with the released names and shapes and random F16
  * weights, through the real engine with guidance: at 1024×1024, or the largest of SIDES that memory allows. Text towers and VAE
- * stay mapped from the cache beside the U-Net, which costs no private memory: the system may drop their pages. 15 minutes on 2
+ * stay mapped from the cache beside the U-Net, which costs no private memory: the system may drop their pages. 10 minutes on 2
  * cores, 70 GB of disk.
  */
 import { join } from "node:path";

@@ -1,6 +1,7 @@
 /** What the networks are told of prompts, against transformers and AUTOMATIC1111's web UI (fixtures/make/text.py). */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, suite, test } from "node:test";
 import { relative } from "../../check/modules.ts";
@@ -11,6 +12,7 @@ import { encodePrompts, maxClipSkip, pooling } from "../../src/diffusion/text.ts
 import { type Network, openBase } from "../../src/models/base.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { CPU, openSession, type Session } from "../../workers/runtime.ts";
+import { readRaw, writeRaw } from "../models/rewrite.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const expected = readTensors(join(fixtures, "text.safetensors"));
@@ -29,8 +31,8 @@ const request = (fields: Partial<Request>): Request => ({
 const sessions: Session[] = [];
 after(() => Promise.all(sessions.map((session) => session.release())));
 
-/** A fixture's base model; `runs` counts the runs of its text towers. */
-function load(family: string): { model: LoadedModel; runs: () => number } {
+/** A base model; `runs` counts the runs of its text towers. */
+function load(folder: string): { model: LoadedModel; runs: () => number } {
   let count = 0;
   const runner = (network: Network) => {
     let session: Promise<Session> | undefined;
@@ -42,9 +44,10 @@ function load(family: string): { model: LoadedModel; runs: () => number } {
       return opened.run(feeds);
     };
   };
-  return { model: loadModel(openBase(join(fixtures, family, "base")), runner, runner), runs: () => count };
+  return { model: loadModel(openBase(folder), runner, runner), runs: () => count };
 }
-const families = { sd15: load("sd15"), sd21: load("sd21"), sdxl: load("sdxl") };
+const folderOf = (family: string) => join(fixtures, family, "base");
+const families = { sd15: load(folderOf("sd15")), sd21: load(folderOf("sd21")), sdxl: load(folderOf("sdxl")) };
 
 const near = (actual: Tensor, key: string) => {
   assert.deepEqual([...actual.dims], [...expected.get(key)!.dims]);
@@ -66,6 +69,17 @@ suite("text", () => {
       assert.deepEqual(encoded.warnings, []);
     });
   }
+
+  test("SDXL's pooled text is the second tower's, also where the first tower's file has a projection", async (t) => {
+    const folder = mkdtempSync(join(tmpdir(), "text-"));
+    t.after(() => rmSync(folder, { recursive: true }));
+    cpSync(folderOf("sdxl"), folder, { recursive: true });
+    const [first, second] = ["text_encoder", "text_encoder_2"].map((part) => join(folder, part, "model.safetensors"));
+    const projection = readRaw(second!).get("text_projection.weight")!;
+    writeRaw(first!, new Map([...readRaw(first!), ["text_projection.weight", projection]]));
+    const encoded = await encodePrompts(load(folder).model, request({}), true);
+    assert.deepEqual(encoded, await encodePrompts(families.sdxl.model, request({}), true));
+  });
 
   test("without guidance there is the prompt's row alone, the same bytes", async () => {
     const { model } = families.sdxl;
