@@ -5,8 +5,9 @@ import type { LoadedModel } from "./model.ts";
  * How each latent channel colours a pixel: rows of [red, green, blue], and what is added, for values in -1 … 1. Fitted by the
  * authors of ComfyUI to the families' released VAEs (comfy/latent_formats.py, SD15 and SDXL).
  */
-const COLOURS = {
-  sd: {
+const FAMILIES = [
+  {
+    scaling_factor: 0.18215,
     channels: [
       [0.3512, 0.2297, 0.3227],
       [0.325, 0.4974, 0.235],
@@ -15,7 +16,8 @@ const COLOURS = {
     ],
     bias: [0, 0, 0],
   },
-  sdxl: {
+  {
+    scaling_factor: 0.13025,
     channels: [
       [0.3651, 0.4232, 0.4341],
       [-0.2533, -0.0042, 0.1068],
@@ -24,14 +26,23 @@ const COLOURS = {
     ],
     bias: [0.1084, -0.0175, -0.0011],
   },
-} as const;
+] as const;
 
-/** What the picture is on its way to, [1, 3, H, W], about -1 … 1: by the model's tiny decoder, or a pixel a latent cell. */
+/**
+ * What the picture is on its way to, [1, 3, H, W], about -1 … 1: by the model's tiny decoder, or a pixel a latent cell. Of a VAE that is
+ * neither family's nobody knows the colours: it decodes its previews itself.
+ */
 export async function preview(model: LoadedModel, latents: Tensor): Promise<Tensor> {
   if (model.run.tiny_decoder !== null) {
     return (await model.run.tiny_decoder({ latents })).image!;
   }
-  const { channels, bias } = COLOURS[model.unet.addition_embed_type === null ? "sd" : "sdxl"];
+  const { scaling_factor } = model.vae;
+  const family = FAMILIES.find((one) => one.scaling_factor === scaling_factor);
+  if (family === undefined) {
+    const unscaled = (latents.data as Float32Array).map((value) => value / scaling_factor);
+    return (await model.run.vae_decoder({ latents: { dims: latents.dims, data: unscaled } })).image!;
+  }
+  const { channels, bias } = family;
   const [, , height, width] = latents.dims as [number, number, number, number];
   const plane = height * width;
   const data = new Float32Array(3 * plane);

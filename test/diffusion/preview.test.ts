@@ -39,3 +39,11 @@ test("a model without one shows a pixel a latent cell, of the latents that the s
   assert.deepEqual(shown.dims, [1, 3, 1, 2]);
   assert.deepEqual([...shown.data], [...Float32Array.of(0.3512, 0.325, 0.2297, 0.4974, 0.3227, 0.235)]);
 });
+
+test("a VAE of its own shows previews by itself", async () => {
+  const sd15 = loadModel(openBase(join(SD15, "base")), runner, runner);
+  const latents = { dims: [1, 4, 8, 8], data: Float32Array.from({ length: 256 }, (_, i) => Math.sin(i)) };
+  const shown = await preview({ ...sd15, vae: { ...sd15.vae, scaling_factor: 0.5 } }, latents);
+  const doubled = { ...latents, data: latents.data.map((value) => value / 0.5) };
+  assert.deepEqual(shown, (await sd15.run.vae_decoder({ latents: doubled })).image);
+});
