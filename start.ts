@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { type Config, NOISE_MODELS_DIR, readConfig } from "./src/config.ts";
+import { type Config, DEMO_MODELS_DIR, readConfig } from "./src/config.ts";
 import { ConfigError } from "./src/errors.ts";
 
 const FIRST_BACKOFF_MS = 200;
@@ -186,9 +186,12 @@ try {
     const key = config.API_KEYS.length > 0 ? "-H 'Authorization: Bearer …' " : "";
     const headers = `${key}-H 'Content-Type: application/json' -H 'Prefer: wait=60'`;
     const save = `grep -o 'http[^"]*/images/0' | xargs curl -s ${key}-o picture.png`;
-    say("start", `try: curl -s ${url}/v1/generations ${headers} -d '{"prompt": "a red house by the sea"}' | ${save}`);
-    if (config.MODELS_DIR === NOISE_MODELS_DIR) {
-      say("start", "MODELS_DIR is not set: these are tiny random networks, and their pictures are noise");
+    if (config.MODELS_DIR === DEMO_MODELS_DIR) {
+      say("start", "MODELS_DIR is not set: this is the demo's small world of 128×128 pixels");
+      const body = `'@${join(import.meta.dirname, "demo/first-request.json")}'`;
+      say("start", `try: curl -s ${url}/v1/generations ${headers} -d ${body} | ${save}`);
+    } else {
+      say("start", `models: ${url}/v1/models`);
     }
   }
 } catch (error) {

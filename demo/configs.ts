@@ -56,12 +56,16 @@ const textEncoder = (vocabulary: number) => ({
   eos_token_id: vocabulary - 1,
 });
 
-/** Stable Diffusion's noise, and velocity as in 2.x: a small network's mistakes at high noise then stay small. */
+/**
+ * Velocity as in 2.x: a small network's mistakes at high noise then stay small. But the noise of Ho et al. 2020, which leaves nothing to
+ * be seen of the last third of the timesteps: in Stable Diffusion's, what hour it is and what colour a thing has still shows in 16×16
+ * cells at the very end, so that the words which say it would teach the network nothing.
+ */
 const SCHEDULER = {
   _class_name: "DDIMScheduler",
-  beta_start: 0.00085,
-  beta_end: 0.012,
-  beta_schedule: "scaled_linear",
+  beta_start: 0.0001,
+  beta_end: 0.02,
+  beta_schedule: "linear",
   num_train_timesteps: 1000,
   prediction_type: "v_prediction",
   clip_sample: false,
@@ -83,11 +87,11 @@ const INDEX = {
 /** A base model's folder with configs and no weights: what a training from nothing starts from. */
 export function writeConfigs(folder: string, vocabulary: number): void {
   const files: Readonly<Record<string, object>> = {
-    "model_index.json": INDEX,
     "vae/config.json": VAE,
     "unet/config.json": UNET,
     "text_encoder/config.json": textEncoder(vocabulary),
     "scheduler/scheduler_config.json": SCHEDULER,
+    "model_index.json": INDEX, // last: its being there says that all are
   };
   for (const [name, content] of Object.entries(files)) {
     mkdirSync(join(folder, name, ".."), { recursive: true });

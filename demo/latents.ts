@@ -1,5 +1,5 @@
 /**
- * The demo VAE's latents in fewer numbers a cell: those along which cells differ most, and these more alike in size. The U-Net meets all
+ * The demo VAE's latents in fewer numbers a cell: their first principal components, more alike in size. The U-Net meets all
  * of them under noise of one strength, in which what differs little drowns; and what does not matter takes its strength for nothing.
  * A change of basis, which the convolutions on both sides of the latents take up.
  */

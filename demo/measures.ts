@@ -7,6 +7,8 @@ import type { Class } from "./world/part.ts";
 import type { Scene } from "./world/scene.ts";
 
 const AREA = SIDE * SIDE;
+
+export const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 const isLine = (map: Pixels) => Uint8Array.from({ length: AREA }, (_, p) => Number(map.data[3 * p]! > 127));
 
 /** Pixels that have one of `lines` at most `reach` to each side. */
@@ -59,13 +61,16 @@ function colourAt({ fill, outline }: Scene["parts"][number], y: number): Rgb {
 
 /** Which part of the scene each pixel of a picture looks like: the one whose colour, at that height, is nearest. */
 export async function readParts(picture: Pixels, { parts }: Scene): Promise<Uint16Array> {
-  const seen = [...new Set(await visibleParts(parts))];
+  const seen = [...new Set(await visibleParts(parts))].map((part) => ({
+    part,
+    colours: Array.from({ length: SIDE }, (_, y) => colourAt(parts[part]!, y + 0.5)),
+  }));
   return Uint16Array.from({ length: AREA }, (_, p) => {
     const own = pixel(picture, p);
-    const y = Math.floor(p / SIDE) + 0.5;
+    const y = Math.floor(p / SIDE);
     let [best, least] = [0, Number.POSITIVE_INFINITY];
-    for (const part of seen) {
-      const far = distance(own, colourAt(parts[part]!, y));
+    for (const { part, colours } of seen) {
+      const far = distance(own, colours[y]!);
       if (far < least) {
         [best, least] = [part, far];
       }
@@ -74,30 +79,62 @@ export async function readParts(picture: Pixels, { parts }: Scene): Promise<Uint
   });
 }
 
-/** Intersection over union of each class that the scene has, between what it shows and what a picture looks like. */
-export async function classOverlaps(picture: Pixels, scene: Scene): Promise<Map<Class, number>> {
-  const [wanted, found] = [await visibleParts(scene.parts), await readParts(picture, scene)];
+/**
+ * The share of a picture's variance of colour that lies between the scene's parts and not within them: 1 = each part has one colour,
+ * whichever. What is left to measure the layout by when no words say the colours.
+ */
+export async function layoutShare(picture: Pixels, { parts }: Scene): Promise<number> {
+  const shown = await visibleParts(parts);
+  const groups = new Map<number, number[]>();
+  shown.forEach((part, p) => {
+    const group = groups.get(part) ?? [];
+    groups.set(part, group);
+    group.push(p);
+  });
+  let [between, all] = [0, 0];
+  for (const c of [0, 1, 2]) {
+    const values = (of: readonly number[]) => of.map((p) => picture.data[3 * p + c]!);
+    const whole = values([...shown.keys()]);
+    const middle = mean(whole);
+    all += whole.reduce((sum, value) => sum + (value - middle) ** 2, 0);
+    for (const group of groups.values()) {
+      between += group.length * (mean(values(group)) - middle) ** 2;
+    }
+  }
+  return all === 0 ? 0 : between / all;
+}
+
+/**
+ * Intersection over union of each class, between what scenes show and what their pictures look like. As segmentation is usually
+ * measured, pixels are counted over all pictures, and only then divided.
+ */
+export async function classOverlaps(
+  pictures: readonly Pixels[],
+  scenes: readonly Scene[],
+): Promise<Map<Class, number>> {
   const counts = new Map<Class, { both: number; either: number }>();
   const countOf = (kind: Class) => {
     const count = counts.get(kind) ?? { both: 0, either: 0 };
     counts.set(kind, count);
     return count;
   };
-  wanted.forEach((part, p) => {
-    const [want, find] = [scene.parts[part]!.class, scene.parts[found[p]!]!.class];
-    countOf(want).either += 1;
-    if (want === find) {
-      countOf(want).both += 1;
-    } else {
-      countOf(find).either += 1;
-    }
-  });
+  for (const [i, scene] of scenes.entries()) {
+    const [wanted, found] = [await visibleParts(scene.parts), await readParts(pictures[i]!, scene)];
+    wanted.forEach((part, p) => {
+      const [want, find] = [scene.parts[part]!.class, scene.parts[found[p]!]!.class];
+      countOf(want).either += 1;
+      if (want === find) {
+        countOf(want).both += 1;
+      } else {
+        countOf(find).either += 1;
+      }
+    });
+  }
   return new Map([...counts].map(([kind, { both, either }]) => [kind, both / either]));
 }
 
-export async function meanIou(picture: Pixels, scene: Scene): Promise<number> {
-  const overlaps = [...(await classOverlaps(picture, scene)).values()];
-  return overlaps.reduce((sum, value) => sum + value, 0) / overlaps.length;
+export async function meanIou(pictures: readonly Pixels[], scenes: readonly Scene[]): Promise<number> {
+  return mean([...(await classOverlaps(pictures, scenes)).values()]);
 }
 
 /** The mean distance of two maps' pixels, 0 … 255 a channel. */

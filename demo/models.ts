@@ -25,6 +25,9 @@ export interface Wish {
   readonly guess_mode?: boolean;
 }
 
+/** The service's default of 7.5 is for large models; this small one's colours then run beyond their outlines. */
+export const GUIDANCE = 3;
+
 /** Stands for the images of a request, which are given as tensors. */
 const GIVEN = `sha256:${"0".repeat(64)}`;
 
@@ -33,7 +36,11 @@ const tensor = (data: Float32Array) => ({ dims: [1, 3, SIDE, SIDE], data });
 /** A MODELS_DIR with one base and ControlNets named after conditions. */
 export function openDemo(dir: string) {
   const { models, controlnets } = openLibrary(dir);
-  const [id, base] = [...models][0]!;
+  const [first] = models;
+  if (first === undefined) {
+    throw new Error(`${dir}: there is no model in it`);
+  }
+  const [id, base] = first;
   const sessions = new Map<Network, Promise<Session>>();
   const runner: Runner = (network) => async (feeds) => {
     const session = sessions.get(network) ?? openSession(network.graph(), CPU);
@@ -47,7 +54,7 @@ export function openDemo(dir: string) {
   return {
     conditions: [...controlnets.keys()] as Condition[],
 
-    /** What the service makes of a request with its defaults. */
+    /** What the service makes of a request with its defaults, but for the guidance. */
     async draw({ prompt, seed, controls, guess_mode = false }: Wish): Promise<Pixels> {
       const request = GenerationRequest.parse({
         model: id,
@@ -56,6 +63,7 @@ export function openDemo(dir: string) {
         width: SIDE,
         height: SIDE,
         scheduler: "ddim",
+        guidance_scale: GUIDANCE,
         guess_mode,
         image: null,
         mask_image: null,

@@ -1,20 +1,31 @@
 /**
- * npm run demo:pictures -- MODELS_DIR: what the documentation shows, of scenes that training never saw. docs/demo-strip.png: hint,
- * result with it, result without, another hint and the result of both. docs/demo-scales.png: a hint, and its result at each
- * conditioning_scale. docs/demo-sheet.png: 24 prompts without control.
+ * npm run demo:pictures: what the documentation shows, of scenes that training never saw, drawn by what is shipped or MODELS_DIR. docs/demo-strip.png: hint,
+ * result with it, result without, another hint and the result of both. docs/demo-prompts.png: a hint, and what several prompts make of
+ * it. docs/demo-scales.png: a hint, and its result at each conditioning_scale. docs/demo-sheet.png: 24 prompts without control.
+ * demo/first-request.json: what `npm start` prints a line for.
  */
-import { mkdirSync } from "node:fs";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
+import { DEMO_MODELS_DIR } from "../src/config.ts";
+import { encode } from "../src/image/encode.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import { FIRST_UNSEEN_SEED } from "./dataset.ts";
-import { type Demo, openDemo } from "./models.ts";
-import { DEMO_TRAIN_DIR } from "./plan.ts";
+import { type Demo, GUIDANCE, openDemo } from "./models.ts";
 import { SIDE } from "./world/landscape.ts";
 import { type Condition, conditions } from "./world/maps.ts";
 import { scene } from "./world/scene.ts";
 
 const GAP = 4;
+/** A house in the sun: its edges, and words that say otherwise. */
+const HOUSE = scene(FIRST_UNSEEN_SEED + 3);
+const PROMPTS = [
+  "a red house with a blue roof, the sun, on grass, at sunset",
+  "a green house with a red roof, the sun, on sand, at sunset",
+  "a yellow house with a red roof, the sun, on grass, by day",
+  "a red house with a blue roof, the moon, on snow, at night",
+];
+const SEED = 7;
 const docs = join(import.meta.dirname, "../docs");
 
 /** Pictures in rows, a white gap between them. */
@@ -87,12 +98,32 @@ async function sheet(demo: Demo, rows: number, columns: number): Promise<Pixels[
   return all;
 }
 
-const demo = openDemo(process.argv[2] ?? join(DEMO_TRAIN_DIR, "models"));
+/** One scene's edges, and what each prompt makes of them. */
+async function prompts(demo: Demo): Promise<Pixels[]> {
+  const map = await conditions.canny(HOUSE);
+  const row = [map];
+  for (const prompt of PROMPTS) {
+    row.push(await demo.draw({ prompt, seed: SEED, controls: [{ condition: "canny", map }] }));
+  }
+  return row;
+}
+
+/** The first of these pictures, as the service is asked for it. */
+async function firstRequest(): Promise<string> {
+  const map = await encode(await conditions.canny(HOUSE), "png");
+  const image = `data:image/png;base64,${Buffer.from(map).toString("base64")}`;
+  const controls = [{ controlnet: "canny", image }];
+  return `${JSON.stringify({ prompt: PROMPTS[0], seed: SEED, guidance_scale: GUIDANCE, controls }, null, 2)}\n`;
+}
+
+const demo = openDemo(process.env.MODELS_DIR ?? DEMO_MODELS_DIR);
 mkdirSync(docs, { recursive: true });
 await save("demo-sheet.png", await sheet(demo, 4, 6));
 if (demo.conditions.includes("canny") && demo.conditions.includes("segmentation")) {
-  const seeds = [0, 1, 2, 3].map((i) => FIRST_UNSEEN_SEED + i);
+  const seeds = [0, 2, 3].map((i) => FIRST_UNSEEN_SEED + i);
   await save("demo-strip.png", await strip(demo, "canny", "segmentation", seeds));
+  await save("demo-prompts.png", [await prompts(demo)]);
   await save("demo-scales.png", await scales(demo, ["canny", "segmentation"], FIRST_UNSEEN_SEED + 1));
 }
+writeFileSync(join(import.meta.dirname, "first-request.json"), await firstRequest());
 await demo.close();

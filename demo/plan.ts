@@ -1,12 +1,12 @@
 /** How the demo checkpoint is trained: what, on how much, for how long. */
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { TrainingSettings } from "../src/schema.ts";
 import { SIDE } from "./world/landscape.ts";
 import type { Condition } from "./world/maps.ts";
 
 /** Where datasets, states and the trained networks are kept: gigabytes, and nothing of the repository. */
-export const DEMO_TRAIN_DIR = process.env.DEMO_TRAIN_DIR ?? join(homedir(), ".cache", "controlnet-service-demo");
+export const DEMO_TRAIN_DIR = resolve(process.env.DEMO_TRAIN_DIR ?? join(homedir(), ".cache/controlnet-service-demo"));
 
 /** Scenes that are trained on. */
 export const SCENES = 8000;
@@ -26,7 +26,7 @@ export const VAE = TrainingSettings.parse({
 
 export const BASE = TrainingSettings.parse({
   ...shared,
-  max_train_steps: 10_000,
+  max_train_steps: 9000,
   learning_rate: 1e-3,
   train_batch_size: 32,
   resolution: SIDE,
@@ -46,11 +46,11 @@ const controlnet = TrainingSettings.parse({
 
 /** In this order: the first two already show what control is. */
 export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = [
-  ["canny", controlnet],
-  ["segmentation", controlnet],
-  ["pose", controlnet],
+  ["canny", { ...controlnet, max_train_steps: 1200 }],
+  ["segmentation", { ...controlnet, max_train_steps: 4000 }],
+  ["pose", { ...controlnet, max_train_steps: 1700 }],
   ["scribble", controlnet],
-  ["depth", controlnet],
+  ["depth", { ...controlnet, max_train_steps: 1700 }],
   ["lineart", controlnet],
   ["hough_lines", controlnet],
   ["normal", controlnet],

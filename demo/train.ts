@@ -5,6 +5,7 @@
 import { appendFileSync, existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import type { TrainingSettings } from "../src/schema.ts";
+import { STEM } from "../workers/training/components.ts";
 import { type SubjectName, train } from "../workers/training/run.ts";
 import { LATENTS, writeConfigs, writeControlnetConfig } from "./configs.ts";
 import { writeHints, writePictures } from "./dataset.ts";
@@ -41,12 +42,11 @@ const EVENED_BY = 300;
 /** Steps between two lines of the log. */
 const TOLD = 100;
 
-/** Trains one network, if that has not been done. @returns whether it is trained */
+const isTrained = (component: string, stem: keyof typeof STEM) =>
+  existsSync(join(component, `${STEM[stem]}.safetensors`));
+
+/** Trains one network. @returns whether it is trained to its end */
 async function teach(subject: SubjectName, name: string, dataset: string, output: string, settings: TrainingSettings) {
-  const file = subject === "base" ? join(output, "unet") : subject === "vae" ? join(output, "vae") : output;
-  if (existsSync(join(file, "diffusion_pytorch_model.safetensors"))) {
-    return true;
-  }
   const total = settings.max_train_steps;
   log(`${name}: ${total} steps of ${settings.train_batch_size} pictures`);
   // All see the same pictures: what the VAE and the text encoder make of them is computed once.
@@ -87,18 +87,22 @@ async function main(): Promise<boolean> {
     const captions = Array.from({ length: SCENES }, (_, seed) => scene(seed).caption);
     writeConfigs(base, writeVocabulary(join(base, "tokenizer"), captions));
   }
-  if (!(await teach("vae", "vae", pictures, base, VAE))) {
+  if (!isTrained(join(base, "vae"), "vae") && !(await teach("vae", "vae", pictures, base, VAE))) {
     return false;
   }
   const some = () => Promise.all(Array.from({ length: EVENED_BY }, (_, seed) => render(scene(seed))));
   await evenLatents(base, some, LATENTS);
-  if (!(await teach("base", "base", pictures, base, BASE))) {
+  // Of the base's two components the text encoder is written last.
+  if (!isTrained(join(base, "text_encoder"), "text_encoder") && !(await teach("base", "base", pictures, base, BASE))) {
     return false;
   }
   for (const [condition, settings] of CONTROLNETS) {
+    const output = join(models, "controlnets", condition);
+    if (isTrained(output, "unet")) {
+      continue;
+    }
     const dataset = join(DEMO_TRAIN_DIR, "hints", condition);
     await writeHints(dataset, pictures, condition, SCENES, tenths(condition, SCENES));
-    const output = join(models, "controlnets", condition);
     writeControlnetConfig(output);
     if (!(await teach("controlnet", condition, dataset, output, settings))) {
       return false;

@@ -6,8 +6,8 @@ import { z } from "zod";
 import { ApiKey, parseKeys } from "./api-keys.ts";
 import { ConfigError } from "./errors.ts";
 
-/** A folder with tiny random networks: what `npm start` serves until it is told where models are. */
-export const NOISE_MODELS_DIR = join(import.meta.dirname, "../test/fixtures/sd15");
+/** The project's own small Stable Diffusion and its ControlNets: what `npm start` serves until it is told where models are. */
+export const DEMO_MODELS_DIR = join(import.meta.dirname, "../demo/checkpoint");
 
 const bytes = z.coerce.number().int().positive();
 const seconds = z.coerce.number().int().positive();
@@ -17,7 +17,7 @@ const Environment = z.object({
   PORT: z.coerce.number().int().min(1).max(65535).default(8080),
   HOST: z.string().default("127.0.0.1"),
   PUBLIC_URL: z.url({ protocol: /^https?$/ }).optional(),
-  MODELS_DIR: folder.default(NOISE_MODELS_DIR),
+  MODELS_DIR: folder.default(DEMO_MODELS_DIR),
   DATA_DIR: folder.default(resolve("data")),
   REDIS_URL: z
     .string()

@@ -9,7 +9,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker as Thread } from "node:worker_threads";
 import type { Logger } from "pino";
-import { type Config, NOISE_MODELS_DIR, readConfigWithRedis } from "../src/config.ts";
+import { type Config, DEMO_MODELS_DIR, readConfigWithRedis } from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
 import { openLog } from "../src/log.ts";
 import { openRegistry, publishMetrics } from "../src/metrics.ts";
@@ -122,7 +122,7 @@ export async function startTrainer(
     jobLog: Logger,
   ): Promise<Outcome> {
     const { id, request: about } = claimed.record;
-    if (config.MODELS_DIR === NOISE_MODELS_DIR) {
+    if (config.MODELS_DIR === DEMO_MODELS_DIR) {
       return failure("models_not_writable", "MODELS_DIR is not set: there is no place for what is trained");
     }
     const place = new Place(config.MODELS_DIR, request.name, id);

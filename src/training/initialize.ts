@@ -77,15 +77,15 @@ const gaussian = (name: string, shapes: Shapes): Fill =>
 
 /**
  * How what is not copied from the base starts. `zero`: the convolutions that join a ControlNet to its base at 0, the hint encoder
- * keeping the hint's size. `gaussian`: the paper's ablation, the joints like any other layer. `faint`: the hint encoder as diffusers starts
- * it, whose layers each make the hint three times smaller, so that their biases drown it for thousands of steps.
+ * keeping the hint's size. `gaussian`: the paper's ablation, the joints like any other layer. `diffusers`: the hint encoder as diffusers starts
+ * it: each of its layers makes the hint some three times smaller, and their biases drown it until the weights have grown.
  */
-export type Start = "zero" | "gaussian" | "faint";
+export type Start = "zero" | "gaussian" | "diffusers";
 
 const starts: Readonly<Record<Start, { readonly joint: typeof fresh; readonly hintEncoder: typeof fresh }>> = {
   zero: { joint: zero, hintEncoder: sizeKeeping },
   gaussian: { joint: gaussian, hintEncoder: sizeKeeping },
-  faint: { joint: zero, hintEncoder: fresh },
+  diffusers: { joint: zero, hintEncoder: fresh },
 };
 
 /** One convolution a residual, and the hint encoder's last layer. */

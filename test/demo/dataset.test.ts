@@ -21,7 +21,7 @@ test("scenes become a dataset that the trainer reads: picture i, map i and capti
   await writePictures(pictures, 5, silent);
   await writeHints(poses, pictures, "pose", 5, silent);
   const [plain, hinted] = [readDataset(pictures, false), readDataset(poses, true)];
-  assert.equal(plain.length, 5);
+  assert.deepEqual([plain.length, hinted.length], [5, 5]);
   for (const [seed, { image, hint, prompt }] of hinted.entries()) {
     const one = scene(seed);
     assert.deepEqual(await decode(readFileSync(image), LIMITS), await render(one));

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { covariance, EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { LATENTS, writeConfigs } from "../../demo/configs.ts";
 import { evenLatents } from "../../demo/latents.ts";
 import { render } from "../../demo/world/render.ts";
@@ -43,7 +44,7 @@ async function throughVae() {
 
 const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
-test("latents that differ along four directions alone lose nothing by being kept in four channels, and are of one size", async () => {
+test("latents that differ along four directions alone lose nothing by being kept in four channels, and become more alike in size", async () => {
   writeConfigs(base, 100);
   const fresh = initialize(vaeShapes(readVae(base)), 1);
   // Channels from the fifth on become nothing, as if the encoder had no use for them.
@@ -67,8 +68,14 @@ test("latents that differ along four directions alone lose nothing by being kept
   const { latents, again } = await throughVae();
 
   assert.equal(latents.length, LATENTS);
+  const directions = new EigenvalueDecomposition(covariance(new Matrix(before.latents.slice(0, LATENTS)).transpose()), {
+    assumeSymmetric: true,
+  });
+  const spread = (variances: readonly number[]) => Math.sqrt(Math.max(...variances) / Math.min(...variances));
   const squares = latents.map((channel) => mean(channel.map((value) => value ** 2)));
   assert.ok(Math.abs(mean(squares) - 1) < 0.01, `mean square ${mean(squares)}`);
+  const [was, is] = [spread(directions.realEigenvalues), spread(squares)];
+  assert.ok(Math.abs(is - Math.sqrt(was)) < 0.02 * is, `the largest was ${was} of the smallest, and is ${is}`);
   for (const [a, first] of latents.entries()) {
     assert.ok(Math.abs(mean(first)) < 0.01, `channel ${a} has the mean ${mean(first)}`);
     for (const [b, second] of latents.slice(0, a).entries()) {

@@ -1,8 +1,18 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { coloursAnywhere, coloursAtPlace, f1, meanDifference, meanIou, recall } from "../../demo/measures.ts";
+import {
+  classOverlaps,
+  coloursAnywhere,
+  coloursAtPlace,
+  f1,
+  layoutShare,
+  meanDifference,
+  meanIou,
+  readParts,
+  recall,
+} from "../../demo/measures.ts";
 import { SIDE } from "../../demo/world/landscape.ts";
-import { conditions } from "../../demo/world/maps.ts";
+import { visibleParts } from "../../demo/world/maps.ts";
 import { render } from "../../demo/world/render.ts";
 import { scene } from "../../demo/world/scene.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
@@ -32,16 +42,42 @@ test("lines are the same within the reach and not beyond it", () => {
 
 test("a scene's own picture has its layout and its colours; another scene's and a grey one have not", async () => {
   const [own, strange] = [await render(one), await render(other)];
-  assert.ok((await meanIou(own, one)) > 0.85, `${await meanIou(own, one)}`);
-  assert.ok((await meanIou(strange, one)) < 0.4, `${await meanIou(strange, one)}`);
+  const overlap = (picture: Pixels) => meanIou([picture], [one]);
+  assert.ok((await overlap(own)) > 0.85, `${await overlap(own)}`);
+  assert.ok((await overlap(strange)) < 0.4, `${await overlap(strange)}`);
   assert.equal(mean(await coloursAtPlace(own, one)), 1);
   assert.equal(mean(coloursAnywhere(own, one)), 1);
-  assert.ok(mean(await coloursAtPlace(grey, one)) < 1);
+  assert.ok(mean(await coloursAtPlace(grey, one)) < 0.5);
   assert.equal(mean(coloursAnywhere(grey, one)), 0);
 });
 
-test("maps differ by their pixels' mean distance", async () => {
-  const [a, b] = [await conditions.depth(one), await conditions.depth(other)];
-  assert.equal(meanDifference(a, a), 0);
-  assert.ok(meanDifference(a, b) > 3);
+test("over several scenes, the pixels of a class count alike, in whichever picture they are", async () => {
+  const scenes = [one, other];
+  const pictures = [await render(one), grey];
+  let [both, either] = [0, 0];
+  for (const [i, { parts }] of scenes.entries()) {
+    const [shown, found] = [await visibleParts(parts), await readParts(pictures[i]!, scenes[i]!)];
+    shown.forEach((part, p) => {
+      const is = [part, found[p]!].map((which) => parts[which]!.class === "sky");
+      both += Number(is[0] && is[1]);
+      either += Number(is[0] || is[1]);
+    });
+  }
+  assert.equal((await classOverlaps(pictures, scenes)).get("sky"), both / either);
+  assert.ok(both > 0 && both < either);
+});
+
+test("the layout is there in whichever colours, and not in another scene's picture", async () => {
+  const own = await render(one);
+  const turned = { ...own, data: own.data.map((value) => 255 - value) };
+  assert.ok((await layoutShare(own, one)) > 0.9, `${await layoutShare(own, one)}`);
+  assert.ok(Math.abs((await layoutShare(turned, one)) - (await layoutShare(own, one))) < 1e-9);
+  assert.ok((await layoutShare(await render(other), one)) < 0.8, `${await layoutShare(await render(other), one)}`);
+  assert.equal(await layoutShare(grey, one), 0);
+});
+
+test("maps differ by their pixels' mean distance", () => {
+  const lighter = { ...grey, data: grey.data.map((value) => value + 10) };
+  assert.equal(meanDifference(grey, grey), 0);
+  assert.equal(meanDifference(grey, lighter), 10);
 });

@@ -158,10 +158,8 @@ test("line drawings, lines and scribbles lie on what the picture shows", async (
     const scribble = await conditions.scribble(one);
     assert.ok(near(scribble, edges, 6) > 0.95, `${one.seed}: the pen stays near the edges`);
     assert.ok(near(edges, scribble, 0) < 0.85, `${one.seed}: and does not follow them exactly`);
-    assert.ok(
-      lines(edges).every(([x]) => x < SIDE),
-      "no frame",
-    );
+    const border = lines(edges).filter(([x, y]) => x === 0 || y === 0 || x === SIDE - 1 || y === SIDE - 1);
+    assert.ok(border.length < SIDE / 4, `${one.seed}: ${border.length} pixels of a frame`);
   }
 });
 

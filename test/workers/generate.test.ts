@@ -1,12 +1,13 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Redis } from "ioredis";
-import { NOISE_MODELS_DIR, readConfig } from "../../src/config.ts";
+import { readConfig } from "../../src/config.ts";
 import { BEGINNING, type JobEvent, readEvents } from "../../src/events.ts";
 import { connectPatiently, GenerationQueue, OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
 import { claim, finish, type GenerationRecord, hasEnded } from "../../src/record.ts";
 import { GenerationRequest } from "../../src/schema.ts";
 import { startWorker } from "../../workers/generate.ts";
+import { SD15 } from "../diffusion/tiny.ts";
 import { log } from "../gateway/gateway.ts";
 import { kill, startNode, startRedis, temporaryFolder, until } from "../service/processes.ts";
 
@@ -52,7 +53,7 @@ async function startQueue(env: Record<string, string> = {}) {
       startNode(stack, "workers/generate.ts", {
         ...settings,
         REDIS_URL: redis.url,
-        MODELS_DIR: NOISE_MODELS_DIR,
+        MODELS_DIR: SD15,
       }),
     ended: (id: string) =>
       until(
