@@ -33,17 +33,24 @@ export interface Family {
   readonly assumption: string | null;
 }
 
-const betas = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", num_train_timesteps: 1000 };
-const ddim = { ...betas, clip_sample: false, set_alpha_to_one: false, steps_offset: 1 };
+/** Of all the published scheduler_config.json: DDIM's keys too where the class is another, for requests that name DDIM. */
+const common = {
+  beta_start: 0.00085,
+  beta_end: 0.012,
+  beta_schedule: "scaled_linear",
+  num_train_timesteps: 1000,
+  clip_sample: false,
+  set_alpha_to_one: false,
+  steps_offset: 1,
+};
 const schedulers = {
-  pndm: { _class_name: "PNDMScheduler", ...ddim, skip_prk_steps: true },
-  ddimV: { _class_name: "DDIMScheduler", ...ddim, prediction_type: "v_prediction" },
+  pndm: { _class_name: "PNDMScheduler", ...common, skip_prk_steps: true },
+  ddimV: { _class_name: "DDIMScheduler", ...common, prediction_type: "v_prediction" },
   euler: {
     _class_name: "EulerDiscreteScheduler",
-    ...betas,
+    ...common,
     interpolation_type: "linear",
     prediction_type: "epsilon",
-    steps_offset: 1,
     timestep_spacing: "leading",
     use_karras_sigmas: false,
   },
