@@ -11,6 +11,9 @@ import { startWorker } from "../../workers/generate.ts";
 import { freePort, startRedis, temporaryFolder } from "../service/processes.ts";
 import { clientOf } from "./conforms.ts";
 
+/** Tiny random networks: the model "base" and some ControlNets. */
+const MODELS_DIR = join(import.meta.dirname, "../fixtures/sd15");
+
 export const log = pino({ level: "silent" });
 
 const controlnet = (id: string, models: string[], misfits: Record<string, string> = {}) => ({
@@ -53,7 +56,8 @@ export const CATALOG: Catalog = {
 export async function startGateway(stack: AsyncDisposableStack, env: Record<string, string> = {}, to = log) {
   const redis = await startRedis(stack);
   const PORT = String(await freePort());
-  const settings = readConfig({ PORT, DATA_DIR: await temporaryFolder(stack), EXECUTION_PROVIDER: "cpu", ...env });
+  const DATA_DIR = await temporaryFolder(stack);
+  const settings = readConfig({ PORT, DATA_DIR, MODELS_DIR, EXECUTION_PROVIDER: "cpu", ...env });
   const config = { ...settings, REDIS_URL: redis.url };
   const queue = new GenerationQueue(redis.url, () => {});
   const storage = new Storage(join(config.DATA_DIR, "artifacts"));
