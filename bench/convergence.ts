@@ -1,8 +1,8 @@
 /**
- * npm run bench convergence: trains a small model of circles from nothing, then a ControlNet from each start: as the trainer
- * does, with Gaussian convolutions in place of zero ones (the ablation of arXiv 2302.05543, figure 8), and with the hint encoder as diffusers starts it.
- * Follows the loss on pairs that training never saw, with the right hint and with another pair's. Writes docs/convergence.svg and prints the
- * table. Some 20 minutes; killed, it goes on.
+ * npm run bench convergence: trains a small model of circles from nothing, then a ControlNet from each start: as the trainer does, with
+ * Gaussian convolutions in place of zero ones (the ablation of arXiv 2302.05543, figure 8), and with the hint encoder as diffusers
+ * starts it. Follows the loss on pairs that training never saw, with the right hint and with another pair's. Writes
+ * docs/convergence.svg and prints the table. Some 20 minutes; killed, it goes on.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

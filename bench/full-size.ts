@@ -5,6 +5,7 @@
  */
 import { execFileSync } from "node:child_process";
 import { join } from "node:path";
+import { fill } from "../src/diffusion/rows.ts";
 import { build } from "../src/onnx/build.ts";
 import { conv, matmul } from "../src/onnx/operators.ts";
 import { constant, input, type Value } from "../src/onnx/value.ts";
@@ -25,8 +26,7 @@ const SMALLEST = 64;
 const ROUNDS = 3;
 const DISK = 45e9;
 
-const halves = (...dims: number[]) => constant("float32", dims, new Float32Array(product(dims)).fill(0.5));
-const product = (dims: readonly number[]) => dims.reduce((all, dim) => all * dim, 1);
+const halves = (...dims: number[]) => constant("float32", dims, fill(dims, 0.5).data as Float32Array);
 
 /** Single operators with constant weights, of sizes that the U-Net has many of: dimensions of x, y, and multiplications in y. */
 const OPERATORS = {
@@ -46,7 +46,7 @@ const OPERATORS = {
 async function operatorSpeed({ dims, of, multiplications }: (typeof OPERATORS)["convolution"]): Promise<number> {
   const x = input("x", "float32", dims);
   const session = await openSession({ bytes: build([x], { y: of(x) }), folder: "." }, CPU);
-  const feeds = { x: { dims, data: new Float32Array(product(dims)).fill(0.5) } };
+  const feeds = { x: fill(dims, 0.5) };
   const times: number[] = [];
   for (let i = 0; i < 8; i++) {
     const start = performance.now();

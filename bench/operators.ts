@@ -5,6 +5,7 @@ import { noResiduals } from "../src/diffusion/control.ts";
 import { fill } from "../src/diffusion/rows.ts";
 import type { Network } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
+import { CELL } from "../src/models/vae.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { openLibrary } from "../workers/library.ts";
 import { CPU, openSession } from "../workers/runtime.ts";
@@ -20,7 +21,6 @@ interface TraceEvent {
 }
 
 const ROWS = 2;
-const CELL = 8;
 /** Operators with a smaller share are told together. */
 const SMALL = 0.01;
 

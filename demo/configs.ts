@@ -10,7 +10,7 @@ const GROUPS = 8;
 
 /** Of the VAE while it is trained: outlines as sharp as these scenes have them do not fit into Stable Diffusion's four numbers a cell … */
 const TRAINED_LATENTS = 8;
-/** … but their strongest four directions hold nearly all of it (28.6 dB of 28.9): those are kept, see latents.ts. */
+/** … but their strongest four directions hold nearly all of it: those are kept, see latents.ts. */
 export const LATENTS = 4;
 
 const VAE = {

@@ -1,7 +1,7 @@
 /**
- * npm run demo:pictures: what the documentation shows, of scenes that training never saw, drawn by what is shipped or MODELS_DIR. docs/demo-strip.png: hint,
- * result with it, result without, another hint and the result of both. docs/demo-prompts.png: a hint, and what several prompts make of
- * it. docs/demo-scales.png: a hint, and its result at each conditioning_scale. docs/demo-sheet.png: 24 prompts without control.
+ * npm run demo:pictures: what the documentation shows, of scenes that training never saw, drawn by what is shipped or MODELS_DIR.
+ * docs/demo-strip.png: hint, result with it, result without, another hint and the result of both. docs/demo-prompts.png: a hint, and
+ * what several prompts make of it. docs/demo-scales.png: a hint, and its result at each conditioning_scale. docs/demo-sheet.png: 24 prompts without control.
  * demo/first-request.json: what `npm start` prints a line for.
  */
 import { mkdirSync, writeFileSync } from "node:fs";

@@ -6,10 +6,11 @@ import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { loadControlNet, loadModel, type Runner } from "../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../src/diffusion/model.ts";
-import { decode, type GenerationState, prepare, step, vaeScale } from "../src/diffusion/pipeline.ts";
+import { decode, type GenerationState, prepare, step } from "../src/diffusion/pipeline.ts";
 import { preview } from "../src/diffusion/preview.ts";
 import { encode } from "../src/image/encode.ts";
 import { toPixels } from "../src/image/hint.ts";
+import { CELL } from "../src/models/vae.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { CONTENT_TYPES } from "../src/schema.ts";
 import { readImages } from "./images.ts";
@@ -128,7 +129,7 @@ async function generate({
   const denoiseMs = clock();
 
   const made: MadeImage[] = [];
-  const [width, height] = [plan.latentDims[2] * vaeScale(model), plan.latentDims[1] * vaeScale(model)];
+  const [width, height] = [plan.latentDims[2] * CELL, plan.latentDims[1] * CELL];
   for (const [i, picture] of state.pictures.entries()) {
     await setImmediate();
     if (job.asked === "cancel") {

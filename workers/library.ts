@@ -7,6 +7,7 @@ import { type BaseModel, type ControlNet, openBase, openControlNet } from "../sr
 import { skipChannels } from "../src/models/encoder.ts";
 import { misfit } from "../src/models/fit.ts";
 import { openSingleFile, openSingleFileControlNet } from "../src/models/single-file.ts";
+import { CELL } from "../src/models/vae.ts";
 import type { Catalog, SchedulerName } from "../src/schema.ts";
 import { resolutionMultiple } from "./training/components.ts";
 
@@ -104,20 +105,19 @@ function describe(id: string, model: BaseModel, folder: boolean): Catalog["model
   const { sample_size: size } = model.unet;
   const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
   const inpainting = model.unet.in_channels !== model.vae.latent_channels;
-  const scale = 2 ** (model.vae.block_out_channels.length - 1);
   return {
     id,
     object: "model",
     family: family(model),
-    width: width! * scale,
-    height: height! * scale,
+    width: width! * CELL,
+    height: height! * CELL,
     scheduler,
     prediction_type: schedulerConfig(scheduler, model.scheduler as Record<string, unknown>).prediction_type,
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
     inpainting,
     trainable: folder && !inpainting && model.text.length === 1,
-    resolution_multiple: resolutionMultiple(model.unet, scale),
+    resolution_multiple: resolutionMultiple(model.unet),
     warnings: [...model.warnings, ...warnings],
   };
 }

@@ -1,5 +1,6 @@
 import type { UnetConfig } from "../models/config.ts";
 import { residualLevels, skipChannels } from "../models/encoder.ts";
+import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema.ts";
 import type { LoadedControlNet } from "./model.ts";
@@ -7,11 +8,9 @@ import { fill, takeRows } from "./rows.ts";
 
 type ControlRequest = GenerationRequest["controls"][number];
 
-/** One ControlNet of a request, ready to run on one picture. */
-export interface Control {
+/** What a request says of one ControlNet, as it is carried out. */
+interface Settled {
   readonly controlnet: LoadedControlNet;
-  /** [1, C0, h, w]. */
-  readonly hint_embedding: Tensor;
   /** The factor of each residual. */
   readonly scales: readonly number[];
   /** Residuals for the prompt's row alone: the ControlNet is not run on the unconditional one. */
@@ -20,6 +19,12 @@ export interface Control {
   readonly masks: Readonly<Record<string, Tensor>>;
   readonly control_guidance_start: number;
   readonly control_guidance_end: number;
+}
+
+/** One ControlNet of a request, ready to run on one picture. */
+export interface Control extends Settled {
+  /** [1, C0, h, w]. */
+  readonly hint_embedding: Tensor;
 }
 
 /** diffusers' guess mode: factors 0.1 … 1 over the residuals, evenly spaced in the logarithm. */
@@ -70,11 +75,11 @@ function shrink({ dims, data }: Tensor, size: number): Tensor {
   return { dims: [1, 1, rows, columns], data: Float32Array.from(sums, (sum, i) => sum / counts[i]!) };
 }
 
-/** @param mask [1, 1, H, W] in 0 … 1, or null for the whole picture; @param scale pixels per latent cell */
-function cellFactors(mask: Tensor | null, scale: number, levels: number): Control["masks"] {
+/** @param mask [1, 1, H, W] in 0 … 1, or null for the whole picture */
+function cellFactors(mask: Tensor | null, levels: number): Control["masks"] {
   const perLevel = Array.from({ length: levels }, (_, k) => [
     `mask_${k}`,
-    mask === null ? fill([1, 1, 1, 1], 1) : shrink(mask, scale * 2 ** k),
+    mask === null ? fill([1, 1, 1, 1], 1) : shrink(mask, CELL * 2 ** k),
   ]);
   return Object.fromEntries(perLevel);
 }
@@ -84,8 +89,8 @@ export function settle(
   control: ControlRequest,
   controlnet: LoadedControlNet,
   request: GenerationRequest,
-  { mask, height, scale }: { mask: Tensor | null; height: number; scale: number },
-): Omit<Control, "hint_embedding"> {
+  { mask, height }: { mask: Tensor | null; height: number },
+): Settled {
   const { control_guidance_start, control_guidance_end, control_mode } = control;
   return {
     controlnet,
@@ -95,7 +100,7 @@ export function settle(
       request.cfg_resolution_weighting ||
       control_mode === "control" ||
       controlnet.config.global_pool_conditions,
-    masks: cellFactors(mask, scale, controlnet.config.block_out_channels.length),
+    masks: cellFactors(mask, controlnet.config.block_out_channels.length),
     control_guidance_start,
     control_guidance_end,
   };
@@ -114,7 +119,7 @@ export function noResiduals(config: UnetConfig): Residuals {
 }
 
 /** Whether a ControlNet runs at evaluation `step` of `total` (diffusers' controlnet_keep); at scale 0 it would add nothing. */
-export function runsAt(control: Omit<Control, "hint_embedding">, step: number, total: number): boolean {
+export function runsAt(control: Settled, step: number, total: number): boolean {
   const { scales, control_guidance_start: start, control_guidance_end: end } = control;
   return scales.some((scale) => scale !== 0) && step / total >= start && (step + 1) / total <= end;
 }

@@ -3,6 +3,7 @@
  * evaluation of the networks for every picture, `decode` turns latents into an image.
  * What changes between steps is plain data (`GenerationState`): written out and read back, it goes on to the same bytes.
  */
+import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema.ts";
 import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle } from "./control.ts";
@@ -57,9 +58,6 @@ export interface Images {
   readonly source: Source | null;
 }
 
-/** Pixels per latent cell. */
-export const vaeScale = (model: Pick<LoadedModel, "vae">) => 2 ** (model.vae.block_out_channels.length - 1);
-
 /** A U-Net distilled for guidance is told its scale instead (diffusers' do_classifier_free_guidance). */
 const isGuided = (request: GenerationRequest, model: LoadedModel) =>
   request.guidance_scale > 1 && model.unet.time_cond_proj_dim === null;
@@ -76,12 +74,12 @@ async function prepareControls(
   request: GenerationRequest,
   controlnets: readonly LoadedControlNet[],
   { hints, masks }: Images,
-  { height, scale, total }: { height: number; scale: number; total: number },
+  { height, total }: { height: number; total: number },
 ): Promise<Control[][]> {
   const controls: Control[][] = Array.from({ length: request.num_images }, () => []);
   for (const [i, control] of request.controls.entries()) {
     const controlnet = controlnets[i]!;
-    const settled = settle(control, controlnet, request, { mask: masks[i]!, height, scale });
+    const settled = settle(control, controlnet, request, { mask: masks[i]!, height });
     if (!Array.from({ length: total }).some((_, step) => runsAt(settled, step, total))) {
       continue;
     }
@@ -113,12 +111,11 @@ export async function prepare(
     ...text,
     ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, rows) }),
   };
-  const scale = vaeScale(model);
-  const latentDims = [model.vae.latent_channels, request.height / scale, request.width / scale] as const;
+  const latentDims = [model.vae.latent_channels, request.height / CELL, request.width / CELL] as const;
   const strength = request.strength ?? 1;
   const sampler = createSampler(request.scheduler, model.scheduler, request.num_inference_steps, { strength });
   const total = sampler.total;
-  const controls = await prepareControls(request, controlnets, images, { height: latentDims[1], scale, total });
+  const controls = await prepareControls(request, controlnets, images, { height: latentDims[1], total });
 
   const pictures: Picture[] = [];
   const states: PictureState[] = [];
@@ -204,15 +201,20 @@ const TILE_CELLS = 64;
 /** Latent cells that the VAE decodes at once, 1024² pixels: some GB of activations. A larger picture is decoded in tiles. */
 const MOST_CELLS_AT_ONCE = 128 * 128;
 
-/** The latents of a picture → its image [3, H, W], about -1 … 1. */
-export async function decode({ model, latentDims }: Plan, { sampler }: PictureState): Promise<Float32Array> {
-  const data = sampler.latents.map((value) => value / model.vae.scaling_factor);
-  const [channels, height, width] = latentDims;
+/** A picture's latents [C, h, w] → its image [3, H, W], about -1 … 1. */
+export async function decodeLatents(
+  model: LoadedModel,
+  latents: Float32Array,
+  dims: readonly [number, number, number],
+): Promise<Float32Array> {
+  const data = latents.map((value) => value / model.vae.scaling_factor);
+  const [, height, width] = dims;
   if (height * width > MOST_CELLS_AT_ONCE) {
-    const latents = { dims: [channels, height, width], data };
-    const scale = vaeScale(model);
-    return (await decodeTiled(model.run.vae_decoder, latents, TILE_CELLS, scale)).data as Float32Array;
+    return (await decodeTiled(model.run.vae_decoder, { dims, data }, TILE_CELLS, CELL)).data as Float32Array;
   }
-  const { image } = await model.run.vae_decoder({ latents: { dims: [1, ...latentDims], data } });
+  const { image } = await model.run.vae_decoder({ latents: { dims: [1, ...dims], data } });
   return image!.data as Float32Array;
 }
+
+export const decode = ({ model, latentDims }: Plan, { sampler }: PictureState) =>
+  decodeLatents(model, sampler.latents, latentDims);

@@ -1,13 +1,16 @@
+import { families } from "../models/families.ts";
+import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { LoadedModel } from "./model.ts";
+import { decodeLatents } from "./pipeline.ts";
 
 /**
  * How each latent channel colours a pixel: rows of [red, green, blue], and what is added, for values in -1 … 1. Fitted by the
  * authors of ComfyUI to the families' released VAEs (comfy/latent_formats.py, SD15 and SDXL).
  */
-const FAMILIES = [
+const COLOURS = [
   {
-    scaling_factor: 0.18215,
+    scaling_factor: families.sd1.scaling_factor,
     channels: [
       [0.3512, 0.2297, 0.3227],
       [0.325, 0.4974, 0.235],
@@ -17,7 +20,7 @@ const FAMILIES = [
     bias: [0, 0, 0],
   },
   {
-    scaling_factor: 0.13025,
+    scaling_factor: families.sdxl.scaling_factor,
     channels: [
       [0.3651, 0.4232, 0.4341],
       [-0.2533, -0.0042, 0.1068],
@@ -36,20 +39,18 @@ export async function preview(model: LoadedModel, latents: Tensor): Promise<Tens
   if (model.run.tiny_decoder !== null) {
     return (await model.run.tiny_decoder({ latents })).image!;
   }
-  const { scaling_factor } = model.vae;
-  const family = FAMILIES.find((one) => one.scaling_factor === scaling_factor);
+  const [, channels, height, width] = latents.dims as [number, number, number, number];
+  const family = COLOURS.find((one) => one.scaling_factor === model.vae.scaling_factor);
   if (family === undefined) {
-    const unscaled = (latents.data as Float32Array).map((value) => value / scaling_factor);
-    return (await model.run.vae_decoder({ latents: { dims: latents.dims, data: unscaled } })).image!;
+    const data = await decodeLatents(model, latents.data as Float32Array, [channels, height, width]);
+    return { dims: [1, 3, CELL * height, CELL * width], data };
   }
-  const { channels, bias } = family;
-  const [, , height, width] = latents.dims as [number, number, number, number];
   const plane = height * width;
   const data = new Float32Array(3 * plane);
   for (let c = 0; c < 3; c++) {
     for (let p = 0; p < plane; p++) {
-      const parts = channels.map((colours, k) => colours[c]! * (latents.data[k * plane + p] as number));
-      data[c * plane + p] = bias[c]! + parts.reduce((sum, part) => sum + part, 0);
+      const parts = family.channels.map((colours, k) => colours[c]! * (latents.data[k * plane + p] as number));
+      data[c * plane + p] = family.bias[c]! + parts.reduce((sum, part) => sum + part, 0);
     }
   }
   return { dims: [1, 3, height, width], data };

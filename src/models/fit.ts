@@ -2,11 +2,9 @@ import { show } from "../onnx/value.ts";
 import type { TextTower } from "./base.ts";
 import { type ControlnetConfig, type UnetConfig, UnsupportedError, type VaeConfig } from "./config.ts";
 import { skipChannels } from "./encoder.ts";
+import { CELL, cellOf } from "./vae.ts";
 
 const PICTURE_CHANNELS = 3;
-
-/** Pixels of a latent cell's side, in every family. */
-const CELL = 8;
 
 /** Why a ControlNet cannot add to a U-Net, with both shapes; null when it can. */
 export function misfit(unet: UnetConfig, controlnet: ControlnetConfig): string | null {
@@ -62,7 +60,7 @@ export function requireFit(unet: UnetConfig, vae: VaeConfig, text: readonly Text
     const shape = (size: number | null) => (size === null ? "none" : `[B, ${size}]`);
     throw new UnsupportedError(`the pooled text is ${shape(pooled)}, the U-Net needs ${shape(takes)}`);
   }
-  const cell = 2 ** (vae.block_out_channels.length - 1);
+  const cell = cellOf(vae);
   if (cell !== CELL) {
     throw new UnsupportedError(
       `the VAE makes [B, C, H/${cell}, W/${cell}] of a picture; only [B, C, H/${CELL}, W/${CELL}] is supported`,

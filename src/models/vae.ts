@@ -5,6 +5,12 @@ import type { VaeConfig } from "./config.ts";
 import { convolution, fromTokens, groupNorm, linear, mix, resnet, toTokens } from "./layers.ts";
 import type { Weights } from "./weights.ts";
 
+/** Pixels of a latent cell's side, in every family: what has others is refused where it is opened. */
+export const CELL = 8;
+
+/** Pixels of a latent cell's side by a VAE's config. */
+export const cellOf = (config: VaeConfig) => 2 ** (config.block_out_channels.length - 1);
+
 /** diffusers' AutoencoderKL fixes the epsilon of every norm in it. */
 const normOf = (config: VaeConfig) => ({ norm_num_groups: config.norm_num_groups, norm_eps: 1e-6 });
 

@@ -67,13 +67,14 @@ export function initialize(shapes: Shapes, seed: number): Block {
 /** 1 / √E[silu(x)²] of normal x. */
 const SILU_GAIN = 1.68;
 
+const scaled =
+  (gain: number) =>
+  (name: string, shapes: Shapes): Fill =>
+    name.endsWith("bias") ? constant(0) : normal(gain / Math.sqrt(fanIn(shapes.get(name)!)));
 /** What passes keeps its size, layer after layer: He et al. 2015 (arXiv 1502.01852), for silu. */
-const sizeKeeping = (name: string, shapes: Shapes): Fill =>
-  name.endsWith("bias") ? constant(0) : normal(SILU_GAIN / Math.sqrt(fanIn(shapes.get(name)!)));
-
+const sizeKeeping = scaled(SILU_GAIN);
+const gaussian = scaled(1);
 const zero = () => constant(0);
-const gaussian = (name: string, shapes: Shapes): Fill =>
-  name.endsWith("bias") ? constant(0) : normal(1 / Math.sqrt(fanIn(shapes.get(name)!)));
 
 /**
  * How what is not copied from the base starts. `zero`: the convolutions that join a ControlNet to its base at 0, the hint encoder

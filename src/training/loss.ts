@@ -5,7 +5,7 @@ import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "../mod
 import { controlResiduals, embedHint } from "../models/controlnet.ts";
 import { skipChannels } from "../models/encoder.ts";
 import { denoise } from "../models/unet.ts";
-import { decode, encode } from "../models/vae.ts";
+import { CELL, decode, encode } from "../models/vae.ts";
 import { type WeightStore, Weights } from "../models/weights.ts";
 import { build } from "../onnx/build.ts";
 import { gradient } from "../onnx/gradient.ts";
@@ -70,9 +70,6 @@ function diffusion(channels: number, { batch, height, width }: BatchSize, predic
     error: (out: Value) => mean(square(sub(out, targets[prediction](latents, noise, alpha, sigma)))),
   };
 }
-
-/** Pixels of a latent cell's side, in hints and images. */
-const CELL = 8;
 
 /**
  * A ControlNet on a locked base (arXiv 2302.05543, equation 5). Besides what `diffusion` names: encoder_hidden_states

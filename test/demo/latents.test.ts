@@ -6,6 +6,7 @@ import { after, test } from "node:test";
 import { covariance, EigenvalueDecomposition, Matrix } from "ml-matrix";
 import { LATENTS, writeConfigs } from "../../demo/configs.ts";
 import { evenLatents } from "../../demo/latents.ts";
+import { mean } from "../../demo/measures.ts";
 import { render } from "../../demo/world/render.ts";
 import { scene } from "../../demo/world/scene.ts";
 import { sample } from "../../src/image/hint.ts";
@@ -41,8 +42,6 @@ async function throughVae() {
   await decoder.release();
   return { latents, again };
 }
-
-const mean = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length;
 
 test("latents that differ along four directions alone lose nothing by being kept in four channels, and become more alike in size", async () => {
   writeConfigs(base, 100);

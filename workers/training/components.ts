@@ -13,6 +13,7 @@ import {
   type VaeConfig,
   vaeConfig,
 } from "../../src/models/config.ts";
+import { CELL, cellOf } from "../../src/models/vae.ts";
 import type { Block } from "../../src/training/parameters.ts";
 import { type FloatDType, readParameters, writeSafetensors } from "../../src/training/stored.ts";
 
@@ -29,21 +30,18 @@ export function readNoising(base: string) {
   return { alphas: alphasCumprod(config), prediction: config.prediction_type };
 }
 
-/** Pixels of a latent cell's side. */
-const CELL = 8;
-
 /** What a training's resolution is a multiple of: the U-Net halves the latents' sides between its levels. */
-export const resolutionMultiple = (unet: UnetConfig, cell: number) => cell * 2 ** (unet.block_out_channels.length - 1);
+export const resolutionMultiple = (unet: UnetConfig) => CELL * 2 ** (unet.block_out_channels.length - 1);
 
 /** @throws UnsupportedError when a U-Net's levels do not halve evenly, or the VAE's cells are not those of hints */
 export function requireResolution(resolution: number, unet: UnetConfig, vae: VaeConfig): void {
-  const cell = 2 ** (vae.block_out_channels.length - 1);
+  const cell = cellOf(vae);
   if (cell !== CELL) {
     throw new UnsupportedError(
       `the VAE's latent cells have ${cell}×${cell} pixels; only ${CELL}×${CELL} can be trained`,
     );
   }
-  const multiple = resolutionMultiple(unet, CELL);
+  const multiple = resolutionMultiple(unet);
   if (resolution % multiple !== 0) {
     throw new UnsupportedError(`resolution ${resolution}: this model needs a multiple of ${multiple}`);
   }
