@@ -113,6 +113,18 @@ test("an untrained ControlNet leaves the base's output as it is, bit for bit; on
   assert.notDeepEqual(after.controlled.data, after.plain.data);
 });
 
+test("an output that is a ControlNet already is trained on from its weights", async () => {
+  const once = folders("twice");
+  const weights = () => readParameters(findCheckpoint(once.output, "diffusion_pytorch_model")).data;
+  assert.ok(await train("controlnet", once, { ...SETTINGS, max_train_steps: 2 }, silent()));
+  const before = weights();
+  const again = { ...once, work: join(root, "twice", "again") };
+  const small = { ...SETTINGS, max_train_steps: 1, learning_rate: 1e-6 };
+  assert.ok(await train("controlnet", again, small, silent()));
+  const moved = weights().reduce((most, value, i) => Math.max(most, Math.abs(value - before[i]!)), 0);
+  assert.ok(moved > 0 && moved < 1e-5, `moved by ${moved}`);
+});
+
 test("a fresh hint encoder passes a hint on at its size, so that the first steps already learn from it", async () => {
   const raw = configFor(UNET);
   const unet = readParameters(findCheckpoint(join(BASE, "unet"), "diffusion_pytorch_model"));

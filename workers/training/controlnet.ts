@@ -10,7 +10,7 @@ import { readDataset } from "../../src/training/dataset.ts";
 import { controlnetFrom } from "../../src/training/initialize.ts";
 import { controlnetStep } from "../../src/training/loss.ts";
 import { readParameters } from "../../src/training/stored.ts";
-import { dtypeOf, readNoising, requireResolution, STEM, writeComponent } from "./components.ts";
+import { dtypeOf, hasWeights, readNoising, requireResolution, STEM, writeComponent } from "./components.ts";
 import { encodePictures, encodePrompts, tokenize } from "./encoded.ts";
 import { mirror, Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
@@ -37,7 +37,7 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
   }
   requireResolution(settings.resolution, base.unet, base.vae);
   const tower = base.text[0]!;
-  // A folder with a config and no weights says what is to be trained, as a base's folders do.
+  // A folder with a config and no weights says what is to be trained; one with weights is trained on. As a base's folders are.
   const own = join(folders.output, "config.json");
   const rawConfig = existsSync(own)
     ? readJson(own)
@@ -69,7 +69,10 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
   const side = settings.resolution;
   return {
     count: pairs.length,
-    start: () => controlnetFrom(readParameters(unet), config, settings.seed),
+    start: () =>
+      existsSync(own) && hasWeights(folders.output)
+        ? readParameters(findCheckpoint(folders.output, STEM.unet))
+        : controlnetFrom(readParameters(unet), config, settings.seed),
     graph(parameters, size) {
       const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));
       const locked = new StoredWeights(unet.tensors);
