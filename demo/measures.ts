@@ -1,5 +1,6 @@
 /** How well a picture follows a control map, and its prompt's colours. */
 import type { Pixels } from "../src/image/pixels.ts";
+import { readClasses } from "./reader.ts";
 import { COLOURS, type Colour, lit, type Rgb } from "./world/colours.ts";
 import { SIDE } from "./world/landscape.ts";
 import { visibleParts } from "./world/maps.ts";
@@ -118,10 +119,10 @@ export async function classOverlaps(
     counts.set(kind, count);
     return count;
   };
-  for (const [i, scene] of scenes.entries()) {
-    const [wanted, found] = [await visibleParts(scene.parts), await readParts(pictures[i]!, scene)];
-    wanted.forEach((part, p) => {
-      const [want, find] = [scene.parts[part]!.class, scene.parts[found[p]!]!.class];
+  const read = await readClasses(pictures);
+  for (const [i, { parts }] of scenes.entries()) {
+    (await visibleParts(parts)).forEach((part, p) => {
+      const [want, find] = [parts[part]!.class, read[i]![p]!];
       countOf(want).either += 1;
       if (want === find) {
         countOf(want).both += 1;

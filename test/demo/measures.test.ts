@@ -8,11 +8,12 @@ import {
   layoutShare,
   meanDifference,
   meanIou,
-  readParts,
   recall,
 } from "../../demo/measures.ts";
+import { readClasses } from "../../demo/reader.ts";
 import { SIDE } from "../../demo/world/landscape.ts";
 import { visibleParts } from "../../demo/world/maps.ts";
+import { CLASSES } from "../../demo/world/part.ts";
 import { render } from "../../demo/world/render.ts";
 import { scene } from "../../demo/world/scene.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
@@ -43,7 +44,7 @@ test("lines are the same within the reach and not beyond it", () => {
 test("a scene's own picture has its layout and its colours; another scene's and a grey one have not", async () => {
   const [own, strange] = [await render(one), await render(other)];
   const overlap = (picture: Pixels) => meanIou([picture], [one]);
-  assert.ok((await overlap(own)) > 0.85, `${await overlap(own)}`);
+  assert.ok((await overlap(own)) > 0.7, `${await overlap(own)}`);
   assert.ok((await overlap(strange)) < 0.4, `${await overlap(strange)}`);
   assert.equal(mean(await coloursAtPlace(own, one)), 1);
   assert.equal(mean(coloursAnywhere(own, one)), 1);
@@ -51,14 +52,23 @@ test("a scene's own picture has its layout and its colours; another scene's and 
   assert.equal(mean(coloursAnywhere(grey, one)), 0);
 });
 
+test("classes are read off pictures that the reader never saw, nearly as they are", async () => {
+  const scenes = Array.from({ length: 24 }, (_, i) => scene(3_000_000 + i));
+  const classes = await classOverlaps(await Promise.all(scenes.map(render)), scenes);
+  assert.deepEqual([...classes.keys()].sort(), [...CLASSES].sort());
+  for (const [kind, overlap] of classes) {
+    assert.ok(overlap > 0.6, `${kind}: ${overlap}`);
+  }
+});
+
 test("over several scenes, the pixels of a class count alike, in whichever picture they are", async () => {
   const scenes = [one, other];
   const pictures = [await render(one), grey];
+  const read = await readClasses(pictures);
   let [both, either] = [0, 0];
   for (const [i, { parts }] of scenes.entries()) {
-    const [shown, found] = [await visibleParts(parts), await readParts(pictures[i]!, scenes[i]!)];
-    shown.forEach((part, p) => {
-      const is = [part, found[p]!].map((which) => parts[which]!.class === "sky");
+    (await visibleParts(parts)).forEach((part, p) => {
+      const is = [parts[part]!.class, read[i]![p]].map((kind) => kind === "sky");
       both += Number(is[0] && is[1]);
       either += Number(is[0] || is[1]);
     });
