@@ -59,10 +59,11 @@ const textEncoder = (vocabulary: number) => ({
 /**
  * Velocity as in 2.x: a small network's mistakes at high noise then stay small. But the noise of Ho et al. 2020, which leaves nothing to
  * be seen of the last third of the timesteps: in Stable Diffusion's, what hour it is and what colour a thing has still shows in 16×16
- * cells at the very end, so that the words which say it would teach the network nothing.
+ * cells at the very end, so that the words which say it would teach the network nothing. Drawn with fresh noise in each step, which
+ * mends what earlier steps got wrong: with DDIM, this small network's people have no heads and its skies several suns.
  */
 const SCHEDULER = {
-  _class_name: "DDIMScheduler",
+  _class_name: "EulerAncestralDiscreteScheduler",
   beta_start: 0.0001,
   beta_end: 0.02,
   beta_schedule: "linear",
@@ -75,7 +76,7 @@ const SCHEDULER = {
 
 const INDEX = {
   _class_name: "StableDiffusionPipeline",
-  scheduler: ["diffusers", "DDIMScheduler"],
+  scheduler: ["diffusers", "EulerAncestralDiscreteScheduler"],
   text_encoder: ["transformers", "CLIPTextModel"],
   tokenizer: ["transformers", "CLIPTokenizer"],
   unet: ["diffusers", "UNet2DConditionModel"],

@@ -35,7 +35,7 @@ const tensor = (data: Float32Array) => ({ dims: [1, 3, SIDE, SIDE], data });
 
 /** A MODELS_DIR with one base and ControlNets named after conditions. */
 export function openDemo(dir: string) {
-  const { models, controlnets } = openLibrary(dir);
+  const { models, controlnets, catalog } = openLibrary(dir);
   const [first] = models;
   if (first === undefined) {
     throw new Error(`${dir}: there is no model in it`);
@@ -62,7 +62,7 @@ export function openDemo(dir: string) {
         seed,
         width: SIDE,
         height: SIDE,
-        scheduler: "ddim",
+        scheduler: catalog.models[0]!.scheduler,
         guidance_scale: GUIDANCE,
         guess_mode,
         image: null,

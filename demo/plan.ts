@@ -26,7 +26,7 @@ export const VAE = TrainingSettings.parse({
 
 export const BASE = TrainingSettings.parse({
   ...shared,
-  max_train_steps: 9000,
+  max_train_steps: 12500,
   learning_rate: 1e-3,
   train_batch_size: 32,
   resolution: SIDE,
@@ -36,7 +36,7 @@ export const BASE = TrainingSettings.parse({
 
 const controlnet = TrainingSettings.parse({
   ...shared,
-  max_train_steps: 700,
+  max_train_steps: 1400,
   learning_rate: 1e-3,
   train_batch_size: 16,
   resolution: SIDE,
@@ -45,13 +45,15 @@ const controlnet = TrainingSettings.parse({
 });
 
 /** In this order: the first two already show what control is. */
-export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = [
-  ["canny", { ...controlnet, max_train_steps: 1200 }],
-  ["segmentation", { ...controlnet, max_train_steps: 4000 }],
-  ["pose", { ...controlnet, max_train_steps: 1700 }],
-  ["scribble", controlnet],
-  ["depth", { ...controlnet, max_train_steps: 1700 }],
-  ["lineart", controlnet],
-  ["hough_lines", controlnet],
-  ["normal", controlnet],
-];
+export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = (
+  [
+    ["canny", 1900],
+    ["segmentation", 4600],
+    ["pose", 2300],
+    ["scribble", 1400],
+    ["depth", 2500],
+    ["lineart", 1300],
+    ["hough_lines", 1400],
+    ["normal", 1400],
+  ] as const
+).map(([condition, max_train_steps]) => [condition, { ...controlnet, max_train_steps }]);
