@@ -60,7 +60,7 @@ const textEncoder = (vocabulary: number) => ({
  * Velocity as in 2.x: a small network's mistakes at high noise then stay small. But the noise of Ho et al. 2020, which leaves nothing to
  * be seen of the last third of the timesteps: in Stable Diffusion's, what hour it is and what colour a thing has still shows in 16×16
  * cells at the very end, so that the words which say it would teach the network nothing. Drawn with fresh noise in each step, which
- * mends what earlier steps got wrong: with DDIM, this small network's people have no heads and its skies several suns.
+ * mends what earlier steps got wrong: with DDIM, this small network draws several suns, and people without heads.
  */
 const SCHEDULER = {
   _class_name: "EulerAncestralDiscreteScheduler",

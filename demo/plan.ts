@@ -34,26 +34,25 @@ export const BASE = TrainingSettings.parse({
   ema_decay: 0.999,
 });
 
-const controlnet = TrainingSettings.parse({
-  ...shared,
-  max_train_steps: 1400,
-  learning_rate: 1e-3,
-  train_batch_size: 16,
-  resolution: SIDE,
-  proportion_empty_prompts: 0.5,
-  ema_decay: 0.99,
-});
+const controlnet = (max_train_steps: number) =>
+  TrainingSettings.parse({
+    ...shared,
+    max_train_steps,
+    learning_rate: 1e-3,
+    train_batch_size: 16,
+    resolution: SIDE,
+    proportion_empty_prompts: 0.5,
+    ema_decay: 0.99,
+  });
 
 /** In this order: the first two already show what control is. */
-export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = (
-  [
-    ["canny", 1900],
-    ["segmentation", 4600],
-    ["pose", 2300],
-    ["scribble", 1400],
-    ["depth", 2500],
-    ["lineart", 1300],
-    ["hough_lines", 1400],
-    ["normal", 1400],
-  ] as const
-).map(([condition, max_train_steps]) => [condition, { ...controlnet, max_train_steps }]);
+export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = [
+  ["canny", controlnet(1900)],
+  ["segmentation", controlnet(4600)],
+  ["pose", controlnet(2300)],
+  ["scribble", controlnet(1400)],
+  ["depth", controlnet(2500)],
+  ["lineart", controlnet(1300)],
+  ["hough_lines", controlnet(1400)],
+  ["normal", controlnet(1400)],
+];

@@ -9,10 +9,9 @@ import { readCheckpoint } from "../src/models/checkpoint.ts";
 import { convolution, groupNorm } from "../src/models/layers.ts";
 import { StoredWeights, Weights, weightShapes } from "../src/models/weights.ts";
 import { build } from "../src/onnx/build.ts";
-import { gradient } from "../src/onnx/gradient.ts";
-import { concat, mul, reduceMean, reshape, resizeTwice, silu, softmax, sub, transpose } from "../src/onnx/operators.ts";
+import { concat, mul, resizeTwice, silu, softmax, sub, transpose } from "../src/onnx/operators.ts";
 import { input, type Value } from "../src/onnx/value.ts";
-import { gradientOf } from "../src/training/loss.ts";
+import { mean, step } from "../src/training/loss.ts";
 import { type Shapes, TrainableWeights } from "../src/training/parameters.ts";
 import { CPU, openSession } from "../workers/runtime.ts";
 import { SIDE } from "./world/landscape.ts";
@@ -48,7 +47,7 @@ export const readerShapes = (): Shapes => weightShapes((w) => classify(w, pictur
 
 /**
  * `image`; `truth` [B, SIDE, SIDE, classes], 1 where a pixel is of the class, else 0; `weight` [B, SIDE, SIDE, 1] of each pixel →
- * the weighted mean squared error of the certainties, and its gradient.
+ * `loss`, the weighted mean squared error of the certainties, and its gradients.
  */
 export function readerStep(batch: number): Uint8Array {
   const trained = new TrainableWeights(readerShapes());
@@ -56,14 +55,7 @@ export function readerStep(batch: number): Uint8Array {
   const truth = input("truth", "float32", [batch, SIDE, SIDE, CLASSES.length]);
   const weight = input("weight", "float32", [batch, SIDE, SIDE, 1]);
   const error = sub(classify(new Weights(trained), image), truth);
-  const loss = reshape(reduceMean(mul(mul(error, error), weight), [0, 1, 2, 3]), []);
-  const parameters = [...trained.inputs];
-  const gradients = gradient(
-    loss,
-    parameters.map(([, value]) => value),
-  );
-  const named = parameters.map(([name], i) => [gradientOf(name), gradients[i]!]);
-  return build([image, truth, weight, ...parameters.map(([, value]) => value)], { loss, ...Object.fromEntries(named) });
+  return step([image, truth, weight], mean(mul(mul(error, error), weight)), trained);
 }
 
 /** Of each picture the most certain class of each pixel, [SIDE · SIDE]. */

@@ -2,9 +2,9 @@
  * npm run demo:reader: trains the reader of demo/reader.ts, in some minutes, on scenes that the demo was trained on: half of them as
  * they are, half as the demo's VAE makes them, because what it will read has been through its decoder.
  */
-
 import { DEMO_MODELS_DIR } from "../src/config.ts";
 import { sample } from "../src/image/hint.ts";
+import { stack } from "../src/training/batch.ts";
 import { initialize } from "../src/training/initialize.ts";
 import { learningRate } from "../src/training/learning-rate.ts";
 import { writeSafetensors } from "../src/training/stored.ts";
@@ -50,24 +50,26 @@ function weightsOf(examples: readonly Example[]): number[] {
   return counts.map((count) => Math.sqrt((examples.length * SIDE * SIDE) / CLASSES.length / count));
 }
 
-function batchOf(examples: readonly Example[], weights: readonly number[]) {
-  const image = new Float32Array(BATCH * 3 * SIDE * SIDE);
-  const truth = new Float32Array(BATCH * SIDE * SIDE * CLASSES.length);
-  const weight = new Float32Array(BATCH * SIDE * SIDE);
-  for (const [i, one] of examples.entries()) {
-    image.set(one.image, i * one.image.length);
-    one.classes.forEach((kind, p) => {
-      const place = i * SIDE * SIDE + p;
-      truth[place * CLASSES.length + kind] = 1;
-      weight[place] = weights[kind]!;
-    });
-  }
-  return {
-    image: { dims: [BATCH, 3, SIDE, SIDE], data: image },
-    truth: { dims: [BATCH, SIDE, SIDE, CLASSES.length], data: truth },
-    weight: { dims: [BATCH, SIDE, SIDE, 1], data: weight },
-  };
+/** 1 at each pixel's class, [SIDE · SIDE · classes]. */
+function oneHot({ classes }: Example): Float32Array {
+  const truth = new Float32Array(classes.length * CLASSES.length);
+  classes.forEach((kind, p) => {
+    truth[p * CLASSES.length + kind] = 1;
+  });
+  return truth;
 }
+
+const batchOf = (examples: readonly Example[], weights: readonly number[]) => ({
+  image: stack(
+    [3, SIDE, SIDE],
+    examples.map(({ image }) => image),
+  ),
+  truth: stack([SIDE, SIDE, CLASSES.length], examples.map(oneHot)),
+  weight: stack(
+    [SIDE, SIDE, 1],
+    examples.map(({ classes }) => Float32Array.from(classes, (kind) => weights[kind]!)),
+  ),
+});
 
 const examples: Example[] = [];
 for (let seed = 0; seed < SCENES; seed++) {

@@ -25,7 +25,8 @@ export type PredictionType = SchedulerConfig["prediction_type"];
 /** The output that holds a parameter's gradient. */
 export const gradientOf = (parameter: string) => `grad.${parameter}`;
 
-const mean = (x: Value) =>
+/** The mean of all elements, []. */
+export const mean = (x: Value) =>
   reshape(
     reduceMean(
       x,
@@ -36,7 +37,7 @@ const mean = (x: Value) =>
 const square = (x: Value) => mul(x, x);
 
 /** Inputs, `loss` [] and `grad.<name>` of every parameter that the networks have asked for. */
-function step(inputs: readonly Value[], loss: Value, ...weights: TrainableWeights[]): Uint8Array {
+export function step(inputs: readonly Value[], loss: Value, ...weights: TrainableWeights[]): Uint8Array {
   const parameters = weights.flatMap((trained) => [...trained.inputs]);
   const gradients = gradient(
     loss,

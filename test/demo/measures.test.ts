@@ -54,7 +54,10 @@ test("a scene's own picture has its layout and its colours; another scene's and 
 
 test("classes are read off pictures that the reader never saw, nearly as they are", async () => {
   const scenes = Array.from({ length: 24 }, (_, i) => scene(3_000_000 + i));
-  const classes = await classOverlaps(await Promise.all(scenes.map(render)), scenes);
+  const pictures = await Promise.all(scenes.map(render));
+  const all = await meanIou(pictures, scenes);
+  assert.ok(all > 0.85, `${all}`);
+  const classes = await classOverlaps(pictures, scenes);
   assert.deepEqual([...classes.keys()].sort(), [...CLASSES].sort());
   for (const [kind, overlap] of classes) {
     assert.ok(overlap > 0.6, `${kind}: ${overlap}`);

@@ -71,8 +71,10 @@ export const openBaseTraining: OpenSubject = async (folders, settings, onPrepari
     count: pairs.length,
     start: () =>
       joinBlocks({
-        unet: parametersOf(folders.base, "unet", () => initialize(unetShapes(unet), settings.seed)),
-        text_encoder: parametersOf(folders.base, "text_encoder", () => initialize(clipShapes(clip), settings.seed + 1)),
+        unet: parametersOf(join(folders.base, "unet"), "unet", () => initialize(unetShapes(unet), settings.seed)),
+        text_encoder: parametersOf(join(folders.base, "text_encoder"), "text_encoder", () =>
+          initialize(clipShapes(clip), settings.seed + 1),
+        ),
       }),
     graph(parameters, size) {
       const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));

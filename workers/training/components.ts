@@ -51,11 +51,10 @@ export function requireResolution(resolution: number, unet: UnetConfig, vae: Vae
 export const STEM = { unet: "diffusion_pytorch_model", vae: "diffusion_pytorch_model", text_encoder: "model" };
 
 /** Whether a component has weights, of whatever kind, or is one to start from nothing. */
-export const hasWeights = (folder: string) => readdirSync(folder).some((name) => name !== "config.json");
+const hasWeights = (folder: string) => readdirSync(folder).some((name) => name !== "config.json");
 
-/** The stored parameters of a component, or fresh ones where it has none. */
-export function parametersOf(base: string, part: keyof typeof STEM, fresh: () => Block): Block {
-  const folder = join(base, part);
+/** The stored parameters in a component's folder, or fresh ones where it has none. */
+export function parametersOf(folder: string, part: keyof typeof STEM, fresh: () => Block): Block {
   return hasWeights(folder) ? readParameters(findCheckpoint(folder, STEM[part])) : fresh();
 }
 

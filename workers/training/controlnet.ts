@@ -10,7 +10,7 @@ import { readDataset } from "../../src/training/dataset.ts";
 import { controlnetFrom } from "../../src/training/initialize.ts";
 import { controlnetStep } from "../../src/training/loss.ts";
 import { readParameters } from "../../src/training/stored.ts";
-import { dtypeOf, hasWeights, readNoising, requireResolution, STEM, writeComponent } from "./components.ts";
+import { dtypeOf, parametersOf, readNoising, requireResolution, STEM, writeComponent } from "./components.ts";
 import { encodePictures, encodePrompts, tokenize } from "./encoded.ts";
 import { mirror, Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
@@ -69,10 +69,10 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
   const side = settings.resolution;
   return {
     count: pairs.length,
-    start: () =>
-      existsSync(own) && hasWeights(folders.output)
-        ? readParameters(findCheckpoint(folders.output, STEM.unet))
-        : controlnetFrom(readParameters(unet), config, settings.seed),
+    start() {
+      const fresh = () => controlnetFrom(readParameters(unet), config, settings.seed);
+      return existsSync(own) ? parametersOf(folders.output, "unet", fresh) : fresh();
+    },
     graph(parameters, size) {
       const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));
       const locked = new StoredWeights(unet.tensors);

@@ -68,7 +68,7 @@ export const openVaeTraining: OpenSubject = async (folders, settings, onPreparin
   refuse(wrong);
   return {
     count: pairs.length,
-    start: () => parametersOf(folders.base, "vae", () => initialize(vaeShapes(vae), settings.seed)),
+    start: () => parametersOf(join(folders.base, "vae"), "vae", () => initialize(vaeShapes(vae), settings.seed)),
     graph(parameters, size) {
       const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));
       return { bytes: vaeStep(vae, shapes, size), folder: folders.base };
