@@ -112,7 +112,9 @@ async function startRedis({ DATA_DIR }: Config) {
   if (await isTaken(socket))
     throw new ConfigError(`another npm start is running on DATA_DIR=${DATA_DIR}; stop it first`);
   const args = ["--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder];
-  args.push("--appendonly", "yes", "--save", "", "--maxmemory-policy", "noeviction", "--loglevel", "warning");
+  // "always": an accepted job is on disk before it is answered for. With "everysec" a kill can cost two seconds of them.
+  args.push("--appendonly", "yes", "--appendfsync", "always", "--save", "");
+  args.push("--maxmemory-policy", "noeviction", "--loglevel", "warning");
   // A session of its own: a Ctrl-C in the terminal must not stop it before those who still write to it.
   const kept = new Kept("redis", () =>
     spawn("redis-server", args, { detached: true, stdio: ["ignore", "pipe", "pipe"] }),

@@ -69,7 +69,7 @@ const request = (seed: number) => ({
 
 export async function chaos(settings: Settings): Promise<Report> {
   await using stack = new AsyncDisposableStack();
-  const redis = await startRedis(stack, "--appendfsync", "always");
+  const redis = await startRedis(stack);
   const ports = [await freePort(), await freePort()];
   const env = {
     REDIS_URL: redis.url,

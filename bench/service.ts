@@ -12,7 +12,7 @@ export const TINY_MODELS = join(import.meta.dirname, "../test/fixtures/sd15");
 /** @param work a real worker, with tiny networks; else whoever offers takes nothing */
 export async function startService(
   stack: AsyncDisposableStack,
-  { appendfsync = "everysec", work = false }: { appendfsync?: "everysec" | "always"; work?: boolean },
+  { appendfsync = "always", work = false }: { appendfsync?: "everysec" | "always"; work?: boolean },
   more: Record<string, string> = {},
 ) {
   const redis = await startRedis(stack, "--appendfsync", appendfsync);

@@ -62,6 +62,7 @@ describe("the compose files", () => {
   interface Service {
     build?: { dockerfile: string };
     environment?: Record<string, string>;
+    command?: string;
   }
   const files = ["docker-compose.yml", "docker-compose.gpu.yml"];
   const services = files.flatMap((file) => {
@@ -79,6 +80,11 @@ describe("the compose files", () => {
     for (const name of services.flatMap(({ environment = {} }) => Object.keys(environment))) {
       assert.match(known, new RegExp(`^  ${name}:`, "m"));
     }
+  });
+
+  test("have Redis write to disk what it answers for", () => {
+    const [redis] = services.filter(({ command }) => command?.startsWith("redis-server"));
+    assert.match(redis!.command!, / --appendonly yes --appendfsync always /);
   });
 
   const client = spawnSync("docker", ["compose", "version"]).status === 0;

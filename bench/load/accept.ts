@@ -31,7 +31,7 @@ export async function accept(seconds: number): Promise<void> {
   const image = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
   const controlled = { ...plain, controls: [{ controlnet: "canny", image }] };
   const rows: (string | number)[][] = [];
-  for (const appendfsync of ["everysec", "always"] as const) {
+  for (const appendfsync of ["always", "everysec"] as const) {
     await using stack = new AsyncDisposableStack();
     const { url, gateway } = await startService(stack, { appendfsync }, { MAX_QUEUE: "1000000" });
     const send = (request: object, perSecond: number | null, seconds: number) => {

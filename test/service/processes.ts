@@ -44,11 +44,12 @@ export async function kill(child: ChildProcess, signal: NodeJS.Signals): Promise
   await gone;
 }
 
-/** A redis-server on a unix socket, with an append-only file so that a restart keeps what it held. */
+/** A redis-server on a unix socket that has on disk whatever it answers for, so that a restart keeps what it held. */
 export async function startRedis(stack: AsyncDisposableStack, ...more: string[]) {
   const folder = await mkdtemp(join(tmpdir(), "cn-redis-"));
   const url = join(folder, "redis.sock");
-  const args = ["--port", "0", "--unixsocket", url, "--dir", folder, "--save", "", "--appendonly", "yes", ...more];
+  const args = ["--port", "0", "--unixsocket", url, "--dir", folder, "--save", "", "--appendonly", "yes"];
+  args.push("--appendfsync", "always", ...more);
   let child: ChildProcess;
   const start = async () => {
     child = spawn("redis-server", args, { stdio: "ignore" });

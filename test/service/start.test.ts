@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { Redis } from "ioredis";
 import sharp from "sharp";
 import type { Generation } from "../../src/schema.ts";
 import { clientOf } from "../gateway/conforms.ts";
@@ -103,6 +104,13 @@ test("npm start brings everything up, starts what dies again, and loses no gener
     await until("its third step", async () => (await http.get(`/v1/generations/${id}`)).body.progress.step > 2);
     process.kill(pid("worker"), "SIGKILL");
     assert.equal((await ended(id)).status, "succeeded");
+  });
+
+  await t.test("Redis has on disk what it answers for, also when the disk is slow", async () => {
+    const redis = new Redis(join(DATA_DIR, "redis", "redis.sock"));
+    stack.defer(() => redis.disconnect());
+    assert.deepEqual(await redis.config("GET", "appendonly"), ["appendonly", "yes"]);
+    assert.deepEqual(await redis.config("GET", "appendfsync"), ["appendfsync", "always"]);
   });
 
   await t.test("a killed Redis comes back with all it held", async () => {
