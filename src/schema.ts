@@ -57,17 +57,29 @@ export function closed<Shape extends z.ZodRawShape>(shape: Shape) {
   return z.strictObject(shape, {
     error: (issue) =>
       issue.code === "unrecognized_keys"
-        ? issue.keys.map((key) => `unknown field "${key}", ${instead(key, shape)}`).join("; ")
+        ? `${issue.keys
+            .slice(0, MOST_NAMED)
+            .map((key) => unknownField(key, shape))
+            .join("; ")}${more(issue.keys)}`
         : undefined,
   });
 }
 
-const instead = (key: string, shape: z.ZodRawShape) =>
-  Object.keys(shape).length === 0 ? "none is known here" : `the nearest known one is "${nearest(key, shape)}"`;
+/** A body can have millions of unknown fields: to say of each what is near would take the gateway's time and memory. */
+const MOST_NAMED = 10;
+/** Of a name that nobody knows, so many characters. */
+export const MOST_SHOWN = 100;
+const more = ({ length }: readonly string[]) => (length > MOST_NAMED ? `; and ${length - MOST_NAMED} more` : "");
+
+function unknownField(key: string, shape: z.ZodRawShape): string {
+  const known =
+    Object.keys(shape).length === 0 ? "none is known here" : `the nearest known one is "${nearest(key, shape)}"`;
+  return `unknown field "${key.slice(0, MOST_SHOWN)}", ${known}`;
+}
 
 /** The known key with the least edit distance, of those that hold the unknown one or are held by it when there are such. */
 function nearest(key: string, shape: z.ZodRawShape): string {
-  const unknown = key.slice(0, 100); // the distance costs its length times that of each known key
+  const unknown = key.slice(0, MOST_SHOWN); // the distance costs its length times that of each known key
   const known = Object.keys(shape);
   const kin = unknown.length > 3 ? known.filter((name) => name.includes(unknown) || unknown.includes(name)) : [];
   return closest(unknown, kin.length > 0 ? kin : known);
@@ -155,6 +167,7 @@ const Webhook = closed({
   events: z
     .array(WebhookEvent)
     .min(1)
+    .max(WEBHOOK_EVENTS.length)
     .refine((events) => new Set(events).size === events.length, "must name each event once")
     .meta({ uniqueItems: true })
     .default(["succeeded", "failed", "canceled"])
@@ -163,10 +176,19 @@ const Webhook = closed({
   "Events are POSTed there as {type, timestamp, data: the generation or training}, signed by Standard Webhooks with the key of GET /v1/webhooks/secret. An event comes at least once; its webhook-id is the same each time. What is not answered by 2xx within 15 s is sent again for more than a day.",
 );
 
+/** Of its JSON; infinite where it is nested too deeply for that to be made. */
+function jsonBytes(value: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(value));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
 const metadata = z
   .record(z.string(), z.unknown())
   .default({})
-  .refine((value) => Buffer.byteLength(JSON.stringify(value)) <= MAX_METADATA_BYTES, {
+  .refine((value) => jsonBytes(value) <= MAX_METADATA_BYTES, {
     error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
   })
   .describe(`Echoed; at most ${MAX_METADATA_BYTES} bytes of JSON.`);
@@ -324,7 +346,7 @@ export const imagesOf = ({ controls, image, mask_image }: GenerationRequest): st
 
 /**
  * How many evaluations of the networks a scheduler makes of n inference steps: the unit of progress.
- * PNDM (skip_prk_steps) repeats its second timestep; Heun is second order but for its last step.
+ * PNDM repeats its second timestep; Heun is second order but for its last step.
  */
 const EVALUATIONS = {
   ddim: (n) => n,

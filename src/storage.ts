@@ -19,13 +19,17 @@ export interface Received {
 
 /** Enough to tell what kind of file it is: a tar file says so at byte 257. */
 const HEAD = 512;
+/** Far longer than any body takes to come in. */
+const ABANDONED_MS = 3600_000;
 
 export class Storage {
   readonly #root: string;
+  readonly #received: string;
 
   /** `root`: a folder of its own; made when it is missing. */
   constructor(root: string) {
     this.#root = root;
+    this.#received = join(root, "tmp");
   }
 
   /** Keeps the bytes under the key, all of them or none: nobody ever reads a part, not even after a power cut. */
@@ -35,8 +39,8 @@ export class Storage {
 
   /** Takes in what may be too large for the memory. Someone must {@link keep} or {@link discard} it. */
   async receive(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<Received> {
-    const path = join(this.#root, "tmp", randomUUID());
-    await mkdir(dirname(path), { recursive: true });
+    const path = join(this.#received, randomUUID());
+    await mkdir(this.#received, { recursive: true });
     const hash = createHash("sha256");
     let [bytes, head] = [0, Buffer.alloc(0)];
     try {
@@ -75,6 +79,15 @@ export class Storage {
 
   async discard({ path }: Received): Promise<void> {
     await rm(path, { force: true });
+  }
+
+  /** Removes what came in so long ago that whoever received it must have died before it was kept or discarded. */
+  async sweep(): Promise<void> {
+    for (const name of await readdir(this.#received).catch(() => [])) {
+      const path = join(this.#received, name);
+      const { mtimeMs = Number.POSITIVE_INFINITY } = await stat(path).catch(() => ({ mtimeMs: undefined }));
+      if (mtimeMs < Date.now() - ABANDONED_MS) await rm(path, { force: true });
+    }
   }
 
   /** Keeps the same under a second key. @throws an error with `code: "ENOENT"` when nothing is kept under the first. */

@@ -69,7 +69,7 @@ export class Uploads {
     return (await this.#storage.has(key)) ? key : undefined;
   }
 
-  /** Removes what has expired. Any number of processes may do this at once. */
+  /** Removes what has expired, and what a killed gateway has left half-received. Any number of processes may do this at once. */
   async sweep(): Promise<void> {
     for (const folder of [IMAGES, ARCHIVES]) {
       for (const key of await this.#storage.list(folder)) {
@@ -77,6 +77,7 @@ export class Uploads {
         if (hasExpired(id)) await this.#storage.remove(key);
       }
     }
+    await this.#storage.sweep();
   }
 }
 

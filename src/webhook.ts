@@ -210,7 +210,7 @@ async function readAll(redis: Redis, owner: string, ids: string[]): Promise<Webh
 const runReplay = script(`
 local due, key = unpack(KEYS)
 local owner, url = unpack(redis.call('HMGET', key, 'owner', 'url'))
-if owner ~= ARGV[2] then return 0 end
+if owner ~= ARGV[2] or not url then return 0 end
 redis.call('HSET', key, 'status', 'pending', 'tries', 0, 'next_attempt_at', ARGV[3])
 redis.call('DEL', 'webhooks:gone:' .. owner .. ':' .. url)
 local time = redis.call('TIME')
@@ -218,6 +218,7 @@ return redis.call('ZADD', due, 'CH', time[1] * 1000 + math.floor(time[2] / 1000)
 
 /** Sends a delivery again, now, with the whole schedule before it and whatever became of it. */
 export async function replay(redis: Redis, owner: string, id: string): Promise<WebhookDelivery | undefined> {
+  if (!/^evt_\w+$/.test(id)) return undefined; // with a ":" it would name another key of a delivery
   await runReplay(redis, [DUE, deliveryKey(id)], id, owner, new Date().toISOString());
   return readDelivery(redis, owner, id);
 }

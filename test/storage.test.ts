@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { readdir } from "node:fs/promises";
-import { join } from "node:path";
+import { readdir, utimes } from "node:fs/promises";
+import { basename, join } from "node:path";
 import { after, test } from "node:test";
 import { imageHash, inputKey, outputKey, Storage } from "../src/storage.ts";
 import { temporaryFolder } from "./service/processes.ts";
@@ -17,6 +17,17 @@ test("what is put can be got, put again it is replaced, and no temporary file is
   await storage.put(key, bytes(20, 2));
   assert.deepEqual(new Uint8Array(await storage.get(key)), bytes(20, 2));
   assert.deepEqual(await readdir(join(root, "tmp")), []);
+});
+
+test("what came in and was neither kept nor discarded, for its receiver died, goes after an hour", async () => {
+  const root = await temporaryFolder(stack);
+  const storage = new Storage(root);
+  await storage.sweep(); // also before anything came
+  const [left, fresh] = [await storage.receive([bytes(10, 1)]), await storage.receive([bytes(10, 2)])];
+  const longAgo = Date.now() / 1000 - 3700;
+  await utimes(left.path, longAgo, longAgo);
+  await storage.sweep();
+  assert.deepEqual(await readdir(join(root, "tmp")), [basename(fresh.path)]);
 });
 
 test("readers see the old bytes or the new ones, never a part", async () => {

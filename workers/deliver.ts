@@ -91,12 +91,13 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
 
   async function deliver(taken: Taken): Promise<void> {
     const at = new Date();
+    const started = performance.now(); // the clock may be set meanwhile
     const answer = await tryOnce(taken, at);
     const attempt = {
       at: at.toISOString(),
       status: answer.status,
       error: answer.error,
-      duration_ms: Date.now() - at.getTime(),
+      duration_ms: Math.round(performance.now() - started),
     };
     const outcome = outcomeOf(answer, taken.tries + 1, policy);
     if (answer.status === 410) await markGone(redis, taken);

@@ -60,8 +60,9 @@ export async function takeJobs<R extends JobRecord>(
   log: Logger,
   work: Work<R>,
 ): Promise<{ close(saved: Promise<unknown>): Promise<void> }> {
-  const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
-  stopped.catch(() => {}); // nobody listens while nothing runs
+  let closing = false;
+  /** Hands back what runs. */
+  let stop = () => {};
 
   /** Carries one out and ends its record, whatever comes; throws only to hand the job back. */
   async function take(job: Job, token: string | undefined): Promise<void> {
@@ -70,6 +71,11 @@ export async function takeJobs<R extends JobRecord>(
     const { record, attempt, deaths } = claimed;
     const jobLog = log.child({ [kindOf(record.id)]: record.id, attempt });
     jobLog.info({ from_step: record.progress.step }, "started");
+    // One for each job: what is raced against a promise is held by it as long as it lives.
+    const { promise: stopped, reject } = Promise.withResolvers<never>();
+    stopped.catch(() => {});
+    stop = () => reject(new HandBack());
+    if (closing) stop();
     let outcome: Outcome;
     try {
       outcome =
@@ -105,7 +111,8 @@ export async function takeJobs<R extends JobRecord>(
     async close(saved) {
       const closed = worker.close(); // takes nothing new
       await Promise.race([saved, sleep(GRACE_MS, undefined, { ref: false })]);
-      stop(new HandBack());
+      closing = true;
+      stop();
       await closed;
       canceled.disconnect();
     },

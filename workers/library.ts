@@ -1,14 +1,15 @@
 /** What MODELS_DIR holds: base models and ControlNets, opened (headers only) but not loaded. */
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { ownScheduler, SchedulerConfigError, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { DEMO_MODELS_DIR } from "../src/config.ts";
+import { defaultScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
 import { maxClipSkip } from "../src/diffusion/text.ts";
 import { type BaseModel, type ControlNet, openBase, openControlNet } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
 import { misfit } from "../src/models/fit.ts";
 import { openSingleFile, openSingleFileControlNet } from "../src/models/single-file.ts";
 import { CELL } from "../src/models/vae.ts";
-import type { Catalog, SchedulerName } from "../src/schema.ts";
+import type { Catalog } from "../src/schema.ts";
 import { resolutionMultiple } from "./training/components.ts";
 
 export interface Library {
@@ -74,33 +75,8 @@ function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
   return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
 }
 
-/** Taken, the first that a checkpoint's config allows, where its own scheduler is none of those offered. */
-const FALLBACKS: readonly SchedulerName[] = ["dpmpp_2m", "ddim"];
-
-/** The scheduler that a request without one gets, and what to say about it. */
-function defaultScheduler(raw: Record<string, unknown>): { scheduler: SchedulerName; warnings: string[] } {
-  try {
-    return { scheduler: ownScheduler(raw), warnings: [] };
-  } catch (error) {
-    const scheduler = FALLBACKS.find((name) => allows(raw, name));
-    if (!(error instanceof SchedulerConfigError) || scheduler === undefined) {
-      throw error;
-    }
-    return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };
-  }
-}
-
-function allows(raw: Record<string, unknown>, name: SchedulerName): boolean {
-  try {
-    schedulerConfig(name, raw);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-/** @param folder whether it is in the diffusers layout: training reads no single files */
-function describe(id: string, model: BaseModel, folder: boolean): Catalog["models"][number] {
+/** @param forTraining whether it is in the diffusers layout, as training reads no single files, and there is room for what comes of it */
+function describe(id: string, model: BaseModel, forTraining: boolean): Catalog["models"][number] {
   const { scheduler, warnings } = defaultScheduler(model.scheduler as Record<string, unknown>);
   const { sample_size: size } = model.unet;
   const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
@@ -116,7 +92,7 @@ function describe(id: string, model: BaseModel, folder: boolean): Catalog["model
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
     inpainting,
-    trainable: folder && !inpainting && model.text.length === 1,
+    trainable: forTraining && !inpainting && model.text.length === 1,
     resolution_multiple: resolutionMultiple(model.unet),
     warnings: [...model.warnings, ...warnings],
   };
@@ -125,7 +101,10 @@ function describe(id: string, model: BaseModel, folder: boolean): Catalog["model
 /** Never throws for what a folder holds: what cannot be served is in `catalog.skipped`, with the reason. */
 export function openLibrary(dir: string): Library {
   const skipped: Catalog["skipped"] = [];
-  const withEntry = (model: BaseModel, id: string, folder: boolean) => ({ model, entry: describe(id, model, folder) });
+  const withEntry = (model: BaseModel, id: string, folder: boolean) => ({
+    model,
+    entry: describe(id, model, folder && dir !== DEMO_MODELS_DIR),
+  });
   const described = openAll(dir, skipped, {
     folder: (path, id) => withEntry(openBase(path), id, true),
     file: (path, id) => withEntry(openSingleFile(path), id, false),

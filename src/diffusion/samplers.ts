@@ -78,7 +78,7 @@ export function createSampler(
     total: timesteps.length,
     timesteps,
     initNoiseSigma: whole.initNoiseSigma,
-    start: (latents) => ({ step: 0, latents, history: [], base: null, gathered: null }),
+    start: (latents) => ({ step: 0, latents, history: [], base: null }),
     input: ({ step, latents }) => {
       const { norm } = whole.levels[begin + step]!;
       return norm === 1 ? latents : latents.map((x) => x / norm);

@@ -216,7 +216,7 @@ export type SchedulerClass = keyof typeof CLASSES;
 const NAMES = {
   ddim: { className: "DDIMScheduler", sets: {} },
   ddpm: { className: "DDPMScheduler", sets: {} },
-  pndm: { className: "PNDMScheduler", sets: {} },
+  pndm: { className: "PNDMScheduler", sets: { skip_prk_steps: true } },
   euler: { className: "EulerDiscreteScheduler", sets: { use_karras_sigmas: false } },
   euler_karras: { className: "EulerDiscreteScheduler", sets: { use_karras_sigmas: true } },
   euler_ancestral: { className: "EulerAncestralDiscreteScheduler", sets: {} },
@@ -277,5 +277,36 @@ export function ownScheduler(raw: Readonly<Record<string, unknown>>): SchedulerN
     const { className: ofName, sets } = NAMES[name];
     if (ofName === own && Object.entries(sets).every(([key, value]) => config[key as Key] === value)) return name;
   }
+  if (own === "PNDMScheduler") {
+    throw new SchedulerConfigError("skip_prk_steps", config.skip_prk_steps, "is not supported: Runge-Kutta steps");
+  }
   throw new SchedulerConfigError("algorithm_type", config.algorithm_type, "is not supported without use_karras_sigmas");
+}
+
+/** Taken, the first that a checkpoint's config allows, where its own scheduler is none of those offered. */
+const FALLBACKS: readonly SchedulerName[] = ["dpmpp_2m", "ddim"];
+
+/** The scheduler that a request without one gets, and what to say about it. */
+export function defaultScheduler(raw: Readonly<Record<string, unknown>>): {
+  scheduler: SchedulerName;
+  warnings: string[];
+} {
+  try {
+    return { scheduler: ownScheduler(raw), warnings: [] };
+  } catch (error) {
+    const scheduler = FALLBACKS.find((name) => allows(raw, name));
+    if (!(error instanceof SchedulerConfigError) || scheduler === undefined) {
+      throw error;
+    }
+    return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };
+  }
+}
+
+function allows(raw: Readonly<Record<string, unknown>>, name: SchedulerName): boolean {
+  try {
+    schedulerConfig(name, raw);
+    return true;
+  } catch {
+    return false;
+  }
 }

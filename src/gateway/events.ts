@@ -1,9 +1,11 @@
 import { Readable } from "node:stream";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import type { Redis } from "ioredis";
 import { z } from "zod";
 import { BEGINNING, EVENT_ID, isFinal, type JobEvent, readEvents } from "../events.ts";
 import type { Kind } from "../kinds.ts";
 import { present, withUrls } from "../present.ts";
+import { hasEnded, recordKey } from "../record.ts";
 import type { Parts } from "./app.ts";
 import { findJob, jobParams } from "./jobs.ts";
 import { problems } from "./openapi.ts";
@@ -83,7 +85,9 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
     let heard = performance.now();
     while (!signal.aborted) {
       using listening = queue.listenForEvents(id); // before the look, so that no event falls between the two
-      const found = await queue.ask((redis) => readEvents(redis, id, last)).catch(() => undefined);
+      // The status first: of a job that had ended by then, all events are there.
+      const look = (redis: Redis) => Promise.all([redis.hget(recordKey(id), "status"), readEvents(redis, id, last)]);
+      const [status, found] = await queue.ask(look).catch(() => [undefined, undefined]);
       for (const event of found ?? []) {
         yield textOf(id, event);
         last = event.id;
@@ -91,6 +95,7 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
         if (isFinal(last)) return;
       }
       if (found !== undefined && found.length > 0) continue;
+      if (status === null || (status !== undefined && hasEnded({ status }))) return; // deleted, or nothing can follow
       await listening.next(signal, found === undefined ? REDIS_AWAY_MS : LOOK_AGAIN_MS);
       if (performance.now() - heard >= HEARTBEAT_MS) {
         yield ": still there\n\n";

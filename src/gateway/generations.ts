@@ -116,11 +116,18 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
         throw new Refused(404, "not_found", `the generation "${id}" is ${record.status} and has ${count} images`);
       }
       const etag = `"${image.sha256}"`;
+      const known = namesTag(request.headers["if-none-match"], etag);
+      const bytes = known ? undefined : await storage.get(outputKey(id, image.sha256)).catch(deletedMeanwhile(id));
       reply.header("ETag", etag).header("Cache-Control", "private, immutable");
-      if (namesTag(request.headers["if-none-match"], etag)) return reply.code(304).send(undefined);
-      return reply.type(image.content_type).send(await storage.get(outputKey(id, image.sha256)));
+      if (known) return reply.code(304).send(undefined);
+      return reply.type(image.content_type).send(bytes);
     },
   );
+};
+
+/** A picture that went between the look at its generation and at its file. */
+const deletedMeanwhile = (id: string) => (error: NodeJS.ErrnoException) => {
+  throw error.code === "ENOENT" ? new Refused(404, "not_found", `there is no generation "${id}" any more`) : error;
 };
 
 /** Seconds of `Prefer: wait=N` (RFC 7240); a bare `wait` is the longest. What it does not understand it ignores. */

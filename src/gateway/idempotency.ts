@@ -52,6 +52,14 @@ interface Kept {
   answer?: { status: number; headers: Record<string, string>; body: string };
 }
 
+function jsonOf(body: unknown): string {
+  try {
+    return JSON.stringify(body ?? null);
+  } catch {
+    throw new Refused(400, "invalid_request", "the body is nested too deeply");
+  }
+}
+
 /** Keeps the answers to POSTs that have a key, and gives them again, for all routes that are made after it. */
 export function rememberAnswers(app: FastifyInstance, queue: GenerationQueue): void {
   /** Requests that hold their key, and under what. */
@@ -64,7 +72,7 @@ export function rememberAnswers(app: FastifyInstance, queue: GenerationQueue): v
       throw new Refused(400, "invalid_request", `Idempotency-Key must have 1 to ${LONGEST_KEY} characters`);
     }
     const { body } = request;
-    bodies.set(request, hash(Buffer.isBuffer(body) ? body : JSON.stringify(body ?? null)));
+    bodies.set(request, hash(Buffer.isBuffer(body) ? body : jsonOf(body)));
   });
 
   app.addHook("preHandler", async (request, reply) => {

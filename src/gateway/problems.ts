@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import type { FastifyBaseLogger, FastifyError, FastifyReply } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { type FieldError, NotReady, Refused } from "../errors.ts";
-import type { Problem } from "../schema.ts";
+import { MOST_SHOWN, type Problem } from "../schema.ts";
 
 /** Fastify's own errors that a client can cause. Any other from it that is below 500 is an invalid request too. */
 const FASTIFY_ERRORS: Record<string, { status: number; code: string; detail?: string }> = {
@@ -33,7 +33,9 @@ export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger): 
   }
   if (hasZodFastifySchemaValidationErrors(error)) {
     const errors = error.validation.map(({ instancePath, message, params }) => ({
-      path: dotted(Array.isArray(params.keys) ? `${instancePath}/${params.keys[0]}` : instancePath),
+      path: dotted(
+        Array.isArray(params.keys) ? `${instancePath}/${String(params.keys[0]).slice(0, MOST_SHOWN)}` : instancePath,
+      ),
       message: message ?? "invalid",
     }));
     const detail = errors.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");

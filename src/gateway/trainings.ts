@@ -67,7 +67,11 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
     const images = [...(await imagesIn.take(new Map(named), owner)).values()];
 
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
-    if (archive !== null) await storage.copy(archive, datasetKey(id));
+    if (archive !== null) {
+      await storage.copy(archive, datasetKey(id)).catch((error) => {
+        throw error.code === "ENOENT" ? noArchive(body.dataset) : error; // expired while the images came
+      });
+    }
     for (const { hash, bytes } of images) await storage.put(inputKey(id, hash), bytes);
     const validation = body.validation.map(({ prompt }, i) => ({ prompt, image: images[i]!.hash }));
     const request: TrainingRequest = { ...body, validation };
@@ -87,9 +91,8 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
       checkFolder(dataset.slice("folder:".length), config.DATASETS_DIR);
       return null;
     }
-    const id = dataset.slice("upload:".length);
-    const key = await uploads.archive(owner, id);
-    if (key === undefined) throw unknown("unknown_upload", "dataset", `there is no archive "${id}", or no more`);
+    const key = await uploads.archive(owner, dataset.slice("upload:".length));
+    if (key === undefined) throw noArchive(dataset);
     return key;
   }
 
@@ -160,6 +163,9 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
   }
 };
 
+const noArchive = (dataset: string) =>
+  unknown("unknown_upload", "dataset", `there is no archive "${dataset.slice("upload:".length)}", or no more`);
+
 const file = (type: string, description: string) => ({ description, content: { [type]: { schema: z.unknown() } } });
 
 /** @throws {Refused} when there is no such dataset; where the gateway has no DATASETS_DIR, the trainer finds out */
@@ -180,7 +186,7 @@ function checkModels({ base, name, resolution }: TrainingInput, { models, contro
   }
   if (!model.trainable) {
     const able = names(models.filter(({ trainable }) => trainable));
-    const message = `no ControlNet can be trained for "${base}" here: it takes a folder of Stable Diffusion 1.x or 2.x that is not for inpainting; there are: ${able}`;
+    const message = `no ControlNet can be trained for "${base}" here: it takes a folder of Stable Diffusion 1.x or 2.x that is not for inpainting, in a MODELS_DIR of your own; there are: ${able}`;
     throw unknown("model_not_trainable", "base", message);
   }
   const multiple = model.resolution_multiple;

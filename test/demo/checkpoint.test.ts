@@ -33,6 +33,7 @@ async function pictures(condition: Condition | null, maps: readonly Pixels[]): P
 
 test("a base with a ControlNet for every map is shipped, in at most 25 MB", () => {
   const { catalog } = openLibrary(DEMO_MODELS_DIR);
+  assert.equal(catalog.models[0]!.trainable, false, "nothing is written into what is shipped");
   assert.deepEqual(catalog.skipped, []);
   assert.deepEqual(catalog.controlnets.map(({ id }) => id).sort(), [...CONDITIONS].sort());
   const names = readdirSync(DEMO_MODELS_DIR, { recursive: true, encoding: "utf8" });

@@ -8,7 +8,12 @@ import {
   sigmaToTimestep,
   spacedTimesteps,
 } from "../../src/diffusion/schedule.ts";
-import { ownScheduler, SchedulerConfigError, schedulerConfig } from "../../src/diffusion/scheduler-config.ts";
+import {
+  defaultScheduler,
+  ownScheduler,
+  SchedulerConfigError,
+  schedulerConfig,
+} from "../../src/diffusion/scheduler-config.ts";
 import { SCHEDULERS } from "../../src/schema.ts";
 
 const SD = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", steps_offset: 1 };
@@ -126,7 +131,8 @@ suite("scheduler_config.json", () => {
 
   test("names the checkpoint's own scheduler", () => {
     const own = (_class_name: string, rest = {}) => ownScheduler({ _class_name, ...rest });
-    assert.equal(own("PNDMScheduler"), "pndm");
+    assert.equal(own("PNDMScheduler", { skip_prk_steps: true }), "pndm");
+    assert.throws(() => own("PNDMScheduler"), /skip_prk_steps false is not supported: Runge-Kutta/);
     assert.equal(own("EulerDiscreteScheduler"), "euler");
     assert.equal(own("EulerDiscreteScheduler", { use_karras_sigmas: true }), "euler_karras");
     assert.equal(own("DPMSolverMultistepScheduler", { algorithm_type: "deis" }), "dpmpp_2m");
@@ -136,6 +142,14 @@ suite("scheduler_config.json", () => {
     assert.throws(() => own("LMSDiscreteScheduler"), /_class_name "LMSDiscreteScheduler" is not supported/);
     assert.throws(() => own("toString"), /_class_name "toString"/);
     assert.throws(() => ownScheduler({}), SchedulerConfigError);
+  });
+
+  test("gives a checkpoint whose own scheduler is none of the API's the first that it allows, and says so", () => {
+    const { scheduler, warnings } = defaultScheduler({ ...SD, _class_name: "LMSDiscreteScheduler" });
+    assert.equal(scheduler, "dpmpp_2m");
+    assert.match(warnings.join(), /"LMSDiscreteScheduler" is not supported; "dpmpp_2m" is the default instead/);
+    assert.deepEqual(defaultScheduler({ ...SD, _class_name: "DDIMScheduler" }), { scheduler: "ddim", warnings: [] });
+    assert.throws(() => defaultScheduler({ prediction_type: "flow_prediction" }), SchedulerConfigError);
   });
 
   test("suits every scheduler of the API as Stable Diffusion has it", () => {

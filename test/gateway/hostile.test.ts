@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, test } from "node:test";
 import { attack, fault } from "../../bench/hostile.ts";
+import { conforms } from "./conforms.ts";
 import { CATALOG, startGateway } from "./gateway.ts";
 
 const stack = new AsyncDisposableStack();
@@ -31,6 +32,26 @@ test("the hostile client tells a wrong answer from a right one", () => {
   const empty = '{"object": "list", "data": [], "next_cursor": null}';
   assert.equal(fault(request, { status: 200, type: "application/json; charset=utf-8", text: empty }), undefined);
 });
+
+const many = (count: number, item: (i: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join();
+for (const [what, body] of [
+  ["a million events of a webhook", `{"prompt":"","webhook":{"url":"https://a.b","events":[${many(1e6, () => "0")}]}}`],
+  ["a million unknown fields", `{"prompt":"",${many(1e6, (i) => `"${i}":0`)}}`],
+  ["a million unknown fields of a control", `{"prompt":"","controls":[{${many(1e6, (i) => `"${i}":0`)}}]}`],
+  ["an unknown field with a long name", `{"prompt":"","${"x".repeat(1e6)}":0}`],
+  ["metadata of 20,000 levels", `{"prompt":"","metadata":{"a":${"[".repeat(20_000)}${"]".repeat(20_000)}}}`],
+] as const) {
+  test(`${what} is refused in few words`, async () => {
+    const gateway = await startGateway(stack);
+    await gateway.offer(CATALOG);
+    for (const headers of [{}, { "Idempotency-Key": "k" }]) {
+      const request = gateway.http.post("/v1/generations").type("json").set(headers);
+      const answer = conforms(await request.send(body));
+      assert.equal(answer.status, 400);
+      assert.ok(answer.text.length < 10_000, `${answer.text.length} characters`);
+    }
+  });
+}
 
 for (const [what, bytes, status] of [
   ["what is no HTTP", "hello\r\n\r\n", 400],

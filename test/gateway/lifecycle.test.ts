@@ -100,6 +100,16 @@ describe("a generation's life", async () => {
     assert.equal(conforms(await http.get("/v1/generations/gen_no/events")).status, 404);
   });
 
+  await test("events: a stream ends when nothing can follow: what it follows is deleted, or is over for a made-up id", async () => {
+    const deleted = await make();
+    const listening = await fetch(`${config.PUBLIC_URL}${path(deleted)}/events`);
+    await connection.del(`generation:${deleted.id}`, `events:${deleted.id}`);
+    await listening.text(); // ends
+    const ended = await make();
+    await finish(connection, (await claim(connection, ended.id))!, succeed);
+    assert.deepEqual(await listen(`${config.PUBLIC_URL}${path(ended)}`, { last: "9-0" }), []);
+  });
+
   await test("events: hundreds of listeners take no more connections to Redis than one", async (t) => {
     const made = await make();
     const url = `${config.PUBLIC_URL}${path(made)}`;

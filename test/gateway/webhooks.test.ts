@@ -121,6 +121,16 @@ test("a delivery that does not exist cannot be replayed", async () => {
   assert.equal(conforms(await http.post("/v1/webhooks/deliveries/evt_0/replay")).status, 404);
 });
 
+test("a replay reaches deliveries and no other key of Redis", async () => {
+  const id = await fail();
+  const [delivery] = (await list({ generation: id })).body.data as WebhookDelivery[];
+  for (const suffix of [":generation", ":attempts"]) {
+    const path = `/v1/webhooks/deliveries/${delivery!.id}${suffix}/replay`;
+    assert.equal(conforms(await http.post(path)).status, 404);
+  }
+  assert.equal((await connection.hgetall(`webhook:${delivery!.id}:generation`)).status, "failed");
+});
+
 test("deliveries go with their generation, and leave nothing in Redis", async () => {
   const before = await connection.keys("webhook*");
   const listed = idsOf((await list({})).body.data);

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, realpathSync, renameSync, rmSync } from "node:
 import { constants, setPriority } from "node:os";
 import { join, sep } from "node:path";
 import { parentPort, workerData } from "node:worker_threads";
+import { SchedulerConfigError } from "../../src/diffusion/scheduler-config.ts";
 import { UnsupportedError } from "../../src/models/config.ts";
 import { CheckpointError } from "../../src/models/safetensors.ts";
 import type { TrainingSettings } from "../../src/schema.ts";
@@ -57,6 +58,7 @@ const CODES = [
   [DatasetError, "dataset_invalid"],
   [UnsupportedError, "model_not_trainable"],
   [CheckpointError, "model_not_trainable"],
+  [SchedulerConfigError, "model_not_trainable"],
   [TrainingError, "training_failed"],
 ] as const;
 

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import { decode, prepare, step } from "../../src/diffusion/pipeline.ts";
-import { ownScheduler } from "../../src/diffusion/scheduler-config.ts";
+import { defaultScheduler } from "../../src/diffusion/scheduler-config.ts";
 import { hint, toPixels } from "../../src/image/hint.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { type Network, openBase, openControlNet } from "../../src/models/base.ts";
@@ -61,7 +61,7 @@ export async function* validate(
         prompt,
         width: resolution,
         height: resolution,
-        scheduler: ownScheduler(model.scheduler),
+        scheduler: defaultScheduler(model.scheduler).scheduler,
         seed,
         image: null,
         mask_image: null,

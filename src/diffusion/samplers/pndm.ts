@@ -3,34 +3,15 @@ import { spacedTimesteps } from "../schedule.ts";
 import type { SchedulerConfig } from "../scheduler-config.ts";
 import { alphaAt, discreteSchedule, finalAlpha } from "./ddim.ts";
 import { fromAlpha } from "./levels.ts";
-import {
-  type Algorithm,
-  EPSILON,
-  type Next,
-  type Schedule,
-  type Step,
-  StepCountError,
-  sum,
-  type Term,
-} from "./step.ts";
+import { type Algorithm, EPSILON, type Next, type Schedule, type Step, sum, type Term } from "./step.ts";
 
 const f32 = Math.fround;
 
 function pndmSchedule(config: SchedulerConfig, count: number): Schedule {
   const even = spacedTimesteps(config, count);
-  if (config.skip_prk_steps) {
-    const [first, second] = even;
-    const repeated = second === undefined ? [first!] : [first!, second, second, ...even.slice(2)];
-    return discreteSchedule(config, repeated);
-  }
-  if (count < 4) throw new StepCountError("pndm with Runge-Kutta steps needs 4 inference steps or more");
-  const half = Math.floor(Math.floor(config.num_train_timesteps / count) / 2);
-  const [t0, t1, t2, t3] = even as [number, number, number, number];
-  const rungeKutta = [t0, t1, t2].flatMap((t, i) => {
-    const below = [t1, t2, t3][i]!;
-    return [t, below + half, below + half, below];
-  });
-  return discreteSchedule(config, [...rungeKutta, ...even.slice(3)]);
+  const [first, second] = even;
+  const repeated = second === undefined ? [first!] : [first!, second, second, ...even.slice(2)];
+  return discreteSchedule(config, repeated);
 }
 
 /** The transfer of PNDM from timestep t to `previous`: Liu et al. 2022 (arXiv:2202.09778), equation 11. */
@@ -43,34 +24,11 @@ function transfer(step: Step, x: Float32Array, output: Float32Array, t: number, 
   return sum([Math.sqrt(to / from), x], [-f32(to - from) / denominator, epsilon]);
 }
 
-/** PNDM: Liu et al. 2022 (arXiv:2202.09778), algorithm 2; with skip_prk_steps linear multistep from the start (PLMS). */
-function pndmStep(step: Step): Next {
-  const rungeKutta = step.config.skip_prk_steps ? 0 : 12;
-  return step.step < rungeKutta ? pndmRungeKutta(step) : pndmMultistep(step);
-}
-
-function pndmRungeKutta(step: Step): Next {
-  const { schedule, i, latents, output, history, gathered } = step;
-  const phase = step.step % 4;
-  const spacing = Math.floor(step.config.num_train_timesteps / step.numInferenceSteps);
-  const t = schedule.timesteps[step.step - phase]!;
-  const previous = schedule.timesteps[i]! - (phase % 2 === 0 ? Math.floor(spacing / 2) : 0);
-  const base = phase === 0 ? latents : (step.base ?? latents);
-  const weighted: Term = [phase === 0 || phase === 3 ? 1 / 6 : 1 / 3, output];
-  const total = gathered === null ? sum(weighted) : sum([1, gathered], weighted);
-  const used = phase === 3 ? total : output;
-  return {
-    latents: transfer(step, base, used, t, previous),
-    history: phase === 0 ? [...history, output] : history,
-    base,
-    gathered: phase === 3 ? null : total,
-  };
-}
-
 /** Adams-Bashforth weights of the newest, second newest, … model output. */
 const MULTISTEP = [[1], [3 / 2, -1 / 2], [23 / 12, -16 / 12, 5 / 12], [55 / 24, -59 / 24, 37 / 24, -9 / 24]] as const;
 
-function pndmMultistep(step: Step): Next {
+/** Liu et al. 2022 (arXiv:2202.09778), algorithm 2, linear multistep from the start (PLMS): no Runge-Kutta steps. */
+function pndmStep(step: Step): Next {
   const { schedule, i, latents, output } = step;
   const spacing = Math.floor(step.config.num_train_timesteps / step.numInferenceSteps);
   const t = schedule.timesteps[i]!;

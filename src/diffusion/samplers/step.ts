@@ -11,8 +11,6 @@ export interface SamplerState {
   history: Float32Array[];
   /** the latents that an unfinished step started from */
   base: Float32Array | null;
-  /** the part of a Runge-Kutta sum already gathered */
-  gathered: Float32Array | null;
 }
 
 /** This many steps, or this strength, cannot be run by this scheduler. */
