@@ -33,15 +33,17 @@ async function open(dir: string, count: number): Promise<Bench> {
   return { demo, scenes, trained, map: (i, condition) => maps.get(condition)![i]! };
 }
 
+/** The conditioning_scale of each condition. */
+type Scales = Readonly<Partial<Record<Condition, number>>>;
+const entries = (under: Scales) => Object.entries(under) as [Condition, number][];
+
 /** A picture for every scene, under these conditions. Without its prompt the ControlNets guess. */
-async function draw(
-  { demo, scenes, map }: Bench,
-  under: readonly Condition[],
-  { scale = 1, prompted = true } = {},
-): Promise<Pixels[]> {
+async function draw({ demo, scenes, map }: Bench, under: Scales, { prompted = true } = {}): Promise<Pixels[]> {
   const pictures: Pixels[] = [];
   for (const [i, { caption, seed }] of scenes.entries()) {
-    const controls = under.map((condition): Control => ({ condition, map: map(i, condition), scale }));
+    const controls = entries(under).map(
+      ([condition, scale]): Control => ({ condition, map: map(i, condition), scale }),
+    );
     pictures.push(await demo.draw({ prompt: prompted ? caption : "", seed, controls, guess_mode: !prompted }));
   }
   return pictures;
@@ -87,7 +89,7 @@ async function oneByOne(bench: Bench, plain: readonly Pixels[]): Promise<Map<Con
   row("none", "", "", "", "", ...(await colours(bench, plain)));
   const single = new Map<Condition, Pixels[]>();
   for (const condition of bench.trained) {
-    const pictures = await draw(bench, [condition]);
+    const pictures = await draw(bench, { [condition]: 1 });
     single.set(condition, pictures);
     const { name, best } = MEASURES[condition];
     const values: number[] = [];
@@ -113,33 +115,37 @@ async function withoutPrompt(bench: Bench): Promise<void> {
   );
   const figures = async (pictures: readonly Pixels[]) =>
     [await layout(pictures), await measure(bench, "canny", pictures)] as const;
-  row("no control", ...(await figures(await draw(bench, [], { prompted: false }))));
+  row("no control", ...(await figures(await draw(bench, {}, { prompted: false }))));
   for (const condition of bench.trained) {
-    row(condition, ...(await figures(await draw(bench, [condition], { prompted: false }))));
+    row(condition, ...(await figures(await draw(bench, { [condition]: 1 }, { prompted: false }))));
   }
   row("the scene itself", ...(await figures(await Promise.all(scenes.map(render)))));
 }
 
-const TOGETHER: readonly (readonly Condition[])[] = [
-  ["canny", "segmentation"],
-  ["pose", "depth"],
-  ["scribble", "segmentation", "depth"],
+const TOGETHER: readonly Scales[] = [
+  { segmentation: 1, canny: 0.4 },
+  { pose: 1, depth: 1 },
+  { segmentation: 1, depth: 0.3, scribble: 0.3 },
 ];
 
-/** On each one's measure, against whichever of them is best at it alone. */
+/** Each at 1, and at scales of their own, against whichever of them is best alone, on each one's measure. */
 async function together(bench: Bench, single: ReadonlyMap<Condition, readonly Pixels[]>): Promise<void> {
-  table("together", "on the measure of", "together", "the best alone", "which is");
-  for (const group of TOGETHER.filter((all) => all.every((one) => bench.trained.includes(one)))) {
-    const pictures = await draw(bench, group);
+  table("together, at these scales", "on the measure of", "each at 1", "at these scales", "the best alone", "which is");
+  for (const scales of TOGETHER.filter((all) => entries(all).every(([one]) => bench.trained.includes(one)))) {
+    const group = entries(scales).map(([condition]) => condition);
+    const full = await draw(bench, Object.fromEntries(group.map((condition) => [condition, 1])));
+    const scaled = entries(scales).every(([, scale]) => scale === 1) ? full : await draw(bench, scales);
     for (const condition of group) {
+      const { best } = MEASURES[condition];
       const alone: [number, Condition][] = [];
       for (const one of group) {
         alone.push([await measure(bench, condition, single.get(one)!), one]);
       }
-      alone.sort(([a], [b]) => (MEASURES[condition].best === "high" ? b - a : a - b));
+      alone.sort(([a], [b]) => (best === "high" ? b - a : a - b));
       const [value, which] = alone[0]!;
-      const name = `${condition} (${MEASURES[condition].best} is good)`;
-      row(group.join(" + "), name, await measure(bench, condition, pictures), value, which);
+      const values = [await measure(bench, condition, full), await measure(bench, condition, scaled), value];
+      const names = entries(scales).map(([one, scale]) => `${one} ${scale}`);
+      row(names.join(" + "), `${condition} (${best} is good)`, ...values.map((one) => one.toFixed(3)), which);
     }
   }
 }
@@ -151,7 +157,7 @@ async function scales(bench: Bench, single: ReadonlyMap<Condition, readonly Pixe
   for (const scale of [0.5, 1, 1.5]) {
     const values: number[] = [];
     for (const condition of some) {
-      const pictures = scale === 1 ? single.get(condition)! : await draw(bench, [condition], { scale });
+      const pictures = scale === 1 ? single.get(condition)! : await draw(bench, { [condition]: scale });
       values.push(await measure(bench, condition, pictures));
     }
     row(String(scale), ...values);
@@ -163,19 +169,19 @@ async function ablation(bench: Bench, plain: readonly Pixels[]): Promise<void> {
   console.log("");
   const first = { ...bench, scenes: bench.scenes.slice(0, 1) };
   for (const condition of bench.trained) {
-    const [picture] = (await draw(first, [condition], { scale: 0 })) as [Pixels];
+    const [picture] = (await draw(first, { [condition]: 0 })) as [Pixels];
     const same = Buffer.from(picture.data).equals(Buffer.from(plain[0]!.data));
     console.log(`${condition} at scale 0: ${same ? "the base's picture, byte for byte" : "NOT the base's picture"}`);
   }
 }
 
-/** Scenes to draw, each 25 times. */
+/** Scenes to draw, each 27 times. */
 const SCENES = 64;
 
 export async function run(): Promise<void> {
   const bench = await open(process.env.MODELS_DIR ?? DEMO_MODELS_DIR, SCENES);
   const started = performance.now();
-  const plain = await draw(bench, []);
+  const plain = await draw(bench, {});
   console.log(`a picture without control: ${((performance.now() - started) / 1000 / SCENES).toFixed(2)} s`);
   const single = await oneByOne(bench, plain);
   await withoutPrompt(bench);

@@ -47,11 +47,11 @@ const controlnet = (max_train_steps: number) =>
 
 /** In this order: the first two already show what control is. */
 export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = [
-  ["canny", controlnet(1900)],
-  ["segmentation", controlnet(4600)],
+  ["canny", controlnet(4900)],
+  ["segmentation", controlnet(7600)],
   ["pose", controlnet(2300)],
-  ["scribble", controlnet(1400)],
-  ["depth", controlnet(2500)],
+  ["scribble", controlnet(3200)],
+  ["depth", controlnet(5500)],
   ["lineart", controlnet(1300)],
   ["hough_lines", controlnet(1400)],
   ["normal", controlnet(1400)],
