@@ -120,6 +120,16 @@ export class Storage {
     return readFile(this.#path(key));
   }
 
+  /** What is kept under the key; undefined when nothing is. */
+  async find(key: string): Promise<Buffer | undefined> {
+    try {
+      return await this.get(key);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
+      throw error;
+    }
+  }
+
   /** Forgets the key; nothing happens when nothing is kept under it. */
   async remove(key: string): Promise<void> {
     await rm(this.#path(key), { force: true });

@@ -54,12 +54,7 @@ export class Uploads {
   /** An image; undefined when the owner has no such upload, or has it no more. */
   async get(owner: string, id: string): Promise<Buffer | undefined> {
     if (!ID.test(id) || hasExpired(id)) return undefined;
-    try {
-      return await this.#storage.get(keyOf(IMAGES, owner, id));
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw error;
-    }
+    return this.#storage.find(keyOf(IMAGES, owner, id));
   }
 
   /** Where an archive lies; undefined when the owner has no such upload, or has it no more. */

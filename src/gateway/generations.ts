@@ -117,17 +117,13 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
       }
       const etag = `"${image.sha256}"`;
       const known = namesTag(request.headers["if-none-match"], etag);
-      const bytes = known ? undefined : await storage.get(outputKey(id, image.sha256)).catch(deletedMeanwhile(id));
+      const bytes = known ? undefined : await storage.find(outputKey(id, image.sha256));
+      if (!known && bytes === undefined) throw new Refused(404, "not_found", `there is no generation "${id}" any more`);
       reply.header("ETag", etag).header("Cache-Control", "private, immutable");
       if (known) return reply.code(304).send(undefined);
       return reply.type(image.content_type).send(bytes);
     },
   );
-};
-
-/** A picture that went between the look at its generation and at its file. */
-const deletedMeanwhile = (id: string) => (error: NodeJS.ErrnoException) => {
-  throw error.code === "ENOENT" ? new Refused(404, "not_found", `there is no generation "${id}" any more`) : error;
 };
 
 /** Seconds of `Prefer: wait=N` (RFC 7240); a bare `wait` is the longest. What it does not understand it ignores. */

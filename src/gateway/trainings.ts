@@ -122,7 +122,7 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
       const { id, step, index } = request.params;
       await findJob(queue, "training", ownerOf(request), id);
       const known = /^\d{1,9}$/.test(step) && /^\d{1,3}$/.test(index);
-      const bytes = known ? await kept(validationKey(id, Number(step), Number(index))) : undefined;
+      const bytes = known ? await storage.find(validationKey(id, Number(step), Number(index))) : undefined;
       if (bytes === undefined) throw new Refused(404, "not_found", `there is no picture ${index} of step ${step}`);
       return reply.header("Cache-Control", "private, immutable").type("image/png").send(bytes);
     },
@@ -146,20 +146,11 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
       },
       async (request, reply) => {
         const { id } = await findJob(queue, "training", ownerOf(request), request.params.id);
-        const bytes = await kept(lossKey(id, type));
+        const bytes = await storage.find(lossKey(id, type));
         if (bytes === undefined) throw new Refused(404, "not_found", "the training has not been saved yet");
         return reply.header("Cache-Control", "no-cache").type(content).send(bytes);
       },
     );
-  }
-
-  async function kept(key: string): Promise<Buffer | undefined> {
-    try {
-      return await storage.get(key);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw error;
-    }
   }
 };
 
