@@ -472,6 +472,9 @@ export const Model = z
     width: z.int().describe("Native width in pixels: the default."),
     height: z.int().describe("Native height in pixels: the default."),
     scheduler: SchedulerName.describe("The checkpoint's own scheduler: the default."),
+    schedulers: z
+      .array(z.object({ id: SchedulerName, max_inference_steps: z.int() }))
+      .describe("Those that its config allows, and how many num_inference_steps each can take."),
     prediction_type: z.enum(["epsilon", "v_prediction", "sample"]),
     residuals: z.int().describe("How many residuals its U-Net takes from a ControlNet."),
     max_clip_skip: z.int().describe("The most layers that clip_skip can leave out."),

@@ -2,7 +2,7 @@
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { DEMO_MODELS_DIR } from "../src/config.ts";
-import { defaultScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { allowedSchedulers, defaultScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
 import { maxClipSkip } from "../src/diffusion/text.ts";
 import { type BaseModel, type ControlNet, openBase, openControlNet } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
@@ -77,7 +77,8 @@ function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
 
 /** @param forTraining whether it is in the diffusers layout, as training reads no single files, and there is room for what comes of it */
 function describe(id: string, model: BaseModel, forTraining: boolean): Catalog["models"][number] {
-  const { scheduler, warnings } = defaultScheduler(model.scheduler as Record<string, unknown>);
+  const config = model.scheduler as Record<string, unknown>;
+  const { scheduler, warnings } = defaultScheduler(config);
   const { sample_size: size } = model.unet;
   const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
   const inpainting = model.unet.in_channels !== model.vae.latent_channels;
@@ -88,7 +89,8 @@ function describe(id: string, model: BaseModel, forTraining: boolean): Catalog["
     width: width! * CELL,
     height: height! * CELL,
     scheduler,
-    prediction_type: schedulerConfig(scheduler, model.scheduler as Record<string, unknown>).prediction_type,
+    schedulers: allowedSchedulers(config),
+    prediction_type: schedulerConfig(scheduler, config).prediction_type,
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
     inpainting,

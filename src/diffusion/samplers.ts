@@ -11,7 +11,7 @@ import { euler, eulerAncestral, heun } from "./samplers/euler.ts";
 import { pndm } from "./samplers/pndm.ts";
 import { type Algorithm, type SamplerState, StepCountError, sum, X0 } from "./samplers/step.ts";
 import { unipc } from "./samplers/unipc.ts";
-import { schedulerConfig } from "./scheduler-config.ts";
+import { mostSteps, schedulerConfig } from "./scheduler-config.ts";
 
 export { type SamplerState, StepCountError };
 
@@ -64,8 +64,9 @@ export function createSampler(
 ): Sampler {
   const config = schedulerConfig(name, rawConfig);
   const { order, schedule: makeSchedule, next }: Algorithm = ALGORITHMS[name];
-  if (numInferenceSteps > config.num_train_timesteps) {
-    throw new StepCountError(`${numInferenceSteps} steps, but the model has ${config.num_train_timesteps} timesteps`);
+  const most = mostSteps(name, config);
+  if (numInferenceSteps > most) {
+    throw new StepCountError(`${numInferenceSteps} steps, but ${name} takes ${most} of this model at most`);
   }
   const whole = makeSchedule(config, numInferenceSteps);
   const kept = Math.min(Math.trunc(numInferenceSteps * strength), numInferenceSteps);

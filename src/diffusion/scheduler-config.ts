@@ -4,7 +4,7 @@
  * Source of keys and defaults: huggingface/diffusers, the `__init__` of each class in src/diffusers/schedulers.
  */
 import { z } from "zod";
-import type { SchedulerName } from "../schema.ts";
+import { MAX_STEPS, SCHEDULERS, type SchedulerName } from "../schema.ts";
 
 /** A scheduler_config.json that cannot be carried out; `key` and `value` are what it says. */
 export class SchedulerConfigError extends Error {
@@ -300,6 +300,22 @@ export function defaultScheduler(raw: Readonly<Record<string, unknown>>): {
     }
     return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };
   }
+}
+
+/** The most num_inference_steps that a scheduler can choose from the timesteps of training; lcm, from those it was distilled for. */
+export function mostSteps(name: SchedulerName, config: SchedulerConfig): number {
+  const { num_train_timesteps: trained, original_inference_steps: distilled } = config;
+  return name !== "lcm" ? trained : distilled <= trained ? distilled : 0;
+}
+
+/** The schedulers that a checkpoint's config allows, and how many num_inference_steps each can take. */
+export function allowedSchedulers(
+  raw: Readonly<Record<string, unknown>>,
+): { id: SchedulerName; max_inference_steps: number }[] {
+  return SCHEDULERS.flatMap((id) => {
+    const most = allows(raw, id) ? mostSteps(id, schedulerConfig(id, raw)) : 0;
+    return most > 0 ? [{ id, max_inference_steps: Math.min(most, MAX_STEPS) }] : [];
+  });
 }
 
 function allows(raw: Readonly<Record<string, unknown>>, name: SchedulerName): boolean {

@@ -3,7 +3,14 @@ import { randomInt } from "node:crypto";
 import { closest } from "fastest-levenshtein";
 import type { Config } from "../config.ts";
 import { Refused } from "../errors.ts";
-import { type Catalog, DEFAULT_STRENGTH, type GenerationInput, type GenerationRequest, type Model } from "../schema.ts";
+import {
+  type Catalog,
+  DEFAULT_STRENGTH,
+  type GenerationInput,
+  type GenerationRequest,
+  type Model,
+  type SchedulerName,
+} from "../schema.ts";
 import type { ImagesIn } from "./images.ts";
 
 export interface Resolved {
@@ -31,8 +38,9 @@ export async function resolve(
     checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
     checkLayerScales(layer_scales, model, `controls[${index}].layer_scales`);
   }
+  const { scheduler = model.scheduler } = input;
+  checkScheduler(scheduler, input.num_inference_steps, model);
   const {
-    scheduler = model.scheduler,
     seed = randomInt(2 ** 32), // torch's generator takes no more of a seed than these 32 bits
     strength = input.image === undefined ? null : DEFAULT_STRENGTH,
   } = input;
@@ -87,6 +95,18 @@ function checkFields(input: GenerationInput, model: Model): void {
   const missing = (["image", "mask_image"] as const).find((field) => model.inpainting && input[field] === undefined);
   if (missing !== undefined) {
     throw unknown("field_missing", missing, `"${model.id}" is an inpainting model: it needs image and mask_image`);
+  }
+}
+
+function checkScheduler(scheduler: SchedulerName, steps: number, { id, schedulers }: Model): void {
+  const allowed = schedulers.find((one) => one.id === scheduler);
+  if (allowed === undefined) {
+    const message = `the config of "${id}" does not allow ${scheduler}; those that it does: ${names(schedulers)}`;
+    throw unknown("field_does_not_fit", "scheduler", message);
+  }
+  if (steps > allowed.max_inference_steps) {
+    const message = `of "${id}", ${scheduler} can take ${allowed.max_inference_steps} steps at most`;
+    throw unknown("field_does_not_fit", "num_inference_steps", message);
   }
 }
 

@@ -9,12 +9,13 @@ import {
   spacedTimesteps,
 } from "../../src/diffusion/schedule.ts";
 import {
+  allowedSchedulers,
   defaultScheduler,
   ownScheduler,
   SchedulerConfigError,
   schedulerConfig,
 } from "../../src/diffusion/scheduler-config.ts";
-import { SCHEDULERS } from "../../src/schema.ts";
+import { MAX_STEPS, SCHEDULERS } from "../../src/schema.ts";
 
 const SD = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", steps_offset: 1 };
 
@@ -150,6 +151,18 @@ suite("scheduler_config.json", () => {
     assert.match(warnings.join(), /"LMSDiscreteScheduler" is not supported; "dpmpp_2m" is the default instead/);
     assert.deepEqual(defaultScheduler({ ...SD, _class_name: "DDIMScheduler" }), { scheduler: "ddim", warnings: [] });
     assert.throws(() => defaultScheduler({ prediction_type: "flow_prediction" }), SchedulerConfigError);
+  });
+
+  test("says which schedulers a checkpoint's config allows, and for how many steps", () => {
+    const steps = (config: object) =>
+      Object.fromEntries(allowedSchedulers({ ...SD, ...config }).map((one) => [one.id, one.max_inference_steps]));
+    const all = steps({});
+    assert.deepEqual(Object.keys(all), [...SCHEDULERS]);
+    assert.deepEqual([all.ddim, all.lcm], [MAX_STEPS, 50]);
+    assert.equal(steps({ original_inference_steps: 100 }).lcm, 100);
+    assert.ok(!("lcm" in steps({ original_inference_steps: 2000 })));
+    const ofSamples = steps({ prediction_type: "sample" });
+    assert.ok("dpmpp_2m" in ofSamples && !("pndm" in ofSamples) && !("euler_ancestral" in ofSamples));
   });
 
   test("suits every scheduler of the API as Stable Diffusion has it", () => {

@@ -5,7 +5,7 @@ import { readConfig } from "../../src/config.ts";
 import { buildApp } from "../../src/gateway/app.ts";
 import { Outbound } from "../../src/outbound.ts";
 import { connectPatiently, GenerationQueue, heartbeat } from "../../src/queue.ts";
-import type { Catalog } from "../../src/schema.ts";
+import { type Catalog, MAX_STEPS, SCHEDULERS } from "../../src/schema.ts";
 import { Storage } from "../../src/storage.ts";
 import { startWorker } from "../../workers/generate.ts";
 import { freePort, startRedis, temporaryFolder } from "../service/processes.ts";
@@ -36,6 +36,10 @@ export const CATALOG: Catalog = {
       width: 64,
       height: 48,
       scheduler: "pndm",
+      schedulers: SCHEDULERS.filter((id) => id !== "euler_ancestral").map((id) => ({
+        id,
+        max_inference_steps: id === "lcm" ? 50 : MAX_STEPS,
+      })),
       prediction_type: "epsilon",
       residuals: 13,
       max_clip_skip: 12,

@@ -134,6 +134,22 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       says: /without 12 layers at most/,
     },
     {
+      name: "a scheduler that the model's config does not allow",
+      body: { prompt: "x", scheduler: "euler_ancestral" },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "scheduler",
+      says: /"base" does not allow euler_ancestral; those that it does: ddim, ddpm, pndm/,
+    },
+    {
+      name: "more steps than the model was distilled for",
+      body: { prompt: "x", scheduler: "lcm", num_inference_steps: 51 },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "num_inference_steps",
+      says: /lcm can take 50 steps at most/,
+    },
+    {
       name: "bytes that are no image",
       body: { prompt: "x", controls: [{ ...control, image: uri(Buffer.from("hello")) }] },
       status: 422,
