@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Queue } from "bullmq";
-import { Redis } from "ioredis";
+import { Redis, ReplyError } from "ioredis";
 import { NotReady } from "./errors.ts";
 import { type Kind, kindOf } from "./kinds.ts";
 import {
@@ -67,6 +67,9 @@ for place, key in ipairs(KEYS) do
 end
 return missing`);
 
+/** What Redis answers as long as it cannot do what it is asked: full, not able to save, a replica. Other errors are ours. */
+const CANNOT_NOW = /^(BUSY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY)\b/;
+
 /** A connection for a worker: commands wait as long as Redis is away, and go on when it is back. */
 export function connectPatiently(url: string): Redis {
   return new Redis(url, { maxRetriesPerRequest: null, retryStrategy });
@@ -93,7 +96,7 @@ export interface Listening extends Disposable {
   next(signal: AbortSignal, milliseconds: number): Promise<void>;
 }
 
-/** The gateway's end: submits generations and trainings, reads them, waits for them. Every method throws NotReady when Redis is away. */
+/** The gateway's end: submits generations and trainings, reads them, waits for them. Every method throws NotReady when Redis is away, or cannot now. */
 export class GenerationQueue {
   readonly #redis: Redis;
   readonly #subscriber: Redis;
@@ -263,7 +266,10 @@ export class GenerationQueue {
     try {
       return await Promise.race([command(), deadline]);
     } catch (cause) {
-      throw cause instanceof NotReady ? cause : new NotReady(["Redis is away"], { cause });
+      if (cause instanceof NotReady) throw cause;
+      if (!(cause instanceof ReplyError)) throw new NotReady(["Redis is away"], { cause });
+      const { message } = cause as Error;
+      throw CANNOT_NOW.test(message) ? new NotReady([`Redis answers ${message}`], { cause }) : cause;
     } finally {
       clearTimeout(timer);
     }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
+import type { Problem } from "../../src/schema.ts";
 import { until } from "../service/processes.ts";
 import { conforms } from "./conforms.ts";
-import { startGateway } from "./gateway.ts";
+import { CATALOG, startGateway } from "./gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -64,4 +65,19 @@ test("a client that waits while Redis goes and comes back gets its generation", 
   await gateway.redis.start();
   const generation = await waiting;
   assert.equal(generation.status, "succeeded");
+});
+
+test("a Redis that is full is told as that, with 503; an answer of Redis that is a fault of the service, as 500", async () => {
+  const gateway = await startGateway(stack);
+  await gateway.offer(CATALOG);
+  await gateway.connection.config("SET", "maxmemory", "1");
+  const refused = conforms(await gateway.http.post("/v1/generations").send({ prompt: "x" }));
+  assert.equal(refused.status, 503);
+  assert.match(refused.body.detail, /Redis answers OOM/);
+  await gateway.connection.config("SET", "maxmemory", "0");
+  assert.equal(conforms(await gateway.http.post("/v1/generations").send({ prompt: "x" })).status, 202);
+
+  await gateway.connection.multi().del("catalog").lpush("catalog", "not a text").exec();
+  const answer = await fetch(`${gateway.config.PUBLIC_URL}/v1/models`);
+  assert.deepEqual([answer.status, ((await answer.json()) as Problem).code], [500, "internal"]);
 });
