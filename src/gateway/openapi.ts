@@ -4,6 +4,7 @@ import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-pro
 import { z } from "zod";
 import { Problem } from "../schema.ts";
 import { idempotencyHeader } from "./idempotency.ts";
+import { webhooks } from "./openapi-webhooks.ts";
 import { isOpen } from "./owner.ts";
 
 export const documentOptions: FastifyDynamicSwaggerOptions = {
@@ -15,6 +16,7 @@ export const documentOptions: FastifyDynamicSwaggerOptions = {
       version: "1.0.0",
     },
     servers: [{ url: "/" }],
+    webhooks,
     security: [{ apiKey: [] }],
     components: {
       securitySchemes: {

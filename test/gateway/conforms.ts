@@ -48,6 +48,12 @@ export function conforms<A extends Answered>(response: A): A {
   return isValid(response, [...where, "content", response.type, "schema"]);
 }
 
+/** Fails when a webhook's body is not what the document says of its type. */
+export function conformsToItsType(body: { type: string }): void {
+  const where = ["webhooks", body.type, "post", "requestBody", "content", "application/json", "schema"];
+  isValid({ status: 200, type: "", body, request: { method: "POST", url: "" } }, where);
+}
+
 /** Fails when the body does not fit the schema that lies there in the document. */
 function isValid<A extends Answered>(response: A, schema: string[]): A {
   const pointer = schema.map((key) => encodeURIComponent(key.replaceAll("~", "~0").replaceAll("/", "~1"))).join("/");

@@ -10,7 +10,7 @@ import { claim, finish, type Outcome } from "../../src/record.ts";
 import type { Generation, WebhookDelivery } from "../../src/schema.ts";
 import { forgetDeliveries } from "../../src/webhook.ts";
 import { POLICY, type Policy, startDeliverer } from "../../workers/deliver.ts";
-import { conforms } from "../gateway/conforms.ts";
+import { conforms, conformsToItsType } from "../gateway/conforms.ts";
 import { CATALOG, log, startGateway } from "../gateway/gateway.ts";
 import { kill, startNode, until } from "../service/processes.ts";
 import { QUICK } from "./quick-deliver.ts";
@@ -114,6 +114,7 @@ test("what becomes of a generation is told once, signed, with the pictures' addr
   assert.equal(headers["content-type"], "application/json");
   const generation = (await gateway.http.get(`/v1/generations/${id}`)).body as Generation;
   assert.deepEqual(parse(body), { type: "generation.succeeded", timestamp: generation.ended_at, data: generation });
+  conformsToItsType(parse(body));
   assert.match(generation.images[0]!.url, /^http:.*\/images\/0$/);
   assert.equal(headers["webhook-id"], delivery.id);
   assert.equal(delivery.status, "delivered");

@@ -1,0 +1,55 @@
+/** What the OpenAPI document says of webhooks: the requests that the service itself makes (src/webhook.ts, workers/deliver.ts). */
+import { WEBHOOK_EVENTS } from "../schema.ts";
+
+const headerOf = (name: string, description: string) => ({
+  name,
+  in: "header" as const,
+  required: true,
+  description,
+  schema: { type: "string" as const },
+});
+
+/** What is POSTed to a request's `webhook.url` when a job comes to `event`. */
+const webhook = (kind: "Generation" | "Training", event: string) => ({
+  post: {
+    operationId: `on${kind}${event[0]!.toUpperCase()}${event.slice(1)}`,
+    summary: `A ${kind.toLowerCase()} has ${event}`,
+    description:
+      "Verify the signature over the raw body (Standard Webhooks) with the key of GET /v1/webhooks/secret. An event may come more than once, then with the same `webhook-id`.",
+    tags: ["webhooks"],
+    security: [],
+    parameters: [
+      headerOf("webhook-id", "The event's, the same each time that it is sent."),
+      headerOf("webhook-timestamp", "When it is sent, in seconds since 1970."),
+      headerOf("webhook-signature", "`v1,` and HMAC-SHA256; for 24 h after a rotation two, with a space between."),
+    ],
+    requestBody: {
+      required: true,
+      content: {
+        "application/json": {
+          schema: {
+            type: "object" as const,
+            properties: {
+              type: { const: `${kind.toLowerCase()}.${event}` },
+              timestamp: { type: "string" as const, format: "date-time", description: "When it happened." },
+              data: { $ref: `#/components/schemas/${kind}` },
+            },
+            required: ["type", "timestamp", "data"],
+          },
+        },
+      },
+    },
+    responses: {
+      "2XX": { description: "It has arrived: it is not sent again." },
+      410: { description: "There is nobody here any more: what waits for this address is given up." },
+      default: { description: "Also no answer within 15 s: it is sent again, 8 times in all over 27 hours." },
+    },
+  },
+});
+
+/** By type; the schemas of the bodies are those of the routes. */
+export const webhooks = Object.fromEntries(
+  (["Generation", "Training"] as const).flatMap((kind) =>
+    WEBHOOK_EVENTS.map((event) => [`${kind.toLowerCase()}.${event}`, webhook(kind, event)]),
+  ),
+);
