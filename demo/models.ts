@@ -75,7 +75,7 @@ export function openDemo(dir: string) {
           ...(scale !== undefined && { conditioning_scale: scale }),
         })),
       });
-      const hints = controls.map(({ map }) => [tensor(hint(map))]);
+      const hints = controls.map(({ map }) => [async () => tensor(hint(map))]);
       const chosen = controls.map(({ condition }) => loaded.get(condition)!);
       const plan = await prepare(request, model, chosen, { hints, masks: controls.map(() => null), source: null });
       let state = plan.start;

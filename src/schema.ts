@@ -241,6 +241,7 @@ const generationShape = {
 const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
 
 interface CrossChecked {
+  seed?: number | undefined;
   num_images: number;
   num_inference_steps: number;
   controls: Control[];
@@ -257,26 +258,29 @@ interface Control {
 
 /** What one field alone cannot tell. */
 function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
-  const { image, mask_image: mask, strength, num_inference_steps: steps } = ctx.value;
-  const needsImage = (field: string, message: string) =>
-    ctx.issues.push({ code: "custom", input: ctx.value, path: [field], message });
+  const { image, mask_image: mask, strength, num_inference_steps: steps, seed, num_images } = ctx.value;
+  const refuse = (field: string, message: string, within: (string | number)[] = []) =>
+    ctx.issues.push({ code: "custom", input: ctx.value, path: [...within, field], message });
+  const most = Number.MAX_SAFE_INTEGER - (num_images - 1);
+  if (seed !== undefined && seed > most) {
+    refuse("seed", `must be at most ${most}: picture i is made with seed + i`);
+  }
   if (!image && mask) {
-    needsImage("mask_image", "needs an image to be painted in");
+    refuse("mask_image", "needs an image to be painted in");
   }
   if (!image && typeof strength === "number") {
-    needsImage("strength", "is for image-to-image: it needs an image");
+    refuse("strength", "is for image-to-image: it needs an image");
   }
   if (image && Math.trunc(steps * (strength ?? DEFAULT_STRENGTH)) < 1) {
-    needsImage("strength", `of ${steps} steps leaves no step to run`);
+    refuse("strength", `of ${steps} steps leaves no step to run`);
   }
   for (const [index, control] of ctx.value.controls.entries()) {
-    const refuse = (field: string, message: string) =>
-      ctx.issues.push({ code: "custom", input: control, path: ["controls", index, field], message });
+    const path = ["controls", index];
     if (control.control_guidance_start >= control.control_guidance_end) {
-      refuse("control_guidance_start", "must be less than control_guidance_end");
+      refuse("control_guidance_start", "must be less than control_guidance_end", path);
     }
     if (Array.isArray(control.image) && control.image.length !== ctx.value.num_images) {
-      refuse("image", `a list of images must have num_images (${ctx.value.num_images}) entries`);
+      refuse("image", `a list of images must have num_images (${ctx.value.num_images}) entries`, path);
     }
   }
 }

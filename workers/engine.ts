@@ -6,10 +6,12 @@ import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { loadControlNet, loadModel, type Runner } from "../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../src/diffusion/model.ts";
-import { decode, type GenerationState, prepare, step } from "../src/diffusion/pipeline.ts";
+import { decode, type GenerationState, type Plan, prepare, step } from "../src/diffusion/pipeline.ts";
 import { preview } from "../src/diffusion/preview.ts";
 import { encode } from "../src/image/encode.ts";
 import { toPixels } from "../src/image/hint.ts";
+import type { Pixels } from "../src/image/pixels.ts";
+import { resize } from "../src/image/resize.ts";
 import { CELL } from "../src/models/vae.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { CONTENT_TYPES } from "../src/schema.ts";
@@ -76,6 +78,9 @@ const memo = new Memo(MEMO_BYTES);
 const runner: Runner = (network) => residents.runner(network);
 const remembering: Runner = (network) => memo.memoize(network, runner(network));
 
+/** Somebody wants the generation to stop before its first step. */
+class Asked extends Error {}
+
 async function generate({
   id,
   request,
@@ -101,7 +106,17 @@ async function generate({
   );
 
   const clock = stopwatch();
-  const plan = await prepare(request, model, chosen, await readImages(request, images));
+  let plan: Plan;
+  try {
+    const turn = async () => {
+      await setImmediate(); // lets a cancel in
+      if (job.asked !== null) throw new Asked();
+    };
+    plan = await prepare(request, model, chosen, await readImages(request, images, turn));
+  } catch (error) {
+    if (!(error instanceof Asked)) throw error;
+    return { type: job.asked === "cancel" ? "canceled" : "yielded", id };
+  }
   const encodeMs = clock();
 
   let state = (saved && decodeState(saved, provider.name)) ?? plan.start;
@@ -120,7 +135,7 @@ async function generate({
     let shown: Uint8Array | null = null;
     const see = async (denoised: Tensor) => {
       const { dims, data } = await preview(model, denoised);
-      shown = await encode(toPixels(data as Float32Array, dims[3]!, dims[2]!), "jpeg");
+      shown = await encode(small(toPixels(data as Float32Array, dims[3]!, dims[2]!)), "jpeg");
     };
     state = await step(plan, state, request.preview ? see : undefined);
     send({ type: "progress", id, step: state.step, total, preview: shown });
@@ -147,6 +162,16 @@ async function generate({
     steps_per_second: (1000 * (total - first)) / denoiseMs,
   };
   return { type: "done", id, images: made, warnings: [...plan.warnings], metrics };
+}
+
+/** Previews are kept in Redis as long as their generation: at most this many pixels a side, some 30 kB. */
+const PREVIEW_SIDE = 256;
+
+function small(pixels: Pixels): Pixels {
+  const scale = PREVIEW_SIDE / Math.max(pixels.width, pixels.height);
+  if (scale >= 1) return pixels;
+  const [width, height] = [pixels.width, pixels.height].map((side) => Math.max(1, Math.round(side * scale)));
+  return resize(pixels, width!, height!);
 }
 
 /** Sends states to be kept, now and then or `atOnce`. */

@@ -50,8 +50,8 @@ export interface Plan {
 
 /** The images of a request as tensors. */
 export interface Images {
-  /** For each of request.controls one hint for all pictures, or one for each: [1, 3, H, W] in 0 … 1. */
-  readonly hints: readonly (readonly Tensor[])[];
+  /** For each of request.controls one hint for all pictures, or one for each: [1, 3, H, W] in 0 … 1, read when it is its turn. */
+  readonly hints: readonly (readonly (() => Promise<Tensor>)[])[];
   /** For each of request.controls the region it acts on, [1, 1, H, W] in 0 … 1; null = the whole picture. */
   readonly masks: readonly (Tensor | null)[];
   /** null = from noise alone. */
@@ -84,8 +84,9 @@ async function prepareControls(
       continue;
     }
     const embeddings: Tensor[] = [];
-    for (const hint of hints[i]!) {
-      embeddings.push((await controlnet.run.hint({ hint })).hint_embedding!);
+    // One at a time: together, the hints of a request may take gigabytes.
+    for (const read of hints[i]!) {
+      embeddings.push((await controlnet.run.hint({ hint: await read() })).hint_embedding!);
     }
     for (const [picture, list] of controls.entries()) {
       list.push({ ...settled, hint_embedding: embeddings[embeddings.length === 1 ? 0 : picture]! });

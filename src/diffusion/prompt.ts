@@ -135,12 +135,15 @@ export interface Chunks {
   readonly truncated: readonly string[];
 }
 
-/** A prompt's chunks for one text tower. The empty prompt is one chunk without words. */
+/** Every step attends to every chunk, and each takes its time and memory. */
+const MAX_CHUNKS = 32;
+
+/** A prompt's chunks for one text tower, at most MAX_CHUNKS. The empty prompt is one chunk without words. */
 export function chunkPrompt(prompt: string, syntax: PromptSyntax, long: LongPrompt, tokenizer: Tokenizer): Chunks {
   const idsOf = (text: string) => tokenizer.encode(text).slice(1, -1);
   const size = tokenizer.length - 2;
   const [comma] = idsOf(",") as [number];
-  const chunks: Chunk[] = [];
+  const chunks: Token[][] = [];
   const truncated: string[] = [];
   const sections = SYNTAXES[syntax](prompt);
   for (const [i, spans] of sections.entries()) {
@@ -149,12 +152,16 @@ export function chunkPrompt(prompt: string, syntax: PromptSyntax, long: LongProm
       break; // nothing after the last BREAK
     }
     const { pieces, rest } = LONG_PROMPTS[long](tokens, size, comma);
-    chunks.push(...(pieces.length > 0 ? pieces : [[]]).map((piece) => frame(piece, tokenizer)));
+    chunks.push(...(pieces.length > 0 ? pieces : [[]]));
     if (rest.length > 0) {
       truncated.push(tokenizer.decode(rest.map(({ id }) => id)));
     }
   }
-  return { chunks, truncated };
+  const beyond = chunks.splice(MAX_CHUNKS).flat();
+  if (beyond.length > 0) {
+    truncated.push(tokenizer.decode(beyond.map(({ id }) => id)));
+  }
+  return { chunks: chunks.map((tokens) => frame(tokens, tokenizer)), truncated };
 }
 
 /** Beginning token, tokens, end token, padding. */

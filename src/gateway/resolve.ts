@@ -19,6 +19,9 @@ export interface Resolved {
   images: Map<string, Buffer>;
 }
 
+/** Control images of MAX_PIXELS, or as many pixels of smaller ones: encoded, they stay in memory, 80 MB each at SD 1.5's width. */
+const MAX_LARGE_HINTS = 16;
+
 /** @throws {Refused} when the request cannot be carried out here. */
 export async function resolve(
   input: GenerationInput,
@@ -32,6 +35,12 @@ export async function resolve(
   if (width * height > MAX_PIXELS) {
     const message = `${width}×${height} is ${width * height} pixels: at most ${MAX_PIXELS} are allowed`;
     throw new Refused(400, "too_many_pixels", message, [{ path: "width", message }]);
+  }
+  const hints = input.controls.flatMap(({ image }) => image).length;
+  const mostHints = Math.floor((MAX_LARGE_HINTS * MAX_PIXELS) / (width * height));
+  if (hints > mostHints) {
+    const message = `${hints} control images of ${width}×${height}: at most ${mostHints} of this size are allowed`;
+    throw new Refused(400, "too_many_pixels", message, [{ path: "controls", message }]);
   }
   checkFields(input, model);
   for (const [index, { controlnet, layer_scales }] of input.controls.entries()) {

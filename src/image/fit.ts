@@ -46,12 +46,19 @@ function half(length: number): number {
 
 /** Median of each channel over the first and last row and column (corners count twice); between two middles, their mean rounded down. */
 function borderColour({ width, height, data }: Pixels): number[] {
-  const border: number[] = [];
-  for (let x = 0; x < width; x++) border.push(x, (height - 1) * width + x);
-  for (let y = 0; y < height; y++) border.push(y * width, y * width + width - 1);
-  return [0, 1, 2].map((channel) => {
-    const values = Uint8Array.from(border, (pixel) => data[pixel * 3 + channel]!).sort();
-    const middle = values.length / 2; // the length is always even
-    return Math.floor((values[middle - 1]! + values[middle]!) / 2);
-  });
+  const counts = [0, 1, 2].map(() => new Uint32Array(256)); // the border itself may be millions of pixels long
+  const count = (pixel: number) => {
+    for (const [channel, of] of counts.entries()) of[data[pixel * 3 + channel]!]!++;
+  };
+  for (let x = 0; x < width; x++) for (const y of [0, height - 1]) count(y * width + x);
+  for (let y = 0; y < height; y++) for (const x of [0, width - 1]) count(y * width + x);
+  const middle = width + height; // half of all
+  return counts.map((of) => Math.floor((nth(of, middle - 1) + nth(of, middle)) / 2));
+}
+
+/** The value at place `n` of the sorted values that were counted. */
+function nth(counts: Uint32Array, n: number): number {
+  let value = 0;
+  for (let left = n; left >= counts[value]!; value++) left -= counts[value]!;
+  return value;
 }

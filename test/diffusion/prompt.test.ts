@@ -67,6 +67,15 @@ suite("chunks", () => {
     assert.deepEqual(chunkPrompt("a cat", "plain", "truncate", clip).truncated, []);
   });
 
+  test("no prompt becomes more than 32 chunks; what is beyond is told", () => {
+    for (const long of ["truncate", "chunk"] as const) {
+      const { chunks, truncated } = chunkPrompt("BREAK a ".repeat(40), "weighted", long, clip);
+      assert.equal(chunks.length, 32);
+      assert.deepEqual(truncated, ["a a a a a a a a a"]);
+    }
+    assert.equal(chunkPrompt("BREAK,".repeat(1666), "weighted", "truncate", clip).chunks.length, 32);
+  });
+
   test("each section between BREAKs is cut off by itself", () => {
     const long = `${"word ".repeat(75)}house`;
     const { chunks, truncated } = chunkPrompt(`a BREAK ${long} BREAK b`, "weighted", "truncate", clip);

@@ -73,7 +73,7 @@ for (const [name, strength] of [
       image: await readImage("inpaint/image.png", sample),
       mask: await readImage("inpaint/mask_image.png", mask),
     };
-    const hints = [[await readImage("inpaint/control_0.png", hint)]];
+    const hints = [[() => readImage("inpaint/control_0.png", hint)]];
     const fields = { negative_prompt: "blurry", num_inference_steps: 6, strength, image: HASH, mask_image: HASH };
     const model = variant({ in_channels: 9 }, nine);
     const plan = await prepare(request(fields, [{}]), model, [canny], { hints, masks: [null], source });
@@ -82,7 +82,7 @@ for (const [name, strength] of [
 }
 
 test("a U-Net distilled for guidance (LCM) runs on one row and is told the scale", async () => {
-  const hints = [[await readImage("inpaint/control_0.png", hint)]];
+  const hints = [[() => readImage("inpaint/control_0.png", hint)]];
   const fields = { negative_prompt: "blurry", scheduler: "lcm", guidance_scale: 8 };
   const model = variant({ time_cond_proj_dim: 16 }, guided);
   const plan = await prepare(request(fields, [{}]), model, [canny], { hints, masks: [null], source: null });

@@ -150,6 +150,28 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       says: /lcm can take 50 steps at most/,
     },
     {
+      name: "more control images than a worker has memory for",
+      body: {
+        prompt: "x",
+        width: 256,
+        height: 256,
+        num_images: 8,
+        controls: Array(8).fill({ ...control, image: Array(8).fill(control.image) }),
+      },
+      status: 400,
+      code: "too_many_pixels",
+      path: "controls",
+      says: /64 control images of 256×256: at most 16 of this size/,
+    },
+    {
+      name: "a seed that the last picture's would pass the largest with",
+      body: { prompt: "x", seed: Number.MAX_SAFE_INTEGER - 1, num_images: 3 },
+      status: 400,
+      code: "invalid_request",
+      path: "seed",
+      says: /at most 9007199254740989/,
+    },
+    {
       name: "bytes that are no image",
       body: { prompt: "x", controls: [{ ...control, image: uri(Buffer.from("hello")) }] },
       status: 422,

@@ -330,7 +330,7 @@ suite("the fixtures' weights in the original layout give the same outputs, to th
 /** What a model makes under the control of a ControlNet. */
 async function picture(base: BaseModel, controlnet: ControlNet): Promise<Float32Array> {
   const image = { dims: [1, 3, SIZE, SIZE], data: Float32Array.from({ length: 3 * SIZE ** 2 }, (_, i) => (i % 7) / 7) };
-  const images = { hints: [[image]], masks: [null], source: null };
+  const images = { hints: [[async () => image]], masks: [null], source: null };
   const controlnets = [loadControlNet(controlnet, runner, runner)];
   const plan = await prepare(
     request({ num_inference_steps: 2 }, [{}]),

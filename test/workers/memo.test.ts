@@ -102,7 +102,7 @@ suite("memo", () => {
       loadControlNet(canny, counting, remembering),
     ] as const;
     const ask = async (image: string, fields: object) => {
-      const hints = [[await readImage(image, hint)]];
+      const hints = [[() => readImage(image, hint)]];
       await prepare(request(fields, [{}]), model, [controlnet], { hints, masks: [null], source: null });
       return { prompts: runs.get(base.text[0]!.network), hints: runs.get(canny.networks.hint) };
     };

@@ -70,7 +70,7 @@ export async function* validate(
       });
       const data = hint(await hints.get(image));
       const plan = await prepare(request, model, [trained], {
-        hints: [[{ dims: [1, 3, resolution, resolution], data }]],
+        hints: [[async () => ({ dims: [1, 3, resolution, resolution], data })]],
         masks: [null],
         source: null,
       });
