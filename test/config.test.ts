@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { readConfig, readConfigWithRedis } from "../src/config.ts";
 import { ConfigError } from "../src/errors.ts";
@@ -21,6 +22,14 @@ test("without a single variable the service listens on loopback with the documen
 test("PUBLIC_URL follows HOST and PORT, brackets an IPv6 address, and loses a final slash", () => {
   assert.equal(readConfig({ HOST: "::1", PORT: "9" }).PUBLIC_URL, "http://[::1]:9");
   assert.equal(readConfig({ PUBLIC_URL: "https://example.com/pictures/" }).PUBLIC_URL, "https://example.com/pictures");
+});
+
+test("docs/operating.md has every variable", () => {
+  const read = (path: string) => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
+  const [, settings] = /\n## Settings\n(.*?)\n## /s.exec(read("docs/operating.md"))!;
+  for (const [, name] of read("src/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)) {
+    assert.match(settings!, new RegExp(`^\\|.*\`${name}\`.*\\|$`, "m"));
+  }
 });
 
 test("an empty variable counts as unset", () => {

@@ -82,6 +82,25 @@ describe("the compose files", () => {
     }
   });
 
+  test("pass on every setting but those that an image has, or that name a file of this machine", () => {
+    const ofImages = [
+      "PORT",
+      "HOST",
+      "MODELS_DIR",
+      "DATA_DIR",
+      "EXECUTION_PROVIDER",
+      "API_KEYS",
+      "API_KEYS_FILE",
+      "DATASETS_DIR",
+    ];
+    const settings = [...read("src/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name]) => name!);
+    const [worker] = services.filter(({ build }) => build?.dockerfile === "docker/worker.Dockerfile");
+    assert.deepEqual(
+      Object.keys(worker!.environment!).toSorted(),
+      settings.filter((name) => !ofImages.includes(name)).toSorted(),
+    );
+  });
+
   test("have Redis write to disk what it answers for", () => {
     const [redis] = services.filter(({ command }) => command?.startsWith("redis-server"));
     assert.match(redis!.command!, / --appendonly yes --appendfsync always /);
