@@ -70,11 +70,12 @@ local function tell(record, entry, event)
   redis.call('PUBLISH', '${EVENT}', ID)
 end
 local function enter(record, status)
-  local owner, sequence, before = unpack(redis.call('HMGET', record, 'owner', 'sequence', 'status'))
+  local owner, sequence, before, rank = unpack(redis.call('HMGET', record, 'owner', 'sequence', 'status', 'rank'))
   if before == status then return end
   if before then
     redis.call('ZREM', LISTS .. before, ID)
     redis.call('ZREM', LISTS .. 'of:' .. owner .. ':' .. before, ID)
+    if before == 'queued' then leave_turn(owner, rank, status == 'processing') end
   end
   redis.call('HSET', record, 'status', status)
   redis.call('ZADD', LISTS .. 'of:' .. owner .. ':' .. status, sequence, ID)
@@ -213,7 +214,6 @@ local record = KEYS[1]
 local status, saved = unpack(redis.call('HMGET', record, 'status', 'saved_step'))
 if status ~= 'queued' and status ~= 'processing' then return 0 end
 enter(record, 'processing')
-take_turn(redis.call('HGET', record, 'rank'))
 redis.call('HSET', record, 'step', saved or 0)
 local attempt = redis.call('HINCRBY', record, 'attempt', 1)
 if redis.call('HSETNX', record, 'started_at', ARGV[1]) == 1 then
