@@ -32,6 +32,16 @@ export class NotReady extends Error {
   }
 }
 
+/** What was to be kept would leave the disk too full. `code` is that of a full disk: who waits for room waits for both. */
+export class NoRoom extends NotReady {
+  readonly code = "ENOSPC";
+
+  /** @param reserve how many bytes stay free */
+  constructor(reserve: number) {
+    super([`the disk has no room for it beside ${reserve / 2 ** 20} MiB that stay free`]);
+  }
+}
+
 /** An environment variable has a value that cannot be used. */
 export class ConfigError extends Error {
   override readonly name = "ConfigError";

@@ -316,7 +316,7 @@ export const GenerationInput = closed({
   .check(crossChecks)
   .meta({
     id: "CreateGeneration",
-    description: `What to generate. An image is a PNG, JPEG, WebP or GIF (its first frame), told by its content, of at most ${MAX_IMAGE_PIXELS} pixels: as a data: URI with base64 data, as an https: address, or as \`upload:<id>\` (POST /v1/uploads). Addresses are fetched before the request is accepted, so that what is accepted no longer depends on them: within 15 s for all of them, through at most 4 redirects, from public hosts on port 443 or 8443, or from those that the installation allows. An image that cannot be had refuses the request (422) and names its field.`,
+    description: `What to generate. An image is a PNG, JPEG, WebP or GIF (its first frame), told by its content, of at most ${MAX_IMAGE_PIXELS} pixels, 65535 a side, and all of them together four times as many: as a data: URI with base64 data, as an https: address, or as \`upload:<id>\` (POST /v1/uploads). Addresses are fetched before the request is accepted, so that what is accepted no longer depends on them: within 15 s for all of them, through at most 4 redirects, from public hosts on port 443 or 8443, or from those that the installation allows. An image that cannot be had refuses the request (422) and names its field.`,
   });
 export type GenerationInput = z.infer<typeof GenerationInput>;
 

@@ -3,8 +3,9 @@
  * puts an object store behind the same few functions.
  */
 import { createHash, randomUUID } from "node:crypto";
-import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
 import { dirname, join } from "node:path";
+import { NoRoom } from "./errors.ts";
 import { kindOf } from "./kinds.ts";
 
 /** Bytes that have come in and are not kept under a key yet. */
@@ -21,6 +22,10 @@ export interface Received {
 const HEAD = 512;
 /** Far longer than any body takes to come in. */
 const ABANDONED_MS = 3600_000;
+/** Stays free whatever is kept: Redis' append-only file may lie on the same disk, and Redis ends when it cannot write to it. */
+export const RESERVE_BYTES = 512 * 2 ** 20;
+/** What comes in looks at the room again whenever it has so many bytes more: others come in at the same time. */
+const LOOK_BYTES = 8 * 2 ** 20;
 
 export class Storage {
   readonly #root: string;
@@ -32,17 +37,25 @@ export class Storage {
     this.#received = join(root, "tmp");
   }
 
-  /** Keeps the bytes under the key, all of them or none: nobody ever reads a part, not even after a power cut. */
+  /**
+   * Keeps the bytes under the key, all of them or none: nobody ever reads a part, not even after a power cut.
+   * @throws {NoRoom}
+   */
   async put(key: string, bytes: Uint8Array): Promise<void> {
-    await this.keep(await this.receive([bytes]), key);
+    await this.keep(await this.receive([bytes], bytes.length), key);
   }
 
-  /** Takes in what may be too large for the memory. Someone must {@link keep} or {@link discard} it. */
-  async receive(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>): Promise<Received> {
+  /**
+   * Takes in what may be too large for the memory. Someone must {@link keep} or {@link discard} it.
+   * @param announced how many bytes are to come; 0 = nobody knows
+   * @throws {NoRoom} before the first chunk when there is none for what is announced; later when it is used up
+   */
+  async receive(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, announced = 0): Promise<Received> {
     const path = join(this.#received, randomUUID());
     await mkdir(this.#received, { recursive: true });
+    await requireRoom(this.#received, announced);
     const hash = createHash("sha256");
-    let [bytes, head] = [0, Buffer.alloc(0)];
+    let [bytes, looked, head] = [0, 0, Buffer.alloc(0)];
     try {
       const file = await open(path, "wx");
       try {
@@ -50,6 +63,10 @@ export class Storage {
           if (head.length < HEAD) head = Buffer.concat([head, chunk.subarray(0, HEAD - head.length)]);
           hash.update(chunk);
           bytes += chunk.length;
+          if (bytes - looked >= LOOK_BYTES) {
+            await requireRoom(this.#received, chunk.length);
+            looked = bytes;
+          }
           await file.writeFile(chunk);
         }
         await file.sync();
@@ -90,7 +107,7 @@ export class Storage {
     }
   }
 
-  /** Keeps the same under a second key. @throws an error with `code: "ENOENT"` when nothing is kept under the first. */
+  /** Keeps the same under a second key. @throws an error with `code: "ENOENT"` when nothing is kept under the first, or {NoRoom} */
   async copy(from: string, to: string): Promise<void> {
     await mkdir(dirname(this.#path(to)), { recursive: true });
     await this.fetch(from, this.#path(to));
@@ -98,9 +115,11 @@ export class Storage {
 
   /** Brings what is kept under the key to a file; not to be written to, for it may be the very same. */
   async fetch(key: string, file: string): Promise<void> {
-    await link(this.#path(key), file).catch((error: NodeJS.ErrnoException) => {
+    const path = this.#path(key);
+    await link(path, file).catch(async (error: NodeJS.ErrnoException) => {
       if (error.code === "ENOENT" || error.code === "EEXIST") throw error;
-      return copyFile(this.#path(key), file); // another disk, or one that has no links
+      await requireRoom(dirname(file), (await stat(path)).size);
+      await copyFile(path, file); // another disk, or one that has no links
     });
   }
 
@@ -154,6 +173,12 @@ export class Storage {
     if (!/^[a-zA-Z0-9_][\w.-]*(\/[a-zA-Z0-9_][\w.-]*)+$/.test(key)) throw new Error(`not a storage key: ${key}`);
     return join(this.#root, key);
   }
+}
+
+/** @throws {NoRoom} when so many bytes more would leave less than RESERVE_BYTES free on the disk that `folder` lies on */
+async function requireRoom(folder: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(folder);
+  if (bavail * bsize < bytes + RESERVE_BYTES) throw new NoRoom(RESERVE_BYTES);
 }
 
 /** The name of an image in the echo of a request. */

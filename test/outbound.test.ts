@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
 import type { LookupAddress } from "node:dns";
+import { Resolver } from "node:dns/promises";
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { createServer, type RequestListener } from "node:http";
 import { createServer as createTlsServer } from "node:https";
-import type { AddressInfo, Server } from "node:net";
+import { type AddressInfo, createServer as createTcpServer, type Server } from "node:net";
 import { after, describe, test } from "node:test";
 import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { gzipSync } from "node:zlib";
+import ipaddr from "ipaddr.js";
 import { readConfig } from "../src/config.ts";
-import { isPublic, Outbound, OutboundError } from "../src/outbound.ts";
+import { askNameServers, isPublic, type Names, Outbound, OutboundError } from "../src/outbound.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -20,11 +23,16 @@ const address = (ip: string): LookupAddress => ({ address: ip, family: ip.includ
 
 /** A client; `names` says what the DNS answers, one answer after the other, the last for ever. */
 function client(allowHosts = "", names: Record<string, string[][]> = {}) {
-  const outbound = new Outbound(readConfig({ ALLOW_HOSTS: allowHosts }), async (name) => {
+  return asking(async (name) => {
     const answers = names[name];
     if (answers === undefined) throw Object.assign(new Error(name), { code: "ENOTFOUND" });
     return (answers.length > 1 ? answers.shift()! : answers[0]!).map(address);
-  });
+  }, allowHosts);
+}
+
+/** A client that asks nobody else what a name stands for. */
+function asking(lookUp: Names["nameServers"], allowHosts = "", system = lookUp as Names["system"]) {
+  const outbound = new Outbound(readConfig({ ALLOW_HOSTS: allowHosts }), { system, nameServers: lookUp });
   stack.defer(() => outbound.close());
   return outbound;
 }
@@ -182,11 +190,10 @@ describe("a name whose answer changes", () => {
   test("is looked up once a connection, and what was checked is connected to", async () => {
     const { host, port, requests } = await serve((_, reply) => reply.end("here"));
     let lookups = 0;
-    const outbound = new Outbound(readConfig({ ALLOW_HOSTS: `rebind.test:${port}` }), async () => {
+    const outbound = asking(async () => {
       lookups++;
       return [address(lookups === 1 ? "127.0.0.1" : "127.0.0.2")];
-    });
-    stack.defer(() => outbound.close());
+    }, `rebind.test:${port}`);
     assert.equal(String(await outbound.get(`http://rebind.test:${port}/`, limits)), "here");
     assert.equal(lookups, 1);
     assert.equal(requests[0]?.headers.host, host.replace("127.0.0.1", "rebind.test"));
@@ -197,6 +204,118 @@ describe("a name whose answer changes", () => {
     const outbound = client(host, { "rebind.test": [[PUBLIC], ["10.0.0.1"]] });
     await outbound.check("https://rebind.test/");
     await rejects(outbound.get(url, limits), "refused", /public address/);
+  });
+});
+
+/** A name server on loopback: it knows these addresses, says nothing of names that begin with "mute", of others that there are none. */
+async function nameServer(known: Record<string, string[]>) {
+  const socket = createSocket("udp4");
+  socket.on("message", (query, { port }) => {
+    const labels: string[] = [];
+    let at = 12;
+    for (; query[at] !== 0; at += query[at]! + 1) labels.push(query.toString("latin1", at + 1, at + 1 + query[at]!));
+    const name = labels.join(".");
+    const type = query.readUInt16BE(at + 1);
+    if (name.startsWith("mute") || (name === "half.test" && type !== 1)) return;
+    const found = (known[name] ?? []).map((ip) => ipaddr.parse(ip).toByteArray());
+    const answers = found.filter(({ length }) => (length === 4 ? 1 : 28) === type);
+    const head = Buffer.from(query.subarray(0, at + 5));
+    head.writeUInt16BE(name in known ? 0x8180 : 0x8183, 2);
+    for (const [i, count] of [1, answers.length, 0, 0].entries()) head.writeUInt16BE(count, 4 + 2 * i);
+    const records = answers.map((ip) => [0xc0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, ip.length, ...ip]);
+    socket.send(Buffer.concat([head, ...records.map((record) => Buffer.from(record))]), port, "127.0.0.1");
+  });
+  socket.bind(0, "127.0.0.1");
+  await once(socket, "listening");
+  stack.defer(() => void socket.close());
+  const ask: Names["nameServers"] = (name, signal) => {
+    const resolver = new Resolver({ timeout: 1000, tries: 3 });
+    resolver.setServers([`127.0.0.1:${socket.address().port}`]);
+    return askNameServers(name, signal, resolver);
+  };
+  return { ask, socket };
+}
+
+describe("what a name stands for", () => {
+  test("is asked of the name servers, for IPv4 and IPv6, and every address is checked", async () => {
+    const { ask } = await nameServer({
+      "both.test": [PUBLIC, "2606:4700:4700::1111"],
+      "inside.test": ["10.0.0.1", "::1"],
+      "inside4.test": ["127.0.0.1"],
+      "inside6.test": ["fd00::1"],
+      "empty.test": [],
+    });
+    const { signal } = new AbortController();
+    assert.deepEqual(await ask("both.test", signal), [address(PUBLIC), address("2606:4700:4700::1111")]);
+    const outbound = asking(ask);
+    await outbound.check("https://both.test/");
+    for (const name of ["inside", "inside4", "inside6"]) {
+      await rejects(outbound.check(`https://${name}.test/`), "refused", /public address/);
+      await rejects(outbound.get(`https://${name}.test/`, limits), "refused", /public address/);
+    }
+    await rejects(outbound.get("https://empty.test/", limits), "unreachable", /has an address/);
+    await rejects(outbound.get("https://nowhere.test/", limits), "unreachable", /no host of that name/);
+  });
+
+  test("is learnt while a hundred names wait for name servers that say nothing", async () => {
+    const { ask } = await nameServer({ "inside.test": ["127.0.0.1"] });
+    const outbound = asking(ask);
+    const caller = new AbortController();
+    const mute = Array.from({ length: 100 }, (_, i) =>
+      outbound.get(`https://mute${i}.test/`, { ...limits, signal: caller.signal }),
+    );
+    const first = await Promise.race([outbound.check("https://inside.test/").catch((error) => error), ...mute]);
+    assert.equal(first.reason, "refused");
+    caller.abort();
+    const ended = await Promise.allSettled(mute);
+    assert.ok(ended.every((one) => one.status === "rejected" && one.reason.name === "AbortError"));
+  });
+
+  test("is what is known when the name server tells of IPv4 alone", { timeout: 2500 }, async () => {
+    const { ask } = await nameServer({ "half.test": [PUBLIC] });
+    assert.deepEqual(await ask("half.test", new AbortController().signal), [address(PUBLIC)]);
+  });
+
+  test("is no longer asked when nobody wants to know", { timeout: 900 }, async () => {
+    const { ask, socket } = await nameServer({});
+    const caller = new AbortController();
+    const answer = ask("mute.test", caller.signal);
+    await once(socket, "message");
+    caller.abort();
+    await assert.rejects(answer, { name: "AbortError" });
+  });
+
+  test("is asked for a while only, also when a webhook is checked, which then passes", async (t) => {
+    const timeout = AbortSignal.timeout;
+    t.mock.method(AbortSignal, "timeout", (ms: number) => timeout(ms / 50)); // time runs faster
+    let given: AbortSignal | undefined;
+    const deaf = asking((_, signal) => {
+      given = signal;
+      return new Promise(() => {});
+    });
+    await deaf.check("https://example.com/");
+    assert.ok(given?.aborted);
+    await rejects(deaf.get("https://example.com/", { ...limits, timeoutMs: 50_000 }), "timed_out", /within 5 s/);
+  });
+
+  test("is asked of the system for localhost and the hosts of ALLOW_HOSTS alone", async () => {
+    const asked: string[] = [];
+    const note = (who: string) => async (name: string) => {
+      asked.push(`${who}: ${name}`);
+      return [address("127.0.0.1")];
+    };
+    const outbound = asking(note("name servers"), "files.intranet:8080", note("system"));
+    for (const host of ["files.intranet", "localhost", "example.com", "intranet"]) {
+      await rejects(outbound.check(`https://${host}/`), "refused", /public address/);
+    }
+    await outbound.check("http://files.intranet:8080/");
+    assert.deepEqual(asked, [
+      "system: files.intranet",
+      "system: localhost",
+      "name servers: example.com",
+      "name servers: intranet",
+      "system: files.intranet",
+    ]);
   });
 });
 
@@ -299,8 +418,7 @@ describe("a server that answers badly", () => {
   test("not at all, and one whose DNS does not answer, likewise", async () => {
     const { host, url } = await serve(() => {});
     await rejects(client(host).get(url, { ...limits, timeoutMs: 200 }), "timed_out", /0.2 s/);
-    const deaf = new Outbound(readConfig({}), () => new Promise(() => {}));
-    stack.defer(() => deaf.close());
+    const deaf = asking(() => new Promise(() => {}));
     await rejects(deaf.get("https://example.com/", { ...limits, timeoutMs: 200 }), "timed_out", /0.2 s/);
   });
 
@@ -321,6 +439,34 @@ describe("a server that answers badly", () => {
     const asked = client(host).get(url, { ...limits, signal: caller.signal });
     caller.abort();
     await assert.rejects(asked, { name: "AbortError" });
+  });
+
+  test("is left while the connection is still being made", { timeout: 5000 }, async () => {
+    const silent = createTcpServer(); // and so never begins with TLS
+    const port = await listen(silent);
+    const connected = once(silent, "connection");
+    const caller = new AbortController();
+    const asked = client("127.0.0.1").get(`https://127.0.0.1:${port}/`, { ...limits, signal: caller.signal });
+    const [socket] = await connected;
+    socket.resume();
+    caller.abort();
+    await Promise.all([assert.rejects(asked, { name: "AbortError" }), once(socket, "close")]);
+  });
+
+  test("is left when who counts the bytes has enough, in those words", { timeout: 5000 }, async () => {
+    const left = Promise.withResolvers<void>();
+    const { host, url } = await serve((_, reply) => {
+      reply.write("x".repeat(500)); // and no more
+      reply.on("close", left.resolve);
+    });
+    const counted: number[] = [];
+    const onBytes = (bytes: number) => {
+      counted.push(bytes);
+      throw new RangeError("enough");
+    };
+    await assert.rejects(client(host).get(url, { ...limits, onBytes }), { name: "RangeError", message: "enough" });
+    assert.deepEqual(counted, [500]);
+    await left.promise;
   });
 });
 

@@ -7,6 +7,7 @@ import { type Job, WaitingError, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../src/config.ts";
+import { NoRoom } from "../src/errors.ts";
 import { kindOf } from "../src/kinds.ts";
 import { connectPatiently, WORKER_OPTIONS } from "../src/queue.ts";
 import { CANCEL, type Claim, claim, countHandBack, finish, type JobRecord, type Outcome } from "../src/record.ts";
@@ -90,7 +91,10 @@ export async function takeJobs<R extends JobRecord>(
         throw new WaitingError();
       }
       jobLog.error({ err: error }, "internal error");
-      outcome = failure("internal", "an error of the service, not of the request; its log says more");
+      outcome =
+        error instanceof NoRoom
+          ? failure("no_room", error.message)
+          : failure("internal", "an error of the service, not of the request; its log says more");
     }
     const status = await finish(redis, claimed, outcome);
     const error = outcome.status === "failed" ? outcome.error : undefined;

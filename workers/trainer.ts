@@ -25,11 +25,10 @@ import {
   warn,
 } from "../src/record.ts";
 import { TrainingRequest, TrainingSettings, type ValidationPicture } from "../src/schema.ts";
-import { datasetKey, inputKey, lossKey, Storage, validationKey } from "../src/storage.ts";
+import { datasetKey, inputKey, lossKey, RESERVE_BYTES, Storage, validationKey } from "../src/storage.ts";
 import { DatasetError, datasetFolder } from "../src/training/dataset.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "./jobs.ts";
 import { measureTrainings } from "./measures.ts";
-import { RESERVE_BYTES } from "./training/checkpoint.ts";
 import { Place, PublishError } from "./training/publish.ts";
 import type { FromThread, Task } from "./training/thread.ts";
 

@@ -52,7 +52,7 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
       const wait = preferredWait(request.headers.prefer);
       if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);
       if (wait === undefined) return reply.code(202).send(present(submitted, config.PUBLIC_URL));
-      const signal = AbortSignal.any([closing.signal, goneSignal(reply), AbortSignal.timeout(wait * 1000)]);
+      const signal = untilNoLonger(reply, closing.signal, wait);
       const record = await queue.readWhenEnded(submitted, owner, signal);
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
       return reply.code(hasEnded(record) ? 200 : 202).send(present(record, config.PUBLIC_URL));
@@ -132,11 +132,22 @@ function preferredWait(prefer: string | undefined): number | undefined {
   return match === null ? undefined : Math.min(Number(match[1] ?? MAX_WAIT_SECONDS), MAX_WAIT_SECONDS);
 }
 
-/** Aborts when the client goes before it is answered. */
-function goneSignal(reply: FastifyReply): AbortSignal {
-  const gone = new AbortController();
-  reply.raw.once("close", () => gone.abort());
-  return gone.signal;
+/**
+ * Aborts when the answer is sent or its client has gone, when the gateway closes, or after so many seconds. Not
+ * AbortSignal.any, which never lets go of a timeout that does not come (Node 24).
+ */
+function untilNoLonger(reply: FastifyReply, closing: AbortSignal, seconds: number): AbortSignal {
+  const over = new AbortController();
+  const end = () => over.abort();
+  const timer = setTimeout(end, seconds * 1000);
+  closing.addEventListener("abort", end);
+  if (closing.aborted) end();
+  reply.raw.once("close", () => {
+    clearTimeout(timer);
+    closing.removeEventListener("abort", end);
+    end();
+  });
+  return over.signal;
 }
 
 /** Whether an `If-None-Match` header names the tag (RFC 9110 13.1.2: weak comparison). */

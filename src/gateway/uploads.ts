@@ -39,8 +39,9 @@ export const uploads: FastifyPluginAsyncZod<Parts & { uploads: Uploads }> = asyn
   app.addContentTypeParser(/^image\//, { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   app.addContentTypeParser(ARCHIVE, async (request: FastifyRequest, body: IncomingMessage) => {
     const most = config.MAX_ARCHIVE_BYTES;
-    if (Number(request.headers["content-length"] ?? 0) > most) throw tooLarge(most);
-    return new ArchiveBody(await storage.receive(upTo(most, body)));
+    const announced = Number(request.headers["content-length"] ?? 0);
+    if (announced > most) throw tooLarge(most);
+    return new ArchiveBody(await storage.receive(upTo(most, body), announced));
   });
   app.addContentTypeParser("*", (_request, _body, done) => done(notAnImage()));
   app.addHook("onResponse", async ({ body }) => {
@@ -67,7 +68,7 @@ export const uploads: FastifyPluginAsyncZod<Parts & { uploads: Uploads }> = asyn
           "application/gzip",
         ],
         body: z.any().meta({ type: "string", format: "binary" }),
-        response: { 201: Upload, ...problems(400, 413, 422) },
+        response: { 201: Upload, ...problems(400, 413, 422, 503) },
       },
     },
     async (request, reply) => {
@@ -95,7 +96,7 @@ export const uploads: FastifyPluginAsyncZod<Parts & { uploads: Uploads }> = asyn
         });
       }
       if (!Buffer.isBuffer(body)) throw notAnImage();
-      const { width, height } = await check(body, "");
+      const { width, height } = await check(body, "", ownerOf(request));
       const sha256 = createHash("sha256").update(body).digest("hex");
       return send(await uploads.put(ownerOf(request), body), { bytes: body.length, width, height, sha256 });
     },

@@ -8,8 +8,13 @@ import { createServer, type RequestListener } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { crc32, deflateSync } from "node:zlib";
 import sharp from "sharp";
+import { check, ImagesIn } from "../../src/gateway/images.ts";
+import { Turns } from "../../src/gateway/turns.ts";
+import type { Outbound } from "../../src/outbound.ts";
 import { Storage } from "../../src/storage.ts";
 import { Uploads } from "../../src/uploads.ts";
 import { temporaryFolder, until } from "../service/processes.ts";
@@ -47,13 +52,20 @@ function chunk(type: string, data: Uint8Array): Buffer {
   return framed;
 }
 
-/** The start of a PNG of 8-bit RGB pixels that announces this size. */
-function pngHeader(width: number, height: number): Buffer {
+/** The start of a PNG of 8-bit pixels, RGB or grey, that announces this size. */
+function pngHeader(width: number, height: number, isGrey = false): Buffer {
   const size = Buffer.alloc(13);
   size.writeUInt32BE(width);
   size.writeUInt32BE(height, 4);
-  size.set([8, 2, 0, 0, 0], 8);
+  size.set([8, isGrey ? 0 : 2, 0, 0, 0], 8);
   return Buffer.concat([Buffer.from("\x89PNG\r\n\x1a\n", "latin1"), chunk("IHDR", size)]);
+}
+
+/** PNGs of one black square that differ in what follows their end, which is ignored. */
+function squares(side: number, count: number): Buffer[] {
+  const pixels = chunk("IDAT", deflateSync(Buffer.alloc((side + 1) * side), { level: 1 }));
+  const file = [pngHeader(side, side, true), pixels, chunk("IEND", Buffer.alloc(0))];
+  return Array.from({ length: count }, (_, i) => Buffer.concat([...file, Buffer.from(String(i))]));
 }
 
 const afterHeader = png.subarray(33);
@@ -77,6 +89,7 @@ const BROKEN: [name: string, bytes: Uint8Array, says: RegExp][] = [
   ["a PNG of no width", Buffer.concat([pngHeader(0, 9), afterHeader]), /damaged or incomplete/],
   ["a PNG that announces 1.2 GB", Buffer.concat([pngHeader(20_000, 20_000), afterHeader]), /20000×20000/],
   ["a PNG as wide as numbers go", Buffer.concat([pngHeader(0x7fffffff, 1), afterHeader]), /image|pixels/],
+  ["a PNG of one row of 30 million", Buffer.concat([pngHeader(3e7, 1), chunk("IDAT", zeros)]), /at most 65535 a side/],
   ["a PNG of 50.4 megapixels", Buffer.concat([pngHeader(7100, 7100), chunk("IDAT", zeros)]), /at most 50000000/],
   [
     "a JPEG that announces 12 GB",
@@ -232,6 +245,7 @@ describe("an image from an address", async () => {
   };
   const server = await serve((request, reply) => {
     if (request.url!.startsWith("/large-")) reply.end(Buffer.concat([large, Buffer.from(request.url!)]));
+    else if (request.url!.startsWith("/endless-")) reply.write(large);
     else answers[request.url!]!(request, reply);
   });
   const gateway = await startGateway(stack, { ALLOW_HOSTS: server.host, MAX_IMAGE_BYTES: "5000" });
@@ -287,11 +301,203 @@ describe("an image from an address", async () => {
     assert.match(answer.body.errors[0].message, /20000 bytes together/);
   });
 
+  test("counts piece by piece as it comes, with all others", { timeout: 5000 }, async () => {
+    const image = Array.from({ length: 5 }, (_, i) => `${server.url}/endless-${i}`);
+    const answer = conforms(await generate({ num_images: 5, controls: [{ controlnet: "canny", image }] }));
+    assert.deepEqual([answer.status, answer.body.code], [413, "image_too_large"]);
+    assert.match(answer.body.errors[0].message, /20000 bytes together/);
+  });
+
   test("that is refused leaves nothing in Redis", async () => {
     const before = await gateway.connection.keys("generation:*");
     await generate({ image: "https://127.0.0.1/" });
     assert.deepEqual((await gateway.connection.keys("generation:*")).sort(), before.sort());
   });
+});
+
+describe("the images of a request", async () => {
+  const gateway = await startGateway(stack);
+  await gateway.offer(CATALOG);
+  const generate = (image: string[]) =>
+    gateway.http
+      .post("/v1/generations")
+      .send({ prompt: "x", num_images: image.length, controls: [{ controlnet: "canny", image }] });
+  const large = squares(7000, 5);
+
+  test("may have four times the pixels of the largest together, and no more", async () => {
+    const answer = conforms(await generate(large.map(uri)));
+    assert.deepEqual([answer.status, answer.body.code], [422, "too_many_pixels"], answer.text);
+    const [{ path, message }] = answer.body.errors;
+    assert.match(path, /^controls\[0\]\.image\[\d\]$/);
+    assert.match(message, /of 7000×7000, the images have 245000000 pixels together: at most 200000000 are allowed/);
+  });
+
+  test("are counted with the uploads among them", async () => {
+    const { id } = conforms(await gateway.http.post("/v1/uploads").type("image/png").send(large[0])).body;
+    const answer = conforms(await generate([`upload:${id}`, ...large.slice(1).map(uri)]));
+    assert.deepEqual([answer.status, answer.body.code], [422, "too_many_pixels"], answer.text);
+  });
+
+  test("that are the same one by other names count once", async () => {
+    const base64 = large[0]!.toString("base64");
+    assert.equal(conforms(await generate([..."abcde"].map((name) => `data:${name};base64,${base64}`))).status, 202);
+  });
+});
+
+/** What takes images, with stand-ins for the network and the uploads. */
+function imagesIn({ get, find }: { get?: Outbound["get"]; find?: Uploads["get"] }) {
+  return new ImagesIn({ MAX_IMAGE_BYTES: 1e6 }, { get } as Outbound, { get: find } as unknown as Uploads);
+}
+const tick = () => new Promise(setImmediate);
+async function ticks(isOver: () => boolean) {
+  for (let i = 0; i < 1000 && !isOver(); i++) await tick();
+}
+const named = (sources: string[]) => new Map(sources.map((source, i) => [`image[${i}]`, source]));
+
+describe("whoever sends many images", () => {
+  const many = squares(1500, 40).map(uri);
+
+  test("is refused before more uploads are read than may be in memory at once", async () => {
+    let reads = 0;
+    const images = imagesIn({ find: async () => Buffer.concat([png, Buffer.alloc(9e5), Buffer.from([reads++])]) });
+    const sources = Array.from({ length: 74 }, (_, i) => `upload:${i}`);
+    await assert.rejects(images.take(named(sources), "ann"), { status: 413, code: "image_too_large" });
+    assert.equal(reads, 5); // the fifth is too much
+  });
+
+  test("by their addresses is refused before more are asked for than are under way at once", async () => {
+    let asked = 0;
+    const get: Outbound["get"] = async (_, { signal, onBytes }) => {
+      signal!.throwIfAborted();
+      asked++;
+      await tick();
+      onBytes!(9e5);
+      return png;
+    };
+    const sources = Array.from({ length: 74 }, (_, i) => `https://large.test/${i}`);
+    await assert.rejects(imagesIn({ get }).take(named(sources), "ann"), { status: 413, code: "image_too_large" });
+    await ticks(() => false);
+    assert.ok(asked <= 5 + 8, `${asked} of 74 were asked for`); // the fifth is too much, 8 more are under way
+  });
+
+  test("from slow servers has places of his own, and others have theirs", { timeout: 5000 }, async () => {
+    const slow = Promise.withResolvers<Buffer>();
+    let asked = 0;
+    const get = (address: string) => {
+      if (address === "https://fast.test/") return Promise.resolve(png);
+      asked++;
+      return slow.promise;
+    };
+    const images = imagesIn({ get });
+    const greedy = Array.from({ length: 40 }, () => images.take(named(["https://slow.test/"]), "greedy"));
+    const taken = await images.take(named(["https://fast.test/"]), "ann");
+    assert.equal(taken.get("image[0]")?.hash, hashOf(png));
+    assert.equal(asked, 8);
+    slow.resolve(png);
+    await Promise.all(greedy);
+    assert.equal(asked, 40);
+  });
+
+  test("hears that he should come again when his turn does not come within a minute", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const slow = Promise.withResolvers<Buffer>();
+    const images = imagesIn({ get: () => slow.promise });
+    const all = Array.from({ length: 9 }, () => images.take(named(["https://slow.test/"]), "greedy"));
+    const last = assert.rejects(all.pop()!, { name: "NotReady" });
+    t.mock.timers.tick(60_000);
+    slow.resolve(png);
+    await last;
+    await Promise.allSettled(all);
+  });
+
+  test("has 15 s for all addresses of a request, from when its turn has come", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    let asked = 0;
+    const get: Outbound["get"] = async (_, { signal }) => {
+      asked++;
+      await new Promise((resolve) => signal!.addEventListener("abort", resolve));
+      throw signal!.reason;
+    };
+    const images = imagesIn({ get });
+    const address = (i: number) => named([`https://slow.test/${i}`]);
+    const all = Array.from({ length: 9 }, (_, i) =>
+      assert.rejects(images.take(address(i), "ann"), { name: "TimeoutError" }),
+    );
+    await ticks(() => asked === 8);
+    t.mock.timers.tick(15_000);
+    await ticks(() => asked === 9);
+    t.mock.timers.tick(15_000);
+    await Promise.all(all);
+  });
+
+  test("does not make others wait until all of his are checked", async () => {
+    const images = imagesIn({});
+    const greedy = images.take(named(many), "greedy").then(() => "greedy");
+    const ann = images.take(named([uri(png)]), "ann").then(() => "ann");
+    assert.equal(await Promise.race([greedy, ann]), "ann");
+    await greedy;
+  });
+
+  test("has none of them checked any more when one cannot be had", async () => {
+    const images = imagesIn({ find: async () => undefined });
+    const bob = images.take(named(many), "bob").then(() => "bob");
+    await assert.rejects(images.take(named([...many, "upload:0"]), "ann"), { code: "unknown_upload" });
+    const ann = images.take(named([uri(png)]), "ann").then(() => "ann"); // behind the forty, were they still to come
+    assert.equal(await Promise.race([bob, ann]), "ann");
+    await bob;
+  });
+});
+
+describe("turns", () => {
+  test("go round by owner, and to nobody who has given up", async () => {
+    const turns = new Turns(1, 1);
+    const order: string[] = [];
+    const away = new AbortController();
+    const take = (owner: string, what: string, signal?: AbortSignal) =>
+      turns.take(
+        owner,
+        async () => {
+          order.push(what);
+          await tick();
+        },
+        signal,
+      );
+    const all = [take("a", "a1"), take("a", "a2"), take("a", "a3", away.signal), take("a", "a4"), take("b", "b1")];
+    away.abort();
+    const ends = await Promise.allSettled(all);
+    assert.deepEqual(order, ["a1", "b1", "a2", "a4"]);
+    assert.deepEqual(
+      ends.map(({ status }) => status),
+      ["fulfilled", "fulfilled", "rejected", "fulfilled", "fulfilled"],
+    );
+  });
+
+  test("leave nothing behind of owners who have none", async () => {
+    setFlagsFromString("--expose-gc");
+    const gc: () => void = runInNewContext("gc");
+    const turns = new Turns(32, 8);
+    const megabytes = async (owners: number) => {
+      for (let i = 0; i < owners; i++) {
+        await turns.take(`${owners} ${i}`, () => (i % 2 ? Promise.reject() : Promise.resolve())).catch(() => {});
+      }
+      gc();
+      return process.memoryUsage().heapUsed / 1e6;
+    };
+    const before = await megabytes(100);
+    const grown = (await megabytes(5000)) - before;
+    assert.ok(grown < 5, `${grown} MB`);
+  });
+});
+
+test("a CMYK image is checked without its colours being computed on the gateway's own thread", async () => {
+  const small = sharp(fixture("cmyk.jpg")).pipelineColourspace("cmyk");
+  const large = small.resize(4000, 4000, { fit: "fill", kernel: "nearest" });
+  const cmyk = await large.toColourspace("cmyk").jpeg().toBuffer();
+  assert.equal((await sharp(cmyk).metadata()).space, "cmyk");
+  const before = performance.eventLoopUtilization();
+  assert.deepEqual(await check(cmyk, "", "ann"), { width: 4000, height: 4000 });
+  const { active } = performance.eventLoopUtilization(before);
+  assert.ok(active < 100, `${active} ms`); // computed there they take 300
 });
 
 test("a photo of 5 MB as a data: URI is taken, with the limits as they are", async () => {

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { crc32 } from "node:zlib";
 import sharp from "sharp";
-import { decode, ImageError } from "../../src/image/decode.ts";
+import { decode, ImageError, verify } from "../../src/image/decode.ts";
 
 const limits = { maxPixels: 10_000 };
 const fixture = (path: string) => readFileSync(new URL(`../fixtures/${path}`, import.meta.url));
@@ -18,14 +18,19 @@ for (const [path, { size, sha256 }] of Object.entries(reference.files))
     const { width, height, data } = await decode(fixture(path), limits);
     assert.deepEqual([width, height, data.length], [...size, size[0] * size[1] * 3]);
     assert.equal(createHash("sha256").update(data).digest("hex"), sha256);
+    assert.deepEqual(await verify(fixture(path), limits), { width, height });
   });
 
-const refused = (bytes: Uint8Array, message: RegExp, maxPixels = limits.maxPixels) =>
-  assert.rejects(decode(bytes, { maxPixels }), (error) => {
-    assert.ok(error instanceof ImageError, String(error));
-    assert.match(error.message, message);
-    return true;
-  });
+/** By what decodes and by what only looks whether it could. */
+async function refused(bytes: Uint8Array, message: RegExp, maxPixels = limits.maxPixels) {
+  for (const read of [decode, verify]) {
+    await assert.rejects(read(bytes, { maxPixels }), (error) => {
+      assert.ok(error instanceof ImageError, String(error));
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+}
 
 test("what is not a PNG, JPEG, WebP or GIF is refused by its content", async () => {
   const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="8" height="8"><rect width="8" height="8"/></svg>';
@@ -60,17 +65,29 @@ test("a file that ends too early or is damaged is refused", async () => {
   await refused(damaged, /the png image is damaged or incomplete/);
 });
 
+/** A PNG of 8-bit RGB whose header announces this size. */
+function announcing(width: number, height: number): Buffer {
+  const header = Buffer.alloc(33);
+  header.write("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "latin1");
+  header.writeUInt32BE(width, 16);
+  header.writeUInt32BE(height, 20);
+  header.set([8, 2, 0, 0, 0], 24);
+  header.writeUInt32BE(crc32(header.subarray(12, 29)), 29);
+  return Buffer.concat([header, fixture("image/decode/rgb.png").subarray(33)]);
+}
+
+test("a picture with a side of more than 65,535 pixels is refused, however few it has in all", async () => {
+  await refused(announcing(65_536, 1), /65536×1 pixels: at most 65535 a side are allowed/, 100_000);
+  await refused(announcing(1, 65_536), /1×65536 pixels: at most 65535 a side/, 100_000);
+  const row = sharp({ create: { width: 65_535, height: 1, channels: 3, background: "teal" } });
+  assert.equal((await decode(await row.png().toBuffer(), { maxPixels: 100_000 })).width, 65_535);
+});
+
 test("a picture with more pixels than allowed is refused from its header", async (t) => {
   await refused(fixture("image/decode/rgb.png"), /13×9 pixels: at most 116 in all/, 116);
   await decode(fixture("image/decode/rgb.png"), { maxPixels: 117 });
 
-  const header = Buffer.alloc(33); // signature and header of a PNG, 8-bit RGB: 1.2 GB of pixels
-  header.write("\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "latin1");
-  header.writeUInt32BE(20_000, 16);
-  header.writeUInt32BE(20_000, 20);
-  header.set([8, 2, 0, 0, 0], 24);
-  header.writeUInt32BE(crc32(header.subarray(12, 29)), 29);
-  const bomb = Buffer.concat([header, fixture("image/decode/rgb.png").subarray(33)]);
+  const bomb = announcing(20_000, 20_000); // 1.2 GB of pixels
   const before = process.memoryUsage().rss;
   const begin = performance.now();
   await refused(bomb, /20000×20000/, 2048 ** 2);

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "
 import { join } from "node:path";
 import { readCheckpoint } from "../../src/models/checkpoint.ts";
 import type { TrainingSettings } from "../../src/schema.ts";
+import { RESERVE_BYTES } from "../../src/storage.ts";
 import { CSV_HEAD, csvLine, parseCsv, type StepRecord } from "../../src/training/curve.ts";
 import { readParameters, writeSafetensors } from "../../src/training/stored.ts";
 import type { TrainingState } from "./trainer.ts";
@@ -47,9 +48,6 @@ export function claim(work: string, settings: TrainingSettings, state: TrainingS
   writeFileSync(losses, CSV_HEAD);
   writeFileSync(file, text);
 }
-
-/** Stays free whatever a training writes: Redis' append-only file may lie on the same disk. */
-export const RESERVE_BYTES = 512 * 2 ** 20;
 
 /**
  * @param what needs so many bytes more
