@@ -49,9 +49,9 @@ const controlnet = (max_train_steps: number) =>
 export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = [
   ["canny", controlnet(4900)],
   ["segmentation", controlnet(7600)],
-  ["pose", controlnet(2300)],
-  ["scribble", controlnet(3200)],
-  ["depth", controlnet(5500)],
+  ["pose", controlnet(5300)],
+  ["scribble", controlnet(6200)],
+  ["depth", controlnet(8500)],
   ["lineart", controlnet(1300)],
   ["hough_lines", controlnet(1400)],
   ["normal", controlnet(1400)],
