@@ -46,7 +46,8 @@ test("the log tells what was asked and what was made, and holds no key, no secre
   await gateway.connection.set("webhooks:secret:ann:previous", "x");
   await gateway.connection.del("webhooks:secret:ann");
   await gateway.connection.hset("webhooks:secret:ann", "a", "hash, where a string is looked for");
-  assert.equal((await http.post("/v1/webhooks/secret/rotate").set("Authorization", authorization)).status, 503);
+  const rotate = `${gateway.config.PUBLIC_URL}/v1/webhooks/secret/rotate`;
+  assert.equal((await fetch(rotate, { method: "POST", headers: { authorization } })).status, 500);
   const refused = await gateway.connection.hset("webhooks:secret:ann", secret).catch((error) => error);
   assert.ok(JSON.stringify(refused).includes(secret), "an error of Redis holds its command");
   loud.warn({ err: refused }, "as a worker logs it");
