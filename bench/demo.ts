@@ -158,7 +158,7 @@ async function together(bench: Bench, single: ReadonlyMap<Condition, readonly Pi
   for (const scales of TOGETHER.filter((all) => entries(all).every(([one]) => bench.trained.includes(one)))) {
     const group = entries(scales).map(([condition]) => condition);
     const full = await draw(bench, Object.fromEntries(group.map((condition) => [condition, 1])));
-    const scaled = entries(scales).every(([, scale]) => scale === 1) ? full : await draw(bench, scales);
+    const scaled = await draw(bench, scales);
     for (const condition of group) {
       const { best } = MEASURES[condition];
       const alone: [number, Condition][] = [];
@@ -207,7 +207,7 @@ async function ablation(bench: Bench, plain: readonly Pixels[]): Promise<void> {
   }
 }
 
-/** Scenes to draw, each 27 times. */
+/** Scenes to draw, each 28 times. */
 const SCENES = 64;
 
 export async function run(): Promise<void> {

@@ -177,8 +177,13 @@ export class Storage {
 
 /** @throws {NoRoom} when so many bytes more would leave less than RESERVE_BYTES free on the disk that `folder` lies on */
 async function requireRoom(folder: string, bytes: number): Promise<void> {
+  if ((await freeBytes(folder)) < bytes + RESERVE_BYTES) throw new NoRoom(RESERVE_BYTES);
+}
+
+/** On the disk that `folder` lies on. */
+export async function freeBytes(folder: string): Promise<number> {
   const { bavail, bsize } = await statfs(folder);
-  if (bavail * bsize < bytes + RESERVE_BYTES) throw new NoRoom(RESERVE_BYTES);
+  return bavail * bsize;
 }
 
 /** The name of an image in the echo of a request. */

@@ -4,10 +4,11 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 import { type BigIntStats, readFileSync } from "node:fs";
-import { mkdir, open, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } from "node:fs/promises";
 import { arch, cpus } from "node:os";
 import { join } from "node:path";
 import type { Graph } from "../src/models/graph.ts";
+import { freeBytes } from "../src/storage.ts";
 
 /** Each entry's list of its files and their sizes. Written last: a folder without it is not an entry. */
 const SIZES = "sizes.json";
@@ -121,11 +122,6 @@ async function folderBytes(folder: string): Promise<number> {
   const files = await readdir(folder).catch(() => []);
   const sizes = await Promise.all(files.map((name) => stat(join(folder, name)).then(({ size }) => size)));
   return sizes.reduce((a, b) => a + b, 0);
-}
-
-async function freeBytes(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
 }
 
 /** What decides how a graph is prepared and what weights it gets: another key is another preparation. */

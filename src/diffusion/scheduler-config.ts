@@ -294,7 +294,7 @@ export function defaultScheduler(raw: Readonly<Record<string, unknown>>): {
   try {
     return { scheduler: ownScheduler(raw), warnings: [] };
   } catch (error) {
-    const scheduler = FALLBACKS.find((name) => allows(raw, name));
+    const scheduler = FALLBACKS.find((name) => configIfAllowed(raw, name) !== undefined);
     if (!(error instanceof SchedulerConfigError) || scheduler === undefined) {
       throw error;
     }
@@ -313,16 +313,16 @@ export function allowedSchedulers(
   raw: Readonly<Record<string, unknown>>,
 ): { id: SchedulerName; max_inference_steps: number }[] {
   return SCHEDULERS.flatMap((id) => {
-    const most = allows(raw, id) ? mostSteps(id, schedulerConfig(id, raw)) : 0;
+    const config = configIfAllowed(raw, id);
+    const most = config === undefined ? 0 : mostSteps(id, config);
     return most > 0 ? [{ id, max_inference_steps: Math.min(most, MAX_STEPS) }] : [];
   });
 }
 
-function allows(raw: Readonly<Record<string, unknown>>, name: SchedulerName): boolean {
+function configIfAllowed(raw: Readonly<Record<string, unknown>>, name: SchedulerName): SchedulerConfig | undefined {
   try {
-    schedulerConfig(name, raw);
-    return true;
+    return schedulerConfig(name, raw);
   } catch {
-    return false;
+    return undefined;
   }
 }
