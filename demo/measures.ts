@@ -4,7 +4,7 @@ import { readClasses } from "./reader.ts";
 import { COLOURS, type Colour, lit, type Rgb } from "./world/colours.ts";
 import { SIDE } from "./world/landscape.ts";
 import { visibleParts } from "./world/maps.ts";
-import type { Class } from "./world/part.ts";
+import { CLASSES, type Class } from "./world/part.ts";
 import type { Scene } from "./world/scene.ts";
 
 const AREA = SIDE * SIDE;
@@ -105,37 +105,46 @@ export async function layoutShare(picture: Pixels, { parts }: Scene): Promise<nu
   return all === 0 ? 0 : between / all;
 }
 
-/**
- * Intersection over union of each class, between what scenes show and what their pictures look like. As segmentation is usually
- * measured, pixels are counted over all pictures, and only then divided.
- */
-export async function classOverlaps(
-  pictures: readonly Pixels[],
-  scenes: readonly Scene[],
-): Promise<Map<Class, number>> {
-  const counts = new Map<Class, { both: number; either: number }>();
-  const countOf = (kind: Class) => {
-    const count = counts.get(kind) ?? { both: 0, either: 0 };
-    counts.set(kind, count);
-    return count;
-  };
+/** Of each class, the pixels of a picture that are of it in the scene and in the picture, and in either. */
+export type Overlap = ReadonlyMap<Class, { both: number; either: number }>;
+
+/** What scenes show against what their pictures look like, picture by picture. */
+export async function readOverlaps(pictures: readonly Pixels[], scenes: readonly Scene[]): Promise<Overlap[]> {
   const read = await readClasses(pictures);
-  for (const [i, { parts }] of scenes.entries()) {
-    (await visibleParts(parts)).forEach((part, p) => {
-      const [want, find] = [parts[part]!.class, read[i]![p]!];
-      countOf(want).either += 1;
-      if (want === find) {
-        countOf(want).both += 1;
-      } else {
-        countOf(find).either += 1;
-      }
-    });
-  }
-  return new Map([...counts].map(([kind, { both, either }]) => [kind, both / either]));
+  return Promise.all(
+    scenes.map(async ({ parts }, i) => {
+      const counts = new Map<Class, { both: number; either: number }>();
+      const countOf = (kind: Class) => {
+        const count = counts.get(kind) ?? { both: 0, either: 0 };
+        counts.set(kind, count);
+        return count;
+      };
+      (await visibleParts(parts)).forEach((part, p) => {
+        const [want, find] = [parts[part]!.class, read[i]![p]!];
+        countOf(want).either += 1;
+        if (want === find) {
+          countOf(want).both += 1;
+        } else {
+          countOf(find).either += 1;
+        }
+      });
+      return counts;
+    }),
+  );
 }
 
-export async function meanIou(pictures: readonly Pixels[], scenes: readonly Scene[]): Promise<number> {
-  return mean([...(await classOverlaps(pictures, scenes)).values()]);
+/**
+ * Intersection over union of a class. As segmentation is usually measured, pixels are counted over all pictures, and only then divided.
+ * @returns NaN if no picture and no scene has it
+ */
+export function iou(overlaps: readonly Overlap[], kind: Class): number {
+  const sum = (of: "both" | "either") => overlaps.reduce((all, one) => all + (one.get(kind)?.[of] ?? 0), 0);
+  return sum("both") / sum("either");
+}
+
+/** Over the classes that there are. */
+export function meanIou(overlaps: readonly Overlap[]): number {
+  return mean(CLASSES.map((kind) => iou(overlaps, kind)).filter((value) => !Number.isNaN(value)));
 }
 
 /** The mean distance of two maps' pixels, 0 … 255 a channel. */

@@ -8,13 +8,21 @@ import type { Condition } from "./world/maps.ts";
 /** Where datasets, states and the trained networks are kept: gigabytes, and nothing of the repository. */
 export const DEMO_TRAIN_DIR = resolve(process.env.DEMO_TRAIN_DIR ?? join(homedir(), ".cache/controlnet-service-demo"));
 
-/** Scenes that are trained on. */
-export const SCENES = 8000;
+/** Each network's own settings are those of a training. */
+export interface Plan {
+  /** Scenes that are trained on. */
+  readonly scenes: number;
+  /** Of them, those that the directions of the latents are found by. */
+  readonly evenedBy: number;
+  readonly vae: TrainingSettings;
+  readonly base: TrainingSettings;
+  readonly controlnets: readonly (readonly [Condition, TrainingSettings])[];
+}
 
 const shared = { lr_scheduler: "cosine", lr_warmup_steps: 100, checkpointing_steps: 100, seed: 1 } as const;
 
 /** Squares of 64 pixels cost a quarter of a whole picture and teach as much. */
-export const VAE = TrainingSettings.parse({
+const vae = TrainingSettings.parse({
   ...shared,
   max_train_steps: 8000,
   learning_rate: 1e-3,
@@ -24,7 +32,7 @@ export const VAE = TrainingSettings.parse({
   ema_decay: 0.995,
 });
 
-export const BASE = TrainingSettings.parse({
+const base = TrainingSettings.parse({
   ...shared,
   max_train_steps: 12500,
   learning_rate: 1e-3,
@@ -46,7 +54,7 @@ const controlnet = (max_train_steps: number) =>
   });
 
 /** In this order: the first two already show what control is. */
-export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = [
+const controlnets: Plan["controlnets"] = [
   ["canny", controlnet(4900)],
   ["segmentation", controlnet(7600)],
   ["pose", controlnet(5300)],
@@ -56,3 +64,5 @@ export const CONTROLNETS: readonly (readonly [Condition, TrainingSettings])[] = 
   ["hough_lines", controlnet(1400)],
   ["normal", controlnet(1400)],
 ];
+
+export const PLAN: Plan = { scenes: 8000, evenedBy: 300, vae, base, controlnets };

@@ -58,9 +58,9 @@ test("each ControlNet's map is followed: better than without it", async (t) => {
   for (const condition of CONDITIONS) {
     await t.test(condition, async (t) => {
       const maps = await Promise.all(scenes.map(conditions[condition]));
-      const { name, best, of } = MEASURES[condition];
-      const controlled = await of(await pictures(condition, maps), maps, scenes);
-      const without = await of(plain, maps, scenes);
+      const { name, best, read } = MEASURES[condition];
+      const controlled = (await read(await pictures(condition, maps), maps, scenes))();
+      const without = (await read(plain, maps, scenes))();
       t.diagnostic(`${name} ${controlled.toFixed(2)}, without control ${without.toFixed(2)} (${best} is good)`);
       const better = best === "high" ? controlled / without : without / controlled;
       assert.ok(better > BETTER[condition], `${better.toFixed(2)} times`);

@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { LATENTS, writeConfigs, writeControlnetConfig } from "../../demo/configs.ts";
 import { evenLatents } from "../../demo/latents.ts";
-import { CONTROLNETS } from "../../demo/plan.ts";
+import { PLAN } from "../../demo/plan.ts";
 import { writeVocabulary } from "../../demo/vocabulary.ts";
 import { CONDITIONS } from "../../demo/world/maps.ts";
 import { render } from "../../demo/world/render.ts";
@@ -22,7 +22,7 @@ after(() => rmSync(models, { recursive: true }));
 const MOST_BYTES = 25e6;
 
 test("every map has its training, and all that is trained fits into one MODELS_DIR of at most 25 MB", async () => {
-  assert.deepEqual(CONTROLNETS.map(([condition]) => condition).sort(), [...CONDITIONS].sort());
+  assert.deepEqual(PLAN.controlnets.map(([condition]) => condition).sort(), [...CONDITIONS].sort());
   const base = join(models, "demo");
   const captions = Array.from({ length: 1000 }, (_, seed) => scene(seed).caption);
   writeConfigs(base, writeVocabulary(join(base, "tokenizer"), captions));

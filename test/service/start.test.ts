@@ -65,6 +65,14 @@ test("npm start brings everything up, starts what dies again, and loses no gener
     assert.equal(made.status, "succeeded");
   });
 
+  await t.test("previews are small, however large the picture: Redis keeps them", async () => {
+    const { id } = (await http.post("/v1/generations").send({ ...QUICK, width: 512, height: 128, preview: true })).body;
+    const { text } = await http.get(`/v1/generations/${id}/events`);
+    const [, base64] = /"preview":"data:image\/jpeg;base64,([^"]+)"/.exec(text)!;
+    const { width, height } = await sharp(Buffer.from(base64!, "base64")).metadata();
+    assert.deepEqual([width, height], [256, 64]);
+  });
+
   await t.test("the gateway answers at once while the worker computes", async (t) => {
     const { id } = (await http.post("/v1/generations").send(LONG)).body;
     await until("its first step", async () => (await http.get(`/v1/generations/${id}`)).body.progress.step > 0);
@@ -108,9 +116,9 @@ test("npm start brings everything up, starts what dies again, and loses no gener
 
   await t.test("Redis has on disk what it answers for, also when the disk is slow", async () => {
     const redis = new Redis(join(DATA_DIR, "redis", "redis.sock"));
-    stack.defer(() => redis.disconnect());
     assert.deepEqual(await redis.config("GET", "appendonly"), ["appendonly", "yes"]);
     assert.deepEqual(await redis.config("GET", "appendfsync"), ["appendfsync", "always"]);
+    redis.disconnect();
   });
 
   await t.test("a killed Redis comes back with all it held", async () => {
