@@ -128,7 +128,7 @@ async function withoutPrompt(bench: Bench): Promise<void> {
 
 const TOGETHER: readonly Scales[] = [
   { segmentation: 1, canny: 0.4 },
-  { depth: 1, pose: 0.4 },
+  { depth: 1, pose: 0.8 },
   { segmentation: 1.1, depth: 0.1, scribble: 0.1 },
 ];
 

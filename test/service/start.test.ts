@@ -13,13 +13,13 @@ import { freePort, kill, startNode, temporaryFolder, until } from "./processes.t
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
-/** `npm start`, ready. */
+/** `npm start`, ready: it has said all that it says then. */
 async function start(DATA_DIR: string) {
   const PORT = String(await freePort());
   const env = { DATA_DIR, PORT, EXECUTION_PROVIDER: "cpu" };
   const supervisor = startNode(stack, "start.ts", env);
   stack.defer(() => kill(supervisor.child, "SIGTERM"));
-  await until(`ready in ${supervisor.output}`, async () => supervisor.output.includes("ready: "));
+  await until(`ready in ${supervisor.output}`, async () => / try: curl .*\n/.test(supervisor.output));
   return {
     env,
     supervisor,
