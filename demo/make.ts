@@ -54,7 +54,7 @@ async function teach(
     symlinkSync("../../cache", join(work, "cache"));
   }
   let [losses, count, since] = [0, 0, performance.now()];
-  await train(subject, { base: baseIn(making), dataset, validation: null, output, work }, settings, {
+  const finished = await train(subject, { base: baseIn(making), dataset, validation: null, output, work }, settings, {
     onPreparing: (what, done, all) => tenths(making, `${name}: ${what}`, all)(done),
     onStep: ({ step, loss }) => {
       losses += loss;
@@ -70,7 +70,10 @@ async function teach(
     },
     signal,
   });
-  signal.throwIfAborted();
+  if (!finished) {
+    log(`${name}: stopped`);
+    throw signal.reason;
+  }
   log(`${name}: trained`);
 }
 

@@ -8,7 +8,6 @@ import type { Condition } from "./world/maps.ts";
 /** Where datasets, states and the trained networks are kept: gigabytes, and nothing of the repository. */
 export const DEMO_TRAIN_DIR = resolve(process.env.DEMO_TRAIN_DIR ?? join(homedir(), ".cache/controlnet-service-demo"));
 
-/** Each network's own settings are those of a training. */
 export interface Plan {
   /** Scenes that are trained on. */
   readonly scenes: number;
