@@ -135,20 +135,22 @@ const TOGETHER: readonly Scales[] = [
 /** Of the jackknife: the scenes are left out in as many parts. */
 const PARTS = 16;
 
-/** The standard error of the difference between two figures, for `count` scenes like these. */
-function errorOfDifference(a: Figure, b: Figure, count: number): number {
-  const differences = Array.from({ length: PARTS }, (_, part) => {
-    const kept = Array.from({ length: count }, (_, i) => i).filter((i) => i % PARTS !== part);
+/** The difference between two figures on these scenes, with its standard error for scenes like them. */
+function difference(a: Figure, b: Figure, scenes: readonly number[]): string {
+  const without = Array.from({ length: PARTS }, (_, part) => {
+    const kept = scenes.filter((_, place) => place % PARTS !== part);
     return a(kept) - b(kept);
   });
-  const middle = mean(differences);
-  return Math.sqrt((PARTS - 1) * mean(differences.map((one) => (one - middle) ** 2)));
+  const middle = mean(without);
+  const error = Math.sqrt((PARTS - 1) * mean(without.map((one) => (one - middle) ** 2)));
+  return `${(a(scenes) - b(scenes)).toFixed(3)} ± ${error.toFixed(3)}`;
 }
 
 /** Each at 1, and at scales of their own, against whichever of them is best alone, on each one's measure. */
 async function together(bench: Bench): Promise<void> {
-  const count = bench.scenes.length;
-  console.log(`\nTogether, on ${count} scenes:`);
+  const all = [...bench.scenes.keys()];
+  const first = all.slice(0, SCENES);
+  console.log(`\nTogether, on ${all.length} scenes:`);
   table(
     "at these scales",
     "on the measure of",
@@ -160,7 +162,7 @@ async function together(bench: Bench): Promise<void> {
     `of the first ${SCENES}`,
   );
   const single = new Map<Condition, Pixels[]>();
-  for (const scales of TOGETHER.filter((all) => entries(all).every(([one]) => bench.trained.includes(one)))) {
+  for (const scales of TOGETHER.filter((some) => entries(some).every(([one]) => bench.trained.includes(one)))) {
     const group = entries(scales).map(([condition]) => condition);
     for (const one of group.filter((condition) => !single.has(condition))) {
       single.set(one, await draw(bench, { [one]: 1 }));
@@ -173,11 +175,10 @@ async function together(bench: Bench): Promise<void> {
       for (const one of group) {
         alone.push([await read(bench, condition, single.get(one)!), one]);
       }
-      const bestAlone = (some?: readonly number[]) =>
+      const bestAlone = (some: readonly number[]) =>
         alone.toSorted(([a], [b]) => (best === "high" ? b(some) - a(some) : a(some) - b(some)))[0]!;
-      const [rival, which] = bestAlone();
+      const [rival, which] = bestAlone(all);
       const own = await read(bench, condition, scaled);
-      const first = Array.from({ length: SCENES }, (_, i) => i);
       const [rivalOfFirst] = bestAlone(first);
       row(
         entries(scales)
@@ -188,8 +189,8 @@ async function together(bench: Bench): Promise<void> {
         own().toFixed(3),
         rival().toFixed(3),
         which,
-        `${(own() - rival()).toFixed(3)} ± ${errorOfDifference(own, rival, count).toFixed(3)}`,
-        (own(first) - rivalOfFirst(first)).toFixed(3),
+        difference(own, rival, all),
+        difference(own, rivalOfFirst, first),
       );
     }
   }

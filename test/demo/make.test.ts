@@ -51,8 +51,7 @@ async function stopBetweenSteps(where: string, network: string): Promise<void> {
   }, 5);
   const lines: string[] = [];
   const stopped = make(where, controller.signal, (line) => lines.push(line));
-  await assert.rejects(stopped, { message: "stopped between steps" });
-  clearInterval(timer);
+  await assert.rejects(stopped, { message: "stopped between steps" }).finally(() => clearInterval(timer));
   assert.equal(lines.at(-1), `${network}: stopped`);
 }
 
