@@ -16,6 +16,7 @@ const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
   "noise.safetensors": noise,
   "tokens.json": tokens,
   "samplers.safetensors": samplers,
+  "samplers2.safetensors": (dir) => samplers(dir, "samplers2"),
   "modules.safetensors": modules,
   "training.safetensors": training,
 };

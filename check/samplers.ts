@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { NoiseGenerator } from "../src/diffusion/noise.ts";
-import { createSampler } from "../src/diffusion/samplers.ts";
+import { createSampler, type Sampler } from "../src/diffusion/samplers.ts";
+import { SCHEDULER_FACTS } from "../src/schema/schedulers.ts";
 import { SchedulerName } from "../src/schema.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
@@ -22,12 +23,40 @@ const SD_CONFIG = {
   skip_prk_steps: true,
 };
 
-/** What a trajectory's entry in samplers.json says; `config` adds to SD_CONFIG, `strength` starts from noised latents. */
+/**
+ * What a trajectory's entry in samplers.json says; `config` adds to SD_CONFIG, `strength` starts from noised latents. Instead of
+ * `timesteps`, `evaluations_at`: the trajectory has the latents after each step, not after each evaluation.
+ */
 interface Entry {
-  timesteps: number[];
+  timesteps?: number[];
+  evaluations_at?: number[];
   init_noise_sigma: number;
   config?: Record<string, unknown>;
   strength?: number;
+  eta?: number;
+}
+
+/** What an ending of a scheduler's name in samplers.json adds to config and request. */
+const ENDINGS: Readonly<Record<string, Pick<Entry, "config" | "eta">>> = {
+  _trailing: { config: { timestep_spacing: "trailing" } },
+  _zero_snr: { config: { timestep_spacing: "trailing", rescale_betas_zero_snr: true } },
+  _eta0: { eta: 0 },
+};
+/** The class that a config must be of for EDM's schedulers. */
+const EDM_CLASS = { _class_name: "EDMEulerScheduler" };
+/** diffusers' TCDScheduler.step. */
+const TCD_ETA = 0.3;
+
+/** The sampler that an entry's key (prediction.scheduler.steps) and content name. */
+function samplerOf(key: string, entry: Entry): Sampler {
+  const [prediction_type, spelled, steps] = key.split(".") as [string, string, string];
+  const ending = Object.keys(ENDINGS).find((one) => spelled.endsWith(one));
+  const name = SchedulerName.parse(spelled.slice(0, spelled.length - (ending?.length ?? 0)));
+  const more = ending === undefined ? {} : ENDINGS[ending]!;
+  const own = SCHEDULER_FACTS[name].noise === "edm" ? EDM_CLASS : SD_CONFIG;
+  const config = { ...own, prediction_type, ...more.config, ...entry.config };
+  const eta = entry.eta ?? more.eta ?? (name === "tcd" ? TCD_ETA : 0);
+  return createSampler(name, config, Number(steps), { strength: entry.strength ?? 1, eta });
 }
 
 const farthest = (a: ArrayLike<number>, b: ArrayLike<number>): number => {
@@ -65,9 +94,7 @@ export async function check(dir: string, name = "samplers"): Promise<Finding[]> 
   const entries = JSON.parse(readFileSync(join(dir, `${name}.json`), "utf8")) as Record<string, Entry>;
   let seed = 0;
   return Object.entries(entries).map(([key, entry]) => {
-    const [prediction_type, scheduler, steps] = key.split(".");
-    const config = { ...SD_CONFIG, prediction_type, ...entry.config };
-    const sampler = createSampler(SchedulerName.parse(scheduler), config, Number(steps), entry);
+    const sampler = samplerOf(key, entry);
     const first = tensors.get(`${key}.x0`)!.data as Float32Array;
     const trajectory = tensors.get(`${key}.trajectory`)!.data as Float32Array;
 
@@ -75,15 +102,18 @@ export async function check(dir: string, name = "samplers"): Promise<Finding[]> 
     const generator = generatorOf(entry.strength === undefined ? first.map((x) => x / initNoiseSigma) : first, seed);
     seed = generator.position.seed;
     let error = Math.max(
-      farthest(sampler.timesteps, entry.timesteps) / 1000,
+      farthest(sampler.timesteps, entry.timesteps ?? entry.evaluations_at!) / 1000,
       farthest([initNoiseSigma], [entry.init_noise_sigma]),
     );
     const clean = first.map((x) => Math.sin(x));
     let state = sampler.start(entry.strength === undefined ? first : sampler.addNoise(clean, first, 0));
-    for (const [step, timestep] of sampler.timesteps.entries()) {
+    for (const [evaluation, timestep] of sampler.timesteps.entries()) {
       const output = fakeModel(sampler.input(state), timestep);
       state = sampler.next(state, output, (count) => generator.normal(count));
-      const expected = trajectory.subarray(step * first.length, (step + 1) * first.length);
+      const amid = entry.evaluations_at !== undefined && evaluation % 2 === 0 && evaluation < sampler.total - 1;
+      if (amid) continue;
+      const at = entry.evaluations_at === undefined ? evaluation : Math.floor(evaluation / 2);
+      const expected = trajectory.subarray(at * first.length, (at + 1) * first.length);
       error = Math.max(error, farthest(state.latents, expected));
     }
     return { subject: `${name} ${key}`, error, bound: Math.max(BOUND, FLOAT32 * initNoiseSigma) };

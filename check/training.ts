@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { alphasCumprod } from "../src/diffusion/schedule.ts";
-import { schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { schedulerConfig } from "../src/diffusion/scheduler-table.ts";
 import { openBase, openControlNet } from "../src/models/base.ts";
 import { findCheckpoint } from "../src/models/checkpoint.ts";
 import { StoredWeights } from "../src/models/weights.ts";

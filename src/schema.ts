@@ -4,23 +4,11 @@
  */
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
+import { SchedulerName } from "./schema/scheduler-names.ts";
+import { evaluationsOf, PredictionType } from "./schema/schedulers.ts";
 
-export const SCHEDULERS = [
-  "ddim",
-  "ddpm",
-  "pndm",
-  "euler",
-  "euler_karras",
-  "euler_ancestral",
-  "heun",
-  "dpmpp_2m",
-  "dpmpp_2m_karras",
-  "dpmpp_2m_sde_karras",
-  "unipc",
-  "lcm",
-] as const;
-export const SchedulerName = z.enum(SCHEDULERS);
-export type SchedulerName = z.infer<typeof SchedulerName>;
+export { SCHEDULERS, Scheduler } from "./schema/schedulers.ts";
+export { SchedulerName };
 
 export const PromptSyntax = z.enum(["plain", "weighted"]);
 export type PromptSyntax = z.infer<typeof PromptSyntax>;
@@ -348,28 +336,9 @@ export const imagesOf = ({ controls, image, mask_image }: GenerationRequest): st
     (hash) => hash !== null,
   );
 
-/**
- * How many evaluations of the networks a scheduler makes of n inference steps: the unit of progress.
- * PNDM repeats its second timestep; Heun is second order but for its last step.
- */
-const EVALUATIONS = {
-  ddim: (n) => n,
-  ddpm: (n) => n,
-  pndm: (n) => n + 1,
-  euler: (n) => n,
-  euler_karras: (n) => n,
-  euler_ancestral: (n) => n,
-  heun: (n) => 2 * n - 1,
-  dpmpp_2m: (n) => n,
-  dpmpp_2m_karras: (n) => n,
-  dpmpp_2m_sde_karras: (n) => n,
-  unipc: (n) => n,
-  lcm: (n) => n,
-} satisfies Record<SchedulerName, (n: number) => number>;
-
 /** How many evaluations a request takes; image-to-image leaves out the first of its steps. */
 export const evaluations = ({ scheduler, num_inference_steps, strength }: GenerationRequest) =>
-  EVALUATIONS[scheduler](Math.trunc(num_inference_steps * (strength ?? 1)));
+  evaluationsOf(scheduler, Math.trunc(num_inference_steps * (strength ?? 1)));
 
 export const GenerationStatus = z.enum(["queued", "processing", "succeeded", "failed", "canceled"]);
 export type GenerationStatus = z.infer<typeof GenerationStatus>;
@@ -479,7 +448,7 @@ export const Model = z
     schedulers: z
       .array(z.object({ id: SchedulerName, max_inference_steps: z.int() }))
       .describe("Those that its config allows, and how many num_inference_steps each can take."),
-    prediction_type: z.enum(["epsilon", "v_prediction", "sample"]),
+    prediction_type: PredictionType,
     residuals: z.int().describe("How many residuals its U-Net takes from a ControlNet."),
     max_clip_skip: z.int().describe("The most layers that clip_skip can leave out."),
     inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
@@ -502,17 +471,6 @@ export const ControlNet = z
   })
   .meta({ id: "ControlNet" });
 export type ControlNet = z.infer<typeof ControlNet>;
-
-export const Scheduler = z
-  .object({
-    id: SchedulerName,
-    object: z.literal("scheduler"),
-    description: z.string(),
-    stochastic: z.boolean().describe("Draws fresh noise at every step."),
-    evaluations: z.enum(["n", "n+1", "2n-1"]).describe("Network evaluations for n = num_inference_steps."),
-  })
-  .meta({ id: "Scheduler" });
-export type Scheduler = z.infer<typeof Scheduler>;
 
 /** What a worker offers: it publishes this when it starts, and the gateway answers from it. */
 export const Catalog = z.object({

@@ -2,7 +2,8 @@
 import { type Dirent, existsSync, readdirSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { DEMO_MODELS_DIR } from "../src/config.ts";
-import { allowedSchedulers, defaultScheduler, schedulerConfig } from "../src/diffusion/scheduler-config.ts";
+import { allowedSchedulers, defaultScheduler } from "../src/diffusion/own-scheduler.ts";
+import { schedulerConfig } from "../src/diffusion/scheduler-table.ts";
 import { maxClipSkip } from "../src/diffusion/text.ts";
 import { type BaseModel, type ControlNet, openBase, openControlNet } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";

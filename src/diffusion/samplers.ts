@@ -4,14 +4,11 @@
  * Arithmetic follows huggingface/diffusers, src/diffusers/schedulers.
  */
 
-import type { SchedulerName } from "../schema.ts";
-import { ddim, ddpm, lcm } from "./samplers/ddim.ts";
-import { dpmSolver } from "./samplers/dpm-solver.ts";
-import { euler, eulerAncestral, heun } from "./samplers/euler.ts";
-import { pndm } from "./samplers/pndm.ts";
-import { type Algorithm, type SamplerState, StepCountError, sum, X0 } from "./samplers/step.ts";
-import { unipc } from "./samplers/unipc.ts";
-import { mostSteps, schedulerConfig } from "./scheduler-config.ts";
+import type { SchedulerName } from "../schema/schedulers.ts";
+import { mostSteps } from "./own-scheduler.ts";
+import { type SamplerState, StepCountError, sum, X0 } from "./samplers/step.ts";
+import type { RawConfig } from "./scheduler-config.ts";
+import { rowOf, schedulerConfig } from "./scheduler-table.ts";
 
 export { type SamplerState, StepCountError };
 
@@ -36,34 +33,19 @@ export interface Sampler {
   addNoise(clean: Float32Array, noise: Float32Array, evaluation: number): Float32Array;
 }
 
-const ALGORITHMS = {
-  ddim,
-  ddpm,
-  pndm,
-  euler,
-  euler_karras: euler,
-  euler_ancestral: eulerAncestral,
-  heun,
-  dpmpp_2m: dpmSolver,
-  dpmpp_2m_karras: dpmSolver,
-  dpmpp_2m_sde_karras: dpmSolver,
-  unipc,
-  lcm,
-} satisfies Record<SchedulerName, Algorithm>;
-
 /**
  * The sampler called `name` over a checkpoint's scheduler_config.json, for `numInferenceSteps` (1 …). With `strength`
- * (0 … 1, image-to-image and inpainting) the first timesteps are skipped as diffusers' get_timesteps does.
+ * (0 … 1, image-to-image and inpainting) the first timesteps are skipped as diffusers' get_timesteps does. `eta`: Step's.
  * Throws SchedulerConfigError (the config) and StepCountError (steps or strength).
  */
 export function createSampler(
   name: SchedulerName,
-  rawConfig: Readonly<Record<string, unknown>>,
+  rawConfig: RawConfig,
   numInferenceSteps: number,
-  { strength = 1 }: { strength?: number } = {},
+  { strength = 1, eta = 0 }: { strength?: number; eta?: number } = {},
 ): Sampler {
   const config = schedulerConfig(name, rawConfig);
-  const { order, schedule: makeSchedule, next }: Algorithm = ALGORITHMS[name];
+  const { order, schedule: makeSchedule, next } = rowOf(name).algorithm;
   const most = mostSteps(name, config);
   if (numInferenceSteps > most) {
     throw new StepCountError(`${numInferenceSteps} steps, but ${name} takes ${most} of this model at most`);
@@ -87,12 +69,13 @@ export function createSampler(
     next: (state, output, noise) => {
       const draw = () => noise(state.latents.length);
       const i = begin + state.step;
-      const changed = next({ ...state, config, schedule: whole, numInferenceSteps, i, output, draw });
+      const changed = next({ ...state, config, schedule: whole, numInferenceSteps, eta, i, output, draw });
       return { ...state, ...changed, step: state.step + 1 };
     },
-    denoised: (state, output) => X0[config.prediction_type](whole.levels[begin + state.step]!, state.latents, output),
+    denoised: (state, output) =>
+      (whole.x0 ?? X0)[config.prediction_type](whole.levels[begin + state.step]!, state.latents, output),
     addNoise: (clean, noise, evaluation) => {
-      const { alpha, sigma } = whole.levels[begin + evaluation]!;
+      const { alpha, sigma } = (whole.noised ?? whole.levels)[begin + evaluation]!;
       return sum([alpha, clean], [sigma, noise]);
     },
   };

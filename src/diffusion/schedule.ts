@@ -1,5 +1,5 @@
 /**
- * Noise schedules: betas, ᾱ, timesteps and sigmas of an inference run. Values are rounded to float32 wherever diffusers
+ * Noise schedules: betas, ᾱ, timesteps and their sigmas. Values are rounded to float32 wherever diffusers
  * keep a float32 tensor, so that neighbouring steps do not drift apart. Source: huggingface/diffusers,
  * src/diffusers/schedulers, `__init__` and `set_timesteps`.
  */
@@ -16,7 +16,7 @@ export function rint(x: number): number {
 }
 
 /** numpy's linspace: `count` values from start to stop, both included (a single one is start). */
-function linspace(start: number, stop: number, count: number): number[] {
+export function linspace(start: number, stop: number, count: number): number[] {
   const step = (stop - start) / (count - 1);
   return Array.from({ length: count }, (_, i) =>
     i > 0 && i === count - 1 ? stop : start + (count > 1 ? i * step : 0),
@@ -75,9 +75,13 @@ export function alphasCumprod(config: SchedulerConfig, terminal?: number): numbe
   return alphas;
 }
 
+/** The smallest ᾱ that samplers which work with σ use under rescale_betas_zero_snr; torch's square root makes σ 4096 of it. */
+export const TERMINAL_ALPHA = 2 ** -24;
+const TERMINAL_SIGMA = 2 ** 12;
+
 /** σ_t = √((1 − ᾱ_t) / ᾱ_t), the noise level when the image is not scaled down. */
 export function sigmasOf(alphas: readonly number[]): number[] {
-  return alphas.map((a) => f32(Math.sqrt(f32(f32(1 - a) / a))));
+  return alphas.map((a) => (a === TERMINAL_ALPHA ? TERMINAL_SIGMA : f32(Math.sqrt(f32(f32(1 - a) / a)))));
 }
 
 /**
@@ -120,23 +124,4 @@ export function interpolate(table: readonly number[], x: number): number {
   if (x >= table.length - 1) return table.at(-1)!;
   const low = Math.floor(x);
   return table[low]! + (table[low + 1]! - table[low]!) * (x - low);
-}
-
-/** Karras et al. 2022 (arXiv:2206.00364), equation 5, ρ = 7: `count` sigmas from max to min. */
-export function karrasSigmas(config: SchedulerConfig, max: number, min: number, count: number): number[] {
-  const rho = 7;
-  const high = (config.sigma_max ?? max) ** (1 / rho);
-  const low = (config.sigma_min ?? min) ** (1 / rho);
-  return linspace(0, 1, count).map((ramp) => (high + ramp * (low - high)) ** rho);
-}
-
-/** The fractional timestep whose noise level is `sigma`, interpolated in log σ. `sigmas` ascend with the timestep. */
-export function sigmaToTimestep(sigma: number, sigmas: readonly number[]): number {
-  const log = Math.log(Math.max(sigma, 1e-10));
-  const logs = sigmas.map((s) => f32(Math.log(s)));
-  const above = logs.findLastIndex((l) => l <= log);
-  const low = Math.min(Math.max(above, 0), logs.length - 2);
-  const weight = (logs[low]! - log) / f32(logs[low]! - logs[low + 1]!);
-  const clipped = Math.min(Math.max(weight, 0), 1);
-  return (1 - clipped) * low + clipped * (low + 1);
 }

@@ -4,7 +4,7 @@
  * Source of keys and defaults: huggingface/diffusers, the `__init__` of each class in src/diffusers/schedulers.
  */
 import { z } from "zod";
-import { MAX_STEPS, SCHEDULERS, type SchedulerName } from "../schema.ts";
+import { PREDICTION_TYPES } from "../schema/schedulers.ts";
 
 /** A scheduler_config.json that cannot be carried out; `key` and `value` are what it says. */
 export class SchedulerConfigError extends Error {
@@ -18,6 +18,9 @@ export class SchedulerConfigError extends Error {
   }
 }
 
+/** A parsed scheduler_config.json. */
+export type RawConfig = Readonly<Record<string, unknown>>;
+
 const off = z.literal(false);
 
 const schema = z.object({
@@ -26,14 +29,19 @@ const schema = z.object({
   beta_end: z.number(),
   beta_schedule: z.enum(["linear", "scaled_linear", "squaredcos_cap_v2"]),
   trained_betas: z.array(z.number()).nonempty().nullable(),
-  prediction_type: z.enum(["epsilon", "v_prediction", "sample"]),
+  prediction_type: z.enum(PREDICTION_TYPES),
   timestep_spacing: z.enum(["leading", "trailing", "linspace"]),
   steps_offset: z.int(),
   rescale_betas_zero_snr: z.boolean(),
   final_sigmas_type: z.enum(["zero", "sigma_min"]),
   use_karras_sigmas: z.boolean(),
+  use_exponential_sigmas: z.boolean(),
+  use_beta_sigmas: z.boolean(),
   sigma_min: z.number().nullable(),
   sigma_max: z.number().nullable(),
+  sigma_data: z.number().positive(),
+  sigma_schedule: z.enum(["karras", "exponential"]),
+  rho: z.number().positive(),
   clip_sample: z.boolean(),
   clip_sample_range: z.number(),
   set_alpha_to_one: z.boolean(),
@@ -49,15 +57,14 @@ const schema = z.object({
   disable_corrector: z.array(z.int()),
   original_inference_steps: z.int().positive(),
   timestep_scaling: z.number(),
+  /** continuous, for a model that predicts v: it is told a quarter of log σ */
+  timestep_type: z.enum(["discrete", "continuous"]),
   // Known to diffusers, but only carried out at the value that changes nothing.
   interpolation_type: z.literal("linear"),
-  timestep_type: z.literal("discrete"),
   variance_type: z.literal("fixed_small").nullable(),
   predict_x0: z.literal(true),
   solver_p: z.null(),
   thresholding: off,
-  use_exponential_sigmas: off,
-  use_beta_sigmas: off,
   use_lu_lambdas: off,
   use_flow_sigmas: off,
   use_dynamic_shifting: off,
@@ -65,7 +72,7 @@ const schema = z.object({
 });
 
 export type SchedulerConfig = z.infer<typeof schema>;
-type Key = keyof SchedulerConfig;
+export type Key = keyof SchedulerConfig;
 
 /** The value of each key that makes a scheduler behave as if it did not know the key. */
 const NEUTRAL: SchedulerConfig = {
@@ -80,8 +87,13 @@ const NEUTRAL: SchedulerConfig = {
   rescale_betas_zero_snr: false,
   final_sigmas_type: "zero",
   use_karras_sigmas: false,
+  use_exponential_sigmas: false,
+  use_beta_sigmas: false,
   sigma_min: null,
   sigma_max: null,
+  sigma_data: 0.5,
+  sigma_schedule: "karras",
+  rho: 7,
   clip_sample: false,
   clip_sample_range: 1,
   set_alpha_to_one: false,
@@ -95,21 +107,27 @@ const NEUTRAL: SchedulerConfig = {
   disable_corrector: [],
   original_inference_steps: 50,
   timestep_scaling: 10,
-  interpolation_type: "linear",
   timestep_type: "discrete",
+  interpolation_type: "linear",
   variance_type: null,
   predict_x0: true,
   solver_p: null,
   thresholding: false,
-  use_exponential_sigmas: false,
-  use_beta_sigmas: false,
   use_lu_lambdas: false,
   use_flow_sigmas: false,
   use_dynamic_shifting: false,
   shift_terminal: null,
 };
 
-const COMMON = [
+/** A scheduler class of diffusers: the keys it reads, and its defaults where they differ from NEUTRAL. */
+export interface SchedulerClass {
+  readonly className: string;
+  readonly keys: readonly Key[];
+  readonly defaults: Partial<SchedulerConfig>;
+}
+
+/** Keys of every class that works with the betas of training. */
+export const BETAS = [
   "num_train_timesteps",
   "beta_start",
   "beta_end",
@@ -118,127 +136,32 @@ const COMMON = [
   "prediction_type",
   "timestep_spacing",
   "steps_offset",
-] as const;
-// sigma_min and sigma_max are read wherever Karras sigmas are, also by classes whose constructor does not name them.
-const SPACING = [
+] as const satisfies readonly Key[];
+
+/** Keys that choose sigmas. sigma_min and sigma_max are read by classes whose constructor does not name them, too. */
+export const SIGMAS = [
   "use_karras_sigmas",
-  "sigma_min",
-  "sigma_max",
   "use_exponential_sigmas",
   "use_beta_sigmas",
-  "interpolation_type",
-] as const;
-const SOLVER = [
-  ...SPACING,
-  "rescale_betas_zero_snr",
-  "final_sigmas_type",
+  "sigma_min",
+  "sigma_max",
+] as const satisfies readonly Key[];
+
+/** Keys of the solvers of order 2 and 3. */
+export const SOLVER = [
+  ...SIGMAS,
   "solver_order",
   "solver_type",
   "lower_order_final",
   "thresholding",
   "use_flow_sigmas",
   "use_dynamic_shifting",
-] as const;
+] as const satisfies readonly Key[];
 
-/** `defaults`: where the class differs from NEUTRAL. `predicts`: the prediction types that it has a formula for. */
-interface SchedulerClassEntry {
-  keys: readonly Key[];
-  defaults: Partial<SchedulerConfig>;
-  predicts: readonly SchedulerConfig["prediction_type"][];
-}
-const ANY = ["epsilon", "v_prediction", "sample"] as const;
-const NO_SAMPLE = ["epsilon", "v_prediction"] as const;
+const SPACINGS = ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] as const;
 
-const CLASSES = {
-  DDIMScheduler: {
-    keys: [...COMMON, "rescale_betas_zero_snr", "clip_sample", "clip_sample_range", "set_alpha_to_one", "thresholding"],
-    defaults: { clip_sample: true, set_alpha_to_one: true },
-    predicts: ANY,
-  },
-  DDPMScheduler: {
-    keys: [...COMMON, "rescale_betas_zero_snr", "clip_sample", "clip_sample_range", "variance_type", "thresholding"],
-    defaults: { clip_sample: true },
-    predicts: ANY,
-  },
-  PNDMScheduler: { keys: [...COMMON, "skip_prk_steps", "set_alpha_to_one"], defaults: {}, predicts: NO_SAMPLE },
-  EulerDiscreteScheduler: {
-    keys: [...COMMON, ...SPACING, "rescale_betas_zero_snr", "final_sigmas_type", "timestep_type"],
-    defaults: { timestep_spacing: "linspace" },
-    predicts: ANY,
-  },
-  EulerAncestralDiscreteScheduler: {
-    keys: [...COMMON, "rescale_betas_zero_snr"],
-    defaults: { timestep_spacing: "linspace" },
-    predicts: NO_SAMPLE,
-  },
-  HeunDiscreteScheduler: {
-    keys: [...COMMON, ...SPACING, "clip_sample", "clip_sample_range"],
-    defaults: { timestep_spacing: "linspace", beta_start: 0.00085, beta_end: 0.012 },
-    predicts: ANY,
-  },
-  DPMSolverMultistepScheduler: {
-    keys: [
-      ...COMMON,
-      ...SOLVER,
-      "algorithm_type",
-      "euler_at_final",
-      "lambda_min_clipped",
-      "variance_type",
-      "use_lu_lambdas",
-    ],
-    defaults: { timestep_spacing: "linspace" },
-    predicts: ANY,
-  },
-  UniPCMultistepScheduler: {
-    keys: [...COMMON, ...SOLVER, "predict_x0", "disable_corrector", "solver_p", "shift_terminal"],
-    defaults: { timestep_spacing: "linspace", solver_type: "bh2" },
-    predicts: ANY,
-  },
-  LCMScheduler: {
-    keys: [
-      ...COMMON,
-      "rescale_betas_zero_snr",
-      "clip_sample",
-      "clip_sample_range",
-      "set_alpha_to_one",
-      "original_inference_steps",
-      "timestep_scaling",
-      "thresholding",
-    ],
-    defaults: { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", set_alpha_to_one: true },
-    predicts: ANY,
-  },
-} as const satisfies Record<string, SchedulerClassEntry>;
-
-export type SchedulerClass = keyof typeof CLASSES;
-
-/** The API's names: a class of diffusers and what the name itself settles, whatever the config says. */
-const NAMES = {
-  ddim: { className: "DDIMScheduler", sets: {} },
-  ddpm: { className: "DDPMScheduler", sets: {} },
-  pndm: { className: "PNDMScheduler", sets: { skip_prk_steps: true } },
-  euler: { className: "EulerDiscreteScheduler", sets: { use_karras_sigmas: false } },
-  euler_karras: { className: "EulerDiscreteScheduler", sets: { use_karras_sigmas: true } },
-  euler_ancestral: { className: "EulerAncestralDiscreteScheduler", sets: {} },
-  heun: { className: "HeunDiscreteScheduler", sets: {} },
-  dpmpp_2m: {
-    className: "DPMSolverMultistepScheduler",
-    sets: { algorithm_type: "dpmsolver++", use_karras_sigmas: false },
-  },
-  dpmpp_2m_karras: {
-    className: "DPMSolverMultistepScheduler",
-    sets: { algorithm_type: "dpmsolver++", use_karras_sigmas: true },
-  },
-  dpmpp_2m_sde_karras: {
-    className: "DPMSolverMultistepScheduler",
-    sets: { algorithm_type: "sde-dpmsolver++", use_karras_sigmas: true },
-  },
-  unipc: { className: "UniPCMultistepScheduler", sets: {} },
-  lcm: { className: "LCMScheduler", sets: {} },
-} as const satisfies Record<SchedulerName, { className: SchedulerClass; sets: Partial<SchedulerConfig> }>;
-
-function readAs(className: SchedulerClass, raw: Readonly<Record<string, unknown>>): SchedulerConfig {
-  const { keys, defaults, predicts }: SchedulerClassEntry = CLASSES[className];
+/** The config of one class, out of what a scheduler_config.json of any class says. @throws SchedulerConfigError */
+export function readConfig({ className, keys, defaults }: SchedulerClass, raw: RawConfig): SchedulerConfig {
   const said: Record<string, unknown> = {};
   for (const key of keys) {
     const value = raw[key];
@@ -248,81 +171,7 @@ function readAs(className: SchedulerClass, raw: Readonly<Record<string, unknown>
     said[key] = parsed.data;
   }
   const config: SchedulerConfig = { ...NEUTRAL, ...defaults, ...said };
-  if (!predicts.includes(config.prediction_type)) {
-    throw new SchedulerConfigError("prediction_type", config.prediction_type, `is not supported by ${className}`);
-  }
+  const [first, second] = SPACINGS.filter((key) => config[key]);
+  if (second !== undefined) throw new SchedulerConfigError(second, true, `cannot be had beside ${first}`);
   return config;
-}
-
-/**
- * The config that the scheduler called `name` runs with, from a parsed scheduler_config.json of any class.
- * Throws SchedulerConfigError for a value that would change the picture and is not carried out.
- */
-export function schedulerConfig(name: SchedulerName, raw: Readonly<Record<string, unknown>>): SchedulerConfig {
-  const { className, sets } = NAMES[name];
-  return readAs(className, { ...raw, ...sets });
-}
-
-/**
- * The API's name for the scheduler that a scheduler_config.json is written for (`_class_name`).
- * Throws SchedulerConfigError when no name of the API stands for it.
- */
-export function ownScheduler(raw: Readonly<Record<string, unknown>>): SchedulerName {
-  const className = raw._class_name;
-  const own = Object.keys(CLASSES).find((known): known is SchedulerClass => known === className);
-  if (own === undefined) throw new SchedulerConfigError("_class_name", className, "is not supported");
-  const config = readAs(own, raw);
-  if (config.algorithm_type === "deis") config.algorithm_type = "dpmsolver++";
-  for (const name of Object.keys(NAMES) as SchedulerName[]) {
-    const { className: ofName, sets } = NAMES[name];
-    if (ofName === own && Object.entries(sets).every(([key, value]) => config[key as Key] === value)) return name;
-  }
-  if (own === "PNDMScheduler") {
-    throw new SchedulerConfigError("skip_prk_steps", config.skip_prk_steps, "is not supported: Runge-Kutta steps");
-  }
-  throw new SchedulerConfigError("algorithm_type", config.algorithm_type, "is not supported without use_karras_sigmas");
-}
-
-/** Taken, the first that a checkpoint's config allows, where its own scheduler is none of those offered. */
-const FALLBACKS: readonly SchedulerName[] = ["dpmpp_2m", "ddim"];
-
-/** The scheduler that a request without one gets, and what to say about it. */
-export function defaultScheduler(raw: Readonly<Record<string, unknown>>): {
-  scheduler: SchedulerName;
-  warnings: string[];
-} {
-  try {
-    return { scheduler: ownScheduler(raw), warnings: [] };
-  } catch (error) {
-    const scheduler = FALLBACKS.find((name) => configIfAllowed(raw, name) !== undefined);
-    if (!(error instanceof SchedulerConfigError) || scheduler === undefined) {
-      throw error;
-    }
-    return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };
-  }
-}
-
-/** The most num_inference_steps that a scheduler can choose from the timesteps of training; lcm, from those it was distilled for. */
-export function mostSteps(name: SchedulerName, config: SchedulerConfig): number {
-  const { num_train_timesteps: trained, original_inference_steps: distilled } = config;
-  return name !== "lcm" ? trained : distilled <= trained ? distilled : 0;
-}
-
-/** The schedulers that a checkpoint's config allows, and how many num_inference_steps each can take. */
-export function allowedSchedulers(
-  raw: Readonly<Record<string, unknown>>,
-): { id: SchedulerName; max_inference_steps: number }[] {
-  return SCHEDULERS.flatMap((id) => {
-    const config = configIfAllowed(raw, id);
-    const most = config === undefined ? 0 : mostSteps(id, config);
-    return most > 0 ? [{ id, max_inference_steps: Math.min(most, MAX_STEPS) }] : [];
-  });
-}
-
-function configIfAllowed(raw: Readonly<Record<string, unknown>>, name: SchedulerName): SchedulerConfig | undefined {
-  try {
-    return schedulerConfig(name, raw);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,27 +1,15 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import { ControlNet, Model, SCHEDULERS, Scheduler, type SchedulerName } from "../schema.ts";
+import { SCHEDULER_FACTS } from "../schema/schedulers.ts";
+import { ControlNet, Model, SCHEDULERS, Scheduler } from "../schema.ts";
 import type { Parts } from "./app.ts";
 import { problems } from "./openapi.ts";
 import { listOf } from "./paging.ts";
 
-const ABOUT = {
-  ddim: { description: "DDIM, eta 0 (arXiv 2010.02502)", stochastic: false, evaluations: "n" },
-  ddpm: { description: "DDPM, ancestral sampling (arXiv 2006.11239)", stochastic: true, evaluations: "n" },
-  pndm: { description: "PNDM without Runge-Kutta steps (arXiv 2202.09778)", stochastic: false, evaluations: "n+1" },
-  euler: { description: "Euler's method on sigmas (arXiv 2206.00364)", stochastic: false, evaluations: "n" },
-  euler_karras: { description: "Euler with Karras' sigmas", stochastic: false, evaluations: "n" },
-  euler_ancestral: { description: "Euler with ancestral noise", stochastic: true, evaluations: "n" },
-  heun: { description: "Heun's second-order method (arXiv 2206.00364)", stochastic: false, evaluations: "2n-1" },
-  dpmpp_2m: { description: "DPM-Solver++(2M) (arXiv 2211.01095)", stochastic: false, evaluations: "n" },
-  dpmpp_2m_karras: { description: "DPM-Solver++(2M) with Karras' sigmas", stochastic: false, evaluations: "n" },
-  dpmpp_2m_sde_karras: { description: "SDE-DPM-Solver++(2M), Karras' sigmas", stochastic: true, evaluations: "n" },
-  unipc: { description: "UniPC (arXiv 2302.04867)", stochastic: false, evaluations: "n" },
-  lcm: {
-    description: "Latent consistency, for models trained for it (arXiv 2310.04378)",
-    stochastic: true,
-    evaluations: "n",
-  },
-} satisfies Record<SchedulerName, Omit<Scheduler, "id" | "object">>;
+const SCHEDULER_LIST = SCHEDULERS.map((id): Scheduler => {
+  const { description, stochastic, evaluations, prediction_types, fields } = SCHEDULER_FACTS[id];
+  const lists = { prediction_types: [...prediction_types], fields: [...fields] };
+  return { id, object: "scheduler", description, stochastic, evaluations, ...lists };
+});
 
 const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: null });
 
@@ -62,6 +50,6 @@ export const catalog: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
         response: { 200: listOf(Scheduler) },
       },
     },
-    async () => list(SCHEDULERS.map((id) => ({ id, object: "scheduler" as const, ...ABOUT[id] }))),
+    async () => list(SCHEDULER_LIST),
   );
 };

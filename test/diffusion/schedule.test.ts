@@ -1,22 +1,34 @@
 import assert from "node:assert/strict";
 import { suite, test } from "node:test";
-import {
-  alphasCumprod,
-  karrasSigmas,
-  rint,
-  sigmasOf,
-  sigmaToTimestep,
-  spacedTimesteps,
-} from "../../src/diffusion/schedule.ts";
-import {
-  allowedSchedulers,
-  defaultScheduler,
-  ownScheduler,
-  SchedulerConfigError,
-  schedulerConfig,
-} from "../../src/diffusion/scheduler-config.ts";
+import { allowedSchedulers, defaultScheduler, ownScheduler } from "../../src/diffusion/own-scheduler.ts";
+import { alphasCumprod, rint, sigmasOf, spacedTimesteps } from "../../src/diffusion/schedule.ts";
+import { SchedulerConfigError } from "../../src/diffusion/scheduler-config.ts";
+import { schedulerConfig } from "../../src/diffusion/scheduler-table.ts";
+import { betaSigmas, chosenSigmas, exponentialSigmas, sigmaToTimestep } from "../../src/diffusion/sigmas.ts";
+import { SCHEDULER_FACTS } from "../../src/schema/schedulers.ts";
 import { MAX_STEPS, SCHEDULERS } from "../../src/schema.ts";
 
+const BETA_QUANTILES = [
+  0.942843636377586, 0.824319621347305, 0.6706185042786161, 0.5, 0.3293814957213838, 0.17568037865269498,
+  0.05715636362241408,
+];
+const OVER_BETAS = SCHEDULERS.filter((name) => SCHEDULER_FACTS[name].noise === "betas");
+const OWN = {
+  LMSDiscreteScheduler: "lms",
+  DEISMultistepScheduler: "deis",
+  KDPM2DiscreteScheduler: "dpm2",
+  KDPM2AncestralDiscreteScheduler: "dpm2_ancestral",
+  DPMSolverSinglestepScheduler: "dpmpp_2s",
+  TCDScheduler: "tcd",
+  EDMEulerScheduler: "edm_euler",
+};
+const OTHER_NOISE = [
+  "FlowMatchEulerDiscreteScheduler",
+  "IPNDMScheduler",
+  "CMStochasticIterativeScheduler",
+  "CogVideoXDPMScheduler",
+  "SomethingElse",
+];
 const SD = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", steps_offset: 1 };
 
 suite("noise schedule", () => {
@@ -72,9 +84,22 @@ suite("noise schedule", () => {
 
   test("places Karras sigmas between the ends it is given", () => {
     const bounded = schedulerConfig("euler_karras", { ...SD, sigma_min: 0.1, sigma_max: 10 });
-    const [max, ...rest] = karrasSigmas(bounded, 14.6, 0.03, 5);
+    const [max, ...rest] = chosenSigmas(bounded, 14.6, 0.03, 5)!;
     assert.ok(Math.abs(max! - 10) < 1e-12 && Math.abs(rest.at(-1)! - 0.1) < 1e-12);
-    assert.deepEqual(karrasSigmas(schedulerConfig("euler_karras", SD), 14.6, 0.03, 1).map(rint), [15]);
+    assert.deepEqual(chosenSigmas(schedulerConfig("euler_karras", SD), 14.6, 0.03, 1)!.map(rint), [15]);
+    assert.equal(chosenSigmas(schedulerConfig("euler", SD), 14.6, 0.03, 5), null);
+  });
+
+  test("places exponential and beta sigmas as numpy and scipy do", () => {
+    const near = (got: number[], expected: number[]) => {
+      for (const [i, value] of got.entries()) {
+        assert.ok(Math.abs(value / expected[i]! - 1) < 1e-12, `${value}, not ${expected[i]}`);
+      }
+    };
+    near(exponentialSigmas(16, 1, 5), [16, 8, 4, 2, 1]);
+    // scipy 1.17, stats.beta.ppf(1 - k / 8, 0.6, 0.6)
+    near(betaSigmas(1, 0, 9).slice(1, -1), BETA_QUANTILES);
+    assert.deepEqual([betaSigmas(14, 2, 9)[0], betaSigmas(14, 2, 9)[8], betaSigmas(14, 2, 1)[0]], [14, 2, 14]);
   });
 });
 
@@ -107,9 +132,14 @@ suite("scheduler_config.json", () => {
     ["prediction_type", "ddim", { prediction_type: "flow_prediction" }],
     ["prediction_type", "pndm", { prediction_type: "sample" }],
     ["variance_type", "ddpm", { variance_type: "learned_range" }],
-    ["use_exponential_sigmas", "euler", { use_exponential_sigmas: true }],
-    ["use_beta_sigmas", "heun", { use_beta_sigmas: true }],
-    ["timestep_type", "euler", { timestep_type: "continuous" }],
+    ["use_beta_sigmas", "heun", { use_beta_sigmas: true, use_exponential_sigmas: true }],
+    ["timestep_type", "heun", { timestep_type: "continuous", prediction_type: "v_prediction" }],
+    ["timestep_type", "dpmpp_sde", { timestep_type: "continuous", prediction_type: "v_prediction" }],
+    ["_class_name", "euler", { _class_name: "EDMEulerScheduler" }],
+    ["_class_name", "edm_euler", {}],
+    ["_class_name", "ddim", { _class_name: "FlowMatchEulerDiscreteScheduler" }],
+    ["use_flow_sigmas", "ddim", { _class_name: "UniPCMultistepScheduler", use_flow_sigmas: true }],
+    ["prediction_type", "edm_euler", { _class_name: "EDMEulerScheduler", prediction_type: "sample" }],
     ["interpolation_type", "euler", { interpolation_type: "log_linear" }],
     ["use_lu_lambdas", "dpmpp_2m", { use_lu_lambdas: true }],
     ["use_flow_sigmas", "unipc", { use_flow_sigmas: true }],
@@ -127,7 +157,8 @@ suite("scheduler_config.json", () => {
 
   test("may say anything that the scheduler does not know", () => {
     assert.doesNotThrow(() => schedulerConfig("pndm", { thresholding: true, use_beta_sigmas: true, shift: 3 }));
-    assert.deepEqual(schedulerConfig("ddim", { ...SD, _class_name: "X", shift: 3 }), schedulerConfig("ddim", SD));
+    const other = { ...SD, _class_name: "LMSDiscreteScheduler", shift: 3 };
+    assert.deepEqual(schedulerConfig("ddim", other), schedulerConfig("ddim", SD));
   });
 
   test("names the checkpoint's own scheduler", () => {
@@ -139,26 +170,48 @@ suite("scheduler_config.json", () => {
     assert.equal(own("DPMSolverMultistepScheduler", { algorithm_type: "deis" }), "dpmpp_2m");
     const sde = { algorithm_type: "sde-dpmsolver++" };
     assert.equal(own("DPMSolverMultistepScheduler", { ...sde, use_karras_sigmas: true }), "dpmpp_2m_sde_karras");
-    assert.throws(() => own("DPMSolverMultistepScheduler", sde), /algorithm_type/);
-    assert.throws(() => own("LMSDiscreteScheduler"), /_class_name "LMSDiscreteScheduler" is not supported/);
+    assert.equal(own("DPMSolverMultistepScheduler", sde), "dpmpp_2m_sde");
+    assert.throws(() => own("DPMSolverSinglestepScheduler", sde), /algorithm_type/);
+    assert.equal(own("EulerDiscreteScheduler", { use_beta_sigmas: true }), "euler_beta");
+    assert.equal(own("EDMDPMSolverMultistepScheduler"), "edm_dpmpp_2m");
+    for (const [className, name] of Object.entries(OWN)) assert.equal(own(className), name);
+    assert.throws(() => own("SASolverScheduler"), /_class_name "SASolverScheduler" is not supported/);
     assert.throws(() => own("toString"), /_class_name "toString"/);
     assert.throws(() => ownScheduler({}), SchedulerConfigError);
   });
 
   test("gives a checkpoint whose own scheduler is none of the API's the first that it allows, and says so", () => {
-    const { scheduler, warnings } = defaultScheduler({ ...SD, _class_name: "LMSDiscreteScheduler" });
+    const { scheduler, warnings } = defaultScheduler({ ...SD, _class_name: "DPMSolverSDEScheduler" });
     assert.equal(scheduler, "dpmpp_2m");
-    assert.match(warnings.join(), /"LMSDiscreteScheduler" is not supported; "dpmpp_2m" is the default instead/);
+    assert.match(warnings.join(), /"DPMSolverSDEScheduler" is not supported; "dpmpp_2m" is the default instead/);
     assert.deepEqual(defaultScheduler({ ...SD, _class_name: "DDIMScheduler" }), { scheduler: "ddim", warnings: [] });
     assert.throws(() => defaultScheduler({ prediction_type: "flow_prediction" }), SchedulerConfigError);
+  });
+
+  test("of another noise schedule than the API's is refused by its class, not run by another", () => {
+    for (const _class_name of OTHER_NOISE) {
+      assert.throws(() => defaultScheduler({ ...SD, _class_name }), new RegExp(`_class_name "${_class_name}"`));
+      assert.deepEqual(allowedSchedulers({ ...SD, _class_name }), []);
+    }
+    const sde = { _class_name: "EDMDPMSolverMultistepScheduler", algorithm_type: "sde-dpmsolver++" };
+    assert.equal(defaultScheduler(sde).scheduler, "edm_dpmpp_2m");
+    const ids = (raw: object) => allowedSchedulers({ ...raw }).map(({ id }) => id);
+    assert.deepEqual(ids(sde), ["edm_euler", "edm_dpmpp_2m"]);
+    const continuous = { ...SD, _class_name: "EulerDiscreteScheduler", timestep_type: "continuous" };
+    assert.deepEqual(ids({ ...continuous, prediction_type: "v_prediction" }), [
+      "euler",
+      "euler_karras",
+      "euler_exponential",
+      "euler_beta",
+    ]);
   });
 
   test("says which schedulers a checkpoint's config allows, and for how many steps", () => {
     const steps = (config: object) =>
       Object.fromEntries(allowedSchedulers({ ...SD, ...config }).map((one) => [one.id, one.max_inference_steps]));
     const all = steps({});
-    assert.deepEqual(Object.keys(all), [...SCHEDULERS]);
-    assert.deepEqual([all.ddim, all.lcm], [MAX_STEPS, 50]);
+    assert.deepEqual(Object.keys(all), OVER_BETAS);
+    assert.deepEqual([all.ddim, all.lcm, all.tcd], [MAX_STEPS, 50, 50]);
     assert.equal(steps({ original_inference_steps: 100 }).lcm, 100);
     assert.ok(!("lcm" in steps({ original_inference_steps: 2000 })));
     const ofSamples = steps({ prediction_type: "sample" });
@@ -166,6 +219,6 @@ suite("scheduler_config.json", () => {
   });
 
   test("suits every scheduler of the API as Stable Diffusion has it", () => {
-    for (const name of SCHEDULERS) assert.equal(schedulerConfig(name, SD).beta_end, 0.012);
+    for (const name of OVER_BETAS) assert.equal(schedulerConfig(name, SD).beta_end, 0.012);
   });
 });

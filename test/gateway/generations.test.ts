@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import sharp from "sharp";
-import type { Generation } from "../../src/schema.ts";
+import { type Generation, SCHEDULERS } from "../../src/schema.ts";
 import { conforms } from "./conforms.ts";
 import { CATALOG, startGateway } from "./gateway.ts";
 
@@ -59,7 +59,15 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       status: 400,
       code: "invalid_request",
       path: "scheduler",
-      says: /euler_ancestral/,
+      says: /there is no scheduler "eulr", the nearest is "euler"; the schedulers are ddim.*euler_ancestral/,
+    },
+    {
+      name: "a scheduler as another program calls it",
+      body: { prompt: "x", scheduler: "DPM++ 2M Karras" },
+      status: 400,
+      code: "invalid_request",
+      path: "scheduler",
+      says: /"DPM\+\+ 2M Karras" is called "dpmpp_2m_karras" here/,
     },
     {
       name: "a window that starts where it ends",
@@ -356,7 +364,11 @@ describe("a generation that a worker makes", async () => {
       controlnets.map(({ id, models }: Record<string, unknown>) => `${id} fits ${models}`),
       ["canny fits base", "depth fits base", "shuffle fits base", "untrained fits base"],
     );
-    assert.equal(conforms(await gateway.http.get("/v1/schedulers")).body.data.length, 12);
+    const schedulers = conforms(await gateway.http.get("/v1/schedulers")).body.data;
+    assert.deepEqual(
+      schedulers.map(({ id }: { id: string }) => id),
+      SCHEDULERS,
+    );
     assert.equal(conforms(await gateway.http.get("/ready")).status, 200);
   });
 });

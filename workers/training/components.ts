@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { alphasCumprod } from "../../src/diffusion/schedule.ts";
-import { schedulerConfig } from "../../src/diffusion/scheduler-config.ts";
+import { schedulerConfig } from "../../src/diffusion/scheduler-table.ts";
 import { type Checkpoint, findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
 import {
   clipConfig,

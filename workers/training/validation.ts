@@ -2,8 +2,8 @@
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
+import { defaultScheduler } from "../../src/diffusion/own-scheduler.ts";
 import { decode, prepare, step } from "../../src/diffusion/pipeline.ts";
-import { defaultScheduler } from "../../src/diffusion/scheduler-config.ts";
 import { hint, toPixels } from "../../src/image/hint.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { type Network, openBase, openControlNet } from "../../src/models/base.ts";

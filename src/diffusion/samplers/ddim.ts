@@ -1,8 +1,8 @@
-/** Samplers that go from one training timestep's ᾱ to another's: DDIM, DDPM, LCM. */
+/** Samplers that go from one training timestep's ᾱ to another's: DDIM and DDPM. */
 import { alphasCumprod, spacedTimesteps } from "../schedule.ts";
-import type { SchedulerConfig } from "../scheduler-config.ts";
+import { BETAS, type Key, type SchedulerConfig } from "../scheduler-config.ts";
 import { fromAlpha } from "./levels.ts";
-import { type Algorithm, EPSILON, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
+import { type Algorithm, epsilonOf, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
 
 const f32 = Math.fround;
 
@@ -17,13 +17,18 @@ export function finalAlpha({ config, schedule }: Step): number {
   return config.set_alpha_to_one ? 1 : schedule.alphas[0]!;
 }
 
-/** DDIM, η = 0: Song, Meng & Ermon 2020 (arXiv:2010.02502), equation 12. */
+/** DDIM: Song, Meng & Ermon 2020 (arXiv:2010.02502), equations 12 and 16. */
 function ddimStep(step: Step): Next {
-  const { config, schedule, i, latents, output } = step;
-  const previous = schedule.timesteps[i]! - Math.floor(config.num_train_timesteps / step.numInferenceSteps);
-  const to = fromAlpha(alphaAt(schedule.alphas, previous, finalAlpha(step)));
-  const epsilon = EPSILON[config.prediction_type](schedule.levels[i]!, latents, output);
-  return { latents: sum([to.alpha, x0Of(step)], [to.sigma, epsilon]) };
+  const { config, schedule, i, eta } = step;
+  const t = schedule.timesteps[i]!;
+  const previous = t - Math.floor(config.num_train_timesteps / step.numInferenceSteps);
+  const [from, to] = [schedule.alphas[t]!, alphaAt(schedule.alphas, previous, finalAlpha(step))];
+  const signal = f32(Math.sqrt(to));
+  const left = f32(1 - to);
+  if (eta === 0) return { latents: sum([signal, x0Of(step)], [f32(Math.sqrt(left)), epsilonOf(step)]) };
+  const fresh = eta * Math.sqrt((left / f32(1 - from)) * f32(1 - f32(from / to)));
+  const kept = Math.sqrt(Math.max(left - fresh ** 2, 0));
+  return { latents: sum([signal, x0Of(step)], [kept, epsilonOf(step)], [fresh, step.draw()]) };
 }
 
 /** DDPM, small fixed variance: Ho, Jain & Abbeel 2020 (arXiv:2006.11239), equations 6 and 7. */
@@ -43,31 +48,35 @@ function ddpmStep(step: Step): Next {
   return { latents: sum(...mean, [Math.sqrt(variance), step.draw()]) };
 }
 
-function lcmSchedule(config: SchedulerConfig, count: number): Schedule {
-  const original = config.original_inference_steps;
-  const spacing = Math.floor(config.num_train_timesteps / original);
-  const timesteps = Array.from(
-    { length: count },
-    (_, i) => (original - Math.floor(i * (original / count))) * spacing - 1,
-  );
-  return discreteSchedule(config, timesteps);
-}
-
-/** Latent consistency model, multistep: Luo et al. 2023 (arXiv:2310.04378), algorithm 3. */
-function lcmStep(step: Step): Next {
-  const { config, schedule, i, latents } = step;
-  const scaled = schedule.timesteps[i]! * config.timestep_scaling;
-  const sigmaData = 0.5;
-  const skip = sigmaData ** 2 / (scaled ** 2 + sigmaData ** 2);
-  const out = scaled / Math.sqrt(scaled ** 2 + sigmaData ** 2);
-  const x0 = sum([out, x0Of(step)], [skip, latents]);
-  const next = schedule.levels[i + 1];
-  return { latents: next === undefined ? x0 : sum([next.alpha, x0], [next.sigma, step.draw()]) };
-}
-
 const evenSchedule = (config: SchedulerConfig, count: number) =>
   discreteSchedule(config, spacedTimesteps(config, count));
 
-export const ddim: Algorithm = { order: 1, schedule: evenSchedule, next: ddimStep };
-export const ddpm: Algorithm = { order: 1, schedule: evenSchedule, next: ddpmStep };
-export const lcm: Algorithm = { order: 1, schedule: lcmSchedule, next: lcmStep };
+export const CLIPPED = [
+  ...BETAS,
+  "rescale_betas_zero_snr",
+  "clip_sample",
+  "clip_sample_range",
+  "thresholding",
+] as const satisfies readonly Key[];
+
+export const ddim: Algorithm = {
+  scheduler: {
+    className: "DDIMScheduler",
+    keys: [...CLIPPED, "set_alpha_to_one"],
+    defaults: { clip_sample: true, set_alpha_to_one: true },
+  },
+  order: 1,
+  schedule: evenSchedule,
+  next: ddimStep,
+};
+
+export const ddpm: Algorithm = {
+  scheduler: {
+    className: "DDPMScheduler",
+    keys: [...CLIPPED, "variance_type"],
+    defaults: { clip_sample: true },
+  },
+  order: 1,
+  schedule: evenSchedule,
+  next: ddpmStep,
+};

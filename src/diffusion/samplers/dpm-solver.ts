@@ -1,15 +1,8 @@
-/** DPM-Solver++, multistep, and the schedule that it shares with UniPC. */
-import {
-  alphasCumprod,
-  interpolate,
-  karrasSigmas,
-  rint,
-  sigmasOf,
-  sigmaToTimestep,
-  spacedTimesteps,
-} from "../schedule.ts";
-import type { SchedulerConfig } from "../scheduler-config.ts";
-import { finalSigma, fromSigma, lambda, TERMINAL_ALPHA } from "./levels.ts";
+/** DPM-Solver++, multistep, and the schedule that it shares with the other solvers. */
+import { alphasCumprod, interpolate, rint, sigmasOf, spacedTimesteps, TERMINAL_ALPHA } from "../schedule.ts";
+import { BETAS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
+import { chosenSigmas, sigmaToTimestep } from "../sigmas.ts";
+import { finalSigma, fromSigma, lambda } from "./levels.ts";
 import { type Algorithm, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
 
 const f32 = Math.fround;
@@ -21,12 +14,15 @@ export function solverSchedule(config: SchedulerConfig, count: number, whole = r
   const last = training.filter((sigma) => -Math.log(sigma) >= config.lambda_min_clipped).length;
   let timesteps = spacedTimesteps(config, count, { open: true, last });
   let sigmas = timesteps.map((t) => interpolate(training, t));
-  if (config.use_karras_sigmas) {
-    sigmas = karrasSigmas(config, training.at(-1)!, training[0]!, count);
-    timesteps = sigmas.map((sigma) => whole(sigmaToTimestep(sigma, training)));
+  const chosen = chosenSigmas(config, training.at(-1)!, training[0]!, count);
+  if (chosen !== null) {
+    sigmas = chosen;
+    timesteps = sigmas.map((sigma) =>
+      (config.use_karras_sigmas ? whole : Math.trunc)(sigmaToTimestep(sigma, training)),
+    );
   }
   sigmas = [...sigmas.map(f32), finalSigma(config, training)];
-  return { timesteps, alphas, sigmas, levels: sigmas.slice(0, -1).map(fromSigma), initNoiseSigma: 1 };
+  return { timesteps, alphas, sigmas, levels: sigmas.map(fromSigma), initNoiseSigma: 1 };
 }
 
 /** DPM-Solver++'s: over a cosine schedule diffusers cuts Karras timesteps off where it rounds them over the others. */
@@ -35,7 +31,7 @@ function dpmSolverSchedule(config: SchedulerConfig, count: number): Schedule {
 }
 
 /** DPM-Solver++ multistep, ODE or SDE: Lu et al. 2022 (arXiv:2211.01095), algorithm 2 and appendix. */
-function dpmSolverStep(step: Step): Next {
+export function dpmSolverStep(step: Step): Next {
   const { config, schedule, i, latents } = step;
   const x0 = x0Of(step);
   const stochastic = config.algorithm_type === "sde-dpmsolver++";
@@ -45,7 +41,7 @@ function dpmSolverStep(step: Step): Next {
   const lowest = i === count - 1 && (config.euler_at_final || few || config.final_sigmas_type === "zero");
   const order = Math.min(config.solver_order, step.step + 1, lowest ? 1 : i === count - 2 && few ? 2 : 3);
 
-  const to = fromSigma(schedule.sigmas[i + 1]!);
+  const to = schedule.levels[i + 1]!;
   const from = schedule.levels[i]!;
   const h = lambda(to) - lambda(from);
   const width = stochastic ? 2 * h : h;
@@ -76,4 +72,23 @@ function dpmSolverStep(step: Step): Next {
   return { latents: sum(...terms), history: kept === 0 ? [] : [...step.history, x0].slice(-kept) };
 }
 
-export const dpmSolver: Algorithm = { order: 1, schedule: dpmSolverSchedule, next: dpmSolverStep };
+export const dpmSolver: Algorithm = {
+  scheduler: {
+    className: "DPMSolverMultistepScheduler",
+    keys: [
+      ...BETAS,
+      ...SOLVER,
+      "rescale_betas_zero_snr",
+      "final_sigmas_type",
+      "algorithm_type",
+      "euler_at_final",
+      "lambda_min_clipped",
+      "variance_type",
+      "use_lu_lambdas",
+    ],
+    defaults: { timestep_spacing: "linspace" },
+  },
+  order: 1,
+  schedule: dpmSolverSchedule,
+  next: dpmSolverStep,
+};

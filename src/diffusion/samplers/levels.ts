@@ -20,9 +20,6 @@ export function fromSigma(sigma: number): Level {
 /** Level of a schedule that leaves the image as it is and adds noise to it. */
 export const exploding = (sigma: number): Level => ({ alpha: 1, sigma, norm: Math.sqrt(sigma ** 2 + 1) });
 
-/** The smallest ᾱ that samplers which work with σ use under rescale_betas_zero_snr. */
-export const TERMINAL_ALPHA = 2 ** -24;
-
 export function finalSigma(config: SchedulerConfig, training: readonly number[]): number {
   return config.final_sigmas_type === "sigma_min" ? training[0]! : 0;
 }

@@ -1,6 +1,6 @@
 /** PNDM: pseudo numerical methods over the training timesteps. */
 import { spacedTimesteps } from "../schedule.ts";
-import type { SchedulerConfig } from "../scheduler-config.ts";
+import { BETAS, type SchedulerConfig } from "../scheduler-config.ts";
 import { alphaAt, discreteSchedule, finalAlpha } from "./ddim.ts";
 import { fromAlpha } from "./levels.ts";
 import { type Algorithm, EPSILON, type Next, type Schedule, type Step, sum, type Term } from "./step.ts";
@@ -47,4 +47,9 @@ function pndmStep(step: Step): Next {
   };
 }
 
-export const pndm: Algorithm = { order: 1, schedule: pndmSchedule, next: pndmStep };
+export const pndm: Algorithm = {
+  scheduler: { className: "PNDMScheduler", keys: [...BETAS, "skip_prk_steps", "set_alpha_to_one"], defaults: {} },
+  order: 1,
+  schedule: pndmSchedule,
+  next: pndmStep,
+};

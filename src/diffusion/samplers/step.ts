@@ -1,5 +1,5 @@
 /** What every sampler's step is written in: the state of one picture, its noise schedule, sums of arrays. */
-import type { SchedulerConfig } from "../scheduler-config.ts";
+import type { SchedulerClass, SchedulerConfig } from "../scheduler-config.ts";
 
 /** One picture between two network evaluations. Arrays all have the latents' length; none is ever written to again. */
 export interface SamplerState {
@@ -28,14 +28,18 @@ export interface Level {
   norm: number;
 }
 
-/** A run's noise schedule, one entry an evaluation; `sigmas` has the final one too. */
+/** A run's noise schedule, one entry an evaluation; `sigmas`, and the levels of solvers, have the final one too. */
 export interface Schedule {
   timesteps: number[];
   levels: Level[];
+  /** Where an image is noised to another level than the evaluation's: an intermediate one. */
+  noised?: Level[];
   initNoiseSigma: number;
   /** ᾱ of every training timestep */
   alphas: number[];
   sigmas: number[];
+  /** What model outputs stand for, where not as in X0. */
+  x0?: typeof X0;
 }
 
 /** Everything a step may look at. `i`: index of this evaluation in the whole schedule. */
@@ -43,6 +47,8 @@ export interface Step extends SamplerState {
   config: SchedulerConfig;
   schedule: Schedule;
   numInferenceSteps: number;
+  /** The request's: how much of the noise of a step is fresh, 0 … 1. */
+  eta: number;
   i: number;
   output: Float32Array;
   draw: () => Float32Array;
@@ -51,6 +57,8 @@ export interface Step extends SamplerState {
 export type Next = Pick<SamplerState, "latents"> & Partial<SamplerState>;
 
 export interface Algorithm {
+  /** The class of diffusers that it is, or whose noise schedule it runs over. */
+  scheduler: SchedulerClass;
   /** entries of the schedule per inference step, where image-to-image skips steps (diffusers' `order`) */
   order: 1 | 2;
   schedule(config: SchedulerConfig, numInferenceSteps: number): Schedule;
@@ -92,5 +100,15 @@ export const EPSILON = {
 } satisfies typeof X0;
 
 export function x0Of({ config, schedule, i, latents, output }: Step): Float32Array {
-  return clip(config, X0[config.prediction_type](schedule.levels[i]!, latents, output));
+  return clip(config, (schedule.x0 ?? X0)[config.prediction_type](schedule.levels[i]!, latents, output));
+}
+
+export function epsilonOf({ config, schedule, i, latents, output }: Step): Float32Array {
+  return EPSILON[config.prediction_type](schedule.levels[i]!, latents, output);
+}
+
+/** Standard deviations of the noise that a step to `to` adds and of what it leaves (k-diffusion, get_ancestral_step, η = 1). */
+export function ancestral(from: number, to: number): { up: number; down: number } {
+  const up = Math.min(to, Math.sqrt((to ** 2 * (from ** 2 - to ** 2)) / from ** 2));
+  return { up, down: Math.sqrt(to ** 2 - up ** 2) };
 }

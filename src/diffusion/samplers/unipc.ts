@@ -1,7 +1,7 @@
 /** UniPC: a predictor and a corrector of the same order. */
-import type { SchedulerConfig } from "../scheduler-config.ts";
+import { BETAS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
 import { solverSchedule } from "./dpm-solver.ts";
-import { fromSigma, lambda } from "./levels.ts";
+import { lambda } from "./levels.ts";
 import { type Algorithm, type Level, type Next, type Step, sum, type Term, x0Of } from "./step.ts";
 
 /** x with A·x = b, by elimination with partial pivoting; A is small. */
@@ -82,11 +82,29 @@ function unipcStep(step: Step): Next {
   }
   const outputs = [...history, x0].slice(-config.solver_order);
   const path = {
-    to: fromSigma(schedule.sigmas[i + 1]!),
+    to: levels[i + 1]!,
     from: levels[i]!,
     before: before(i, orderAt(i, step.step) - 1),
   };
   return { latents: unipcUpdate(config, corrected, outputs, path, null), history: outputs, base: corrected };
 }
 
-export const unipc: Algorithm = { order: 1, schedule: solverSchedule, next: unipcStep };
+export const unipc: Algorithm = {
+  scheduler: {
+    className: "UniPCMultistepScheduler",
+    keys: [
+      ...BETAS,
+      ...SOLVER,
+      "rescale_betas_zero_snr",
+      "final_sigmas_type",
+      "predict_x0",
+      "disable_corrector",
+      "solver_p",
+      "shift_terminal",
+    ],
+    defaults: { timestep_spacing: "linspace", solver_type: "bh2" },
+  },
+  order: 1,
+  schedule: solverSchedule,
+  next: unipcStep,
+};
