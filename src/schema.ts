@@ -4,6 +4,7 @@
  */
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
+import { samplingShape } from "./schema/sampling.ts";
 import { SchedulerName } from "./schema/scheduler-names.ts";
 import { evaluationsOf, PredictionType } from "./schema/schedulers.ts";
 
@@ -205,6 +206,7 @@ const generationShape = {
     ),
   num_inference_steps: z.int().min(1).max(MAX_STEPS).default(20),
   guidance_scale: z.number().min(0).max(100).default(7.5).describe("1 or less = no classifier-free guidance."),
+  ...samplingShape,
   num_images: z.int().min(1).max(MAX_IMAGES).default(1).describe("Picture i is made with seed + i."),
   guess_mode: z
     .boolean()

@@ -10,6 +10,7 @@ import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle
 import { guidanceEmbedding, guide } from "./guidance.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
+import { requestConfig } from "./request-config.ts";
 import { fill, repeatRow } from "./rows.ts";
 import { createSampler, type Sampler, type SamplerState } from "./samplers.ts";
 import { type Beginning, begin, blend, join, type Source } from "./source.ts";
@@ -107,14 +108,16 @@ export async function prepare(
 ): Promise<Plan> {
   const guided = isGuided(request, model);
   const rows = guided ? 2 : 1;
-  const { warnings, ...text } = await encodePrompts(model, request, guided);
+  const { warnings: textWarnings, ...text } = await encodePrompts(model, request, guided);
   const conditions = {
     ...text,
     ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, rows) }),
   };
   const latentDims = [model.vae.latent_channels, request.height / CELL, request.width / CELL] as const;
   const strength = request.strength ?? 1;
-  const sampler = createSampler(request.scheduler, model.scheduler, request.num_inference_steps, { strength });
+  const { config, warnings } = requestConfig(model.scheduler, request, model.text.length);
+  const { scheduler, num_inference_steps, eta } = request;
+  const sampler = createSampler(scheduler, config, num_inference_steps, { strength, eta });
   const total = sampler.total;
   const controls = await prepareControls(request, controlnets, images, { height: latentDims[1], total });
 
@@ -130,7 +133,16 @@ export async function prepare(
     pictures.push({ controls: own, keep, extra });
     states.push({ sampler: sampler.start(latents), noise: noise.position });
   }
-  return { request, model, sampler, conditions, pictures, start: { step: 0, pictures: states }, latentDims, warnings };
+  return {
+    request,
+    model,
+    sampler,
+    conditions,
+    pictures,
+    start: { step: 0, pictures: states },
+    latentDims,
+    warnings: [...textWarnings, ...warnings],
+  };
 }
 
 function beginFromNoise(sampler: Sampler, dims: readonly number[], draw: (count: number) => Float32Array): Beginning {
@@ -167,7 +179,7 @@ async function predict(plan: Plan, { controls, extra }: Picture, state: SamplerS
       ),
     }),
   });
-  return rows === 2 ? guide(out!, request.guidance_scale) : (out!.data as Float32Array);
+  return rows === 2 ? guide(out!, request.guidance_scale, request.guidance_rescale) : (out!.data as Float32Array);
 }
 
 /**

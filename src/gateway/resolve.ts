@@ -3,6 +3,7 @@ import { randomInt } from "node:crypto";
 import { closest } from "fastest-levenshtein";
 import type { Config } from "../config.ts";
 import { Refused } from "../errors.ts";
+import { samplingConflict } from "../schema/sampling.ts";
 import {
   type Catalog,
   DEFAULT_STRENGTH,
@@ -49,6 +50,8 @@ export async function resolve(
   }
   const { scheduler = model.scheduler } = input;
   checkScheduler(scheduler, input.num_inference_steps, model);
+  const conflict = samplingConflict(scheduler, input, model.prediction_type);
+  if (conflict !== null) throw unknown("field_does_not_fit", conflict.path, conflict.message);
   const {
     seed = randomInt(2 ** 32), // torch's generator takes no more of a seed than these 32 bits
     strength = input.image === undefined ? null : DEFAULT_STRENGTH,

@@ -150,6 +150,46 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       says: /"base" does not allow euler_ancestral; those that it does: ddim, ddpm, pndm/,
     },
     {
+      name: "eta for a scheduler that adds no noise of its own",
+      body: { prompt: "x", scheduler: "heun", eta: 0.5 },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "eta",
+      says: /heun has no use for it; those that have: ddim, tcd/,
+    },
+    {
+      name: "a timestep_spacing for a scheduler that has its own",
+      body: { prompt: "x", scheduler: "dpmpp_2s", timestep_spacing: "trailing" },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "timestep_spacing",
+      says: /dpmpp_2s has no use for it/,
+    },
+    {
+      name: "a zero-terminal-SNR schedule for a model that predicts the noise, where the signal is divided by",
+      body: { prompt: "x", scheduler: "ddim", rescale_betas_zero_snr: true },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "rescale_betas_zero_snr",
+      says: /must predict v_prediction or sample/,
+    },
+    {
+      name: "a prediction that the scheduler has no formula for",
+      body: { prompt: "x", scheduler: "pndm", prediction_type: "sample" },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "prediction_type",
+      says: /pndm takes epsilon or v_prediction, not sample/,
+    },
+    {
+      name: "a rescaled guidance without guidance",
+      body: { prompt: "x", guidance_scale: 1, guidance_rescale: 0.7 },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "guidance_rescale",
+      says: /guidance_scale must be more than 1/,
+    },
+    {
       name: "more steps than the model was distilled for",
       body: { prompt: "x", scheduler: "lcm", num_inference_steps: 51 },
       status: 422,
@@ -270,6 +310,24 @@ describe("a request that is taken", async () => {
     });
     const read = conforms(await gateway.http.get(`/v1/generations/${generation.id}`));
     assert.deepEqual(read.body, generation);
+  });
+
+  test("echoes what it overrides of the checkpoint's scheduler, so that the echo can be carried out again", async () => {
+    const overrides = {
+      scheduler: "ddim",
+      timestep_spacing: "trailing",
+      prediction_type: "v_prediction",
+      rescale_betas_zero_snr: true,
+      guidance_rescale: 0.7,
+      eta: 0.3,
+    };
+    const answer = await gateway.http.post("/v1/generations").send({ prompt: "a house", ...overrides });
+    assert.equal(conforms(answer).status, 202);
+    assert.partialDeepStrictEqual(answer.body.request, overrides);
+    const { image, mask_image, strength, ...again } = answer.body.request;
+    assert.deepEqual([image, mask_image, strength], [null, null, null]);
+    const second = await gateway.http.post("/v1/generations").send(again);
+    assert.deepEqual(second.body.request, answer.body.request);
   });
 
   test("is held no longer than Prefer: wait says when no worker takes it", async () => {
