@@ -80,6 +80,7 @@ function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
 function describe(id: string, model: BaseModel, forTraining: boolean): Catalog["models"][number] {
   const config = model.scheduler as Record<string, unknown>;
   const { scheduler, warnings } = defaultScheduler(config);
+  const schedulers = allowedSchedulers(config);
   const { sample_size: size } = model.unet;
   const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
   const inpainting = model.unet.in_channels !== model.vae.latent_channels;
@@ -90,12 +91,13 @@ function describe(id: string, model: BaseModel, forTraining: boolean): Catalog["
     width: width! * CELL,
     height: height! * CELL,
     scheduler,
-    schedulers: allowedSchedulers(config),
+    schedulers,
     prediction_type: schedulerConfig(scheduler, config).prediction_type,
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
     inpainting,
-    trainable: forTraining && !inpainting && model.text.length === 1,
+    trainable:
+      forTraining && !inpainting && model.text.length === 1 && schedulers.some(({ id: own }) => own === "ddpm"),
     resolution_multiple: resolutionMultiple(model.unet),
     warnings: [...model.warnings, ...warnings],
   };

@@ -8,6 +8,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema.ts";
 import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle } from "./control.ts";
 import { guidanceEmbedding, guide } from "./guidance.ts";
+import { toVae } from "./latents.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
 import { requestConfig } from "./request-config.ts";
@@ -220,7 +221,7 @@ export async function decodeLatents(
   latents: Float32Array,
   dims: readonly [number, number, number],
 ): Promise<Float32Array> {
-  const data = latents.map((value) => value / model.vae.scaling_factor);
+  const data = toVae(model, latents);
   const [, height, width] = dims;
   if (height * width > MOST_CELLS_AT_ONCE) {
     return (await decodeTiled(model.run.vae_decoder, { dims, data }, TILE_CELLS, CELL)).data as Float32Array;

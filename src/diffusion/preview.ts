@@ -40,7 +40,9 @@ export async function preview(model: LoadedModel, latents: Tensor): Promise<Tens
     return (await model.run.tiny_decoder({ latents })).image!;
   }
   const [, channels, height, width] = latents.dims as [number, number, number, number];
-  const family = COLOURS.find((one) => one.scaling_factor === model.vae.scaling_factor);
+  const family = COLOURS.find(
+    (one) => one.scaling_factor === model.vae.scaling_factor && model.vae.latents_mean === null,
+  );
   if (family === undefined) {
     const data = await decodeLatents(model, latents.data as Float32Array, [channels, height, width]);
     return { dims: [1, 3, CELL * height, CELL * width], data };

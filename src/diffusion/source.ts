@@ -1,5 +1,6 @@
 /** Image-to-image and inpainting: how a picture starts from an image, and what of the image is kept. */
 import type { Tensor } from "../onnx/tensor.ts";
+import { toModel } from "./latents.ts";
 import type { LoadedModel } from "./model.ts";
 import type { DrawNoise, Sampler } from "./samplers.ts";
 
@@ -28,16 +29,17 @@ export interface Keep {
   readonly mask: Float32Array;
 }
 
-/** A sample of the VAE's posterior, times scaling_factor (diffusers' DiagonalGaussianDistribution). */
+/** A sample of the VAE's posterior, as the U-Net wants it (diffusers' DiagonalGaussianDistribution). */
 async function encodeImage(model: LoadedModel, image: Tensor, draw: DrawNoise): Promise<Float32Array> {
   const { moments } = await model.run.vae_encoder({ image });
   const data = moments!.data as Float32Array; // [1, 2C, h, w]: means, then logarithms of variances
   const half = data.length / 2;
   const noise = draw(half);
-  return noise.map((value, i) => {
+  const sample = Float64Array.from(noise, (value, i) => {
     const deviation = Math.exp(0.5 * Math.min(Math.max(data[half + i]!, -30), 20));
-    return (data[i]! + deviation * value) * model.vae.scaling_factor;
+    return data[i]! + deviation * value;
   });
+  return toModel(model, sample);
 }
 
 /** The mask at the latents' size: the top left pixel of each cell (torch's nearest interpolation). */

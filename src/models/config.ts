@@ -94,8 +94,8 @@ export const vaeConfig = z.strictObject({
   mid_block_add_attention: fixed(true),
   use_quant_conv: z.boolean().default(true),
   use_post_quant_conv: z.boolean().default(true),
-  latents_mean: off,
-  latents_std: off,
+  latents_mean: z.array(z.number()).nullable().default(null),
+  latents_std: z.array(z.number()).nullable().default(null),
   shift_factor: off,
   sample_size: z.unknown().optional(),
   // Only chooses the precision, and these graphs compute in float32.

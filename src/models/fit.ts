@@ -67,6 +67,11 @@ export function requireFit(unet: UnetConfig, vae: VaeConfig, text: readonly Text
     );
   }
   const latents = vae.latent_channels;
+  for (const key of ["latents_mean", "latents_std"] as const) {
+    const length = vae[key]?.length ?? latents;
+    if (length !== latents)
+      throw new UnsupportedError(`the VAE's ${key} has ${length} values, its latents ${latents} channels`);
+  }
   const inpainting = 2 * latents + 1; // latents, mask, the masked image's latents
   if (![latents, inpainting].includes(unet.in_channels) || unet.out_channels !== latents) {
     throw new UnsupportedError(

@@ -6,6 +6,7 @@ import { clip } from "./clip.ts";
 import { UnsupportedError } from "./config.ts";
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { deriveClip, deriveControlnet, deriveUnet, deriveVae, projectsLinearly } from "./derive-config.ts";
+import { EDM_MARKS, readEdm } from "./edm.ts";
 import { type Family, families } from "./families.ts";
 import { requireFit } from "./fit.ts";
 import { originalNames, renamed } from "./original-names.ts";
@@ -70,6 +71,7 @@ const SILENT = [
   /^denoiser\.sigmas$/,
   /\.(logit_scale|attn_mask|text_projection)$/,
   /^(v_pred|ztsnr)$/,
+  EDM_MARKS,
 ];
 
 /** One warning for all tensors that nothing reads, such as a second copy of the U-Net (model_ema). */
@@ -131,7 +133,8 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
   const family = table[familyOf(unetTensors)];
   const unetSettings = deriveUnet(unetTensors, family);
   const vaeTensors = open(VAE, "vae", "VAE");
-  const vaeSettings = deriveVae(vaeTensors, family);
+  const edm = readEdm({ folder, tensors });
+  const vaeSettings = { ...deriveVae(vaeTensors, family), ...edm?.vae };
   const text = family.towers.map((tower): TextTower => {
     const own = open(tower.prefix, tower.names, "text encoder");
     const config = deriveClip(own, tower);
@@ -148,7 +151,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     vae: vaeSettings,
     text,
     force_zeros_for_empty_prompt: true,
-    scheduler: schedulerOf(tensors, family),
+    scheduler: edm?.scheduler ?? schedulerOf(tensors, family),
     networks: {
       unet: network({ folder, tensors: unetTensors }, (w) => unet(w, unetSettings)),
       vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
