@@ -13,8 +13,8 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { Webhook } from "standardwebhooks";
-import type { Generation } from "../src/schema.ts";
-import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../test/service/processes.ts";
+import type { Generation } from "../src/schema/schema.ts";
+import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../test/support/processes.ts";
 import { TINY_MODELS } from "./service.ts";
 import { printTable } from "./table.ts";
 
@@ -79,7 +79,7 @@ export async function chaos(settings: Settings): Promise<Report> {
     ALLOW_HOSTS: "127.0.0.1",
     LOG_LEVEL: "info",
   };
-  const { deliver = "workers/deliver.ts" } = settings;
+  const { deliver = "workers/deliver/main.ts" } = settings;
   const killed: Record<string, number> = {};
   const outputs: { output: string }[] = [];
   const died: string[] = [];
@@ -108,7 +108,7 @@ export async function chaos(settings: Settings): Promise<Report> {
   const urls = ports.map((port) => `http://127.0.0.1:${port}`);
   const processes = [
     ...ports.map((port) => kept("gateway", "src/gateway/server.ts", { PORT: String(port), PUBLIC_URL: urls[0]! })),
-    ...["worker", "worker"].map((kind) => kept(kind, "workers/generate.ts")),
+    ...["worker", "worker"].map((kind) => kept(kind, "workers/generate/main.ts")),
     ...["deliver", "deliver"].map((kind) => kept(kind, deliver)),
     {
       kind: "redis",

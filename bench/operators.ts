@@ -7,8 +7,8 @@ import type { Network } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
 import { CELL } from "../src/models/vae.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { openLibrary } from "../workers/library.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
+import { openLibrary } from "../workers/generate/library.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
 import { temporaryFolder } from "./folders.ts";
 import { duration, printTable } from "./table.ts";
 

@@ -1,9 +1,9 @@
 /** The service for a measurement: a Redis and a gateway as processes, and somebody who says what workers would offer. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { connectPatiently, heartbeat } from "../src/queue.ts";
-import { CATALOG } from "../test/gateway/gateway.ts";
-import { freePort, startNode, startRedis, temporaryFolder, until } from "../test/service/processes.ts";
+import { connectPatiently, heartbeat } from "../src/jobs/queue.ts";
+import { CATALOG } from "../test/support/gateway.ts";
+import { freePort, startNode, startRedis, temporaryFolder, until } from "../test/support/processes.ts";
 
 const OFFER_MS = 1000;
 /** Random networks of Stable Diffusion 1.5's form: small, so that what is measured is the service. */
@@ -29,7 +29,7 @@ export async function startService(
   const connection = connectPatiently(redis.url);
   stack.defer(() => connection.disconnect());
   const gateway = startNode(stack, "src/gateway/server.ts", env);
-  const worker = work ? startNode(stack, "workers/generate.ts", env) : undefined;
+  const worker = work ? startNode(stack, "workers/generate/main.ts", env) : undefined;
   if (!work) {
     const offering = setInterval(() => heartbeat(connection, "bench", CATALOG).catch(() => {}), OFFER_MS);
     stack.defer(() => clearInterval(offering));

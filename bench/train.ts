@@ -12,9 +12,9 @@ import type { Tensor } from "../src/onnx/tensor.ts";
 import { clipShapes, controlnetFrom, initialize, unetShapes } from "../src/training/initialize.ts";
 import { baseStep, controlnetStep } from "../src/training/loss.ts";
 import { writeSafetensors } from "../src/training/stored.ts";
-import { joinBlocks } from "../workers/training/base.ts";
-import { configFor } from "../workers/training/controlnet.ts";
-import { startState, Trainer } from "../workers/training/trainer.ts";
+import { joinBlocks } from "../workers/train/base.ts";
+import { configFor } from "../workers/train/controlnet.ts";
+import { startState, Trainer } from "../workers/train/step.ts";
 import { temporaryFolder } from "./folders.ts";
 import { gb, median, printTable } from "./table.ts";
 

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { pooling } from "../src/diffusion/text.ts";
 import { type Network, openBase, openControlNet } from "../src/models/base.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { chooseProvider, openSession } from "../workers/runtime.ts";
+import { chooseProvider, openSession } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 

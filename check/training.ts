@@ -9,7 +9,7 @@ import { StoredWeights } from "../src/models/weights.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { controlnetStep } from "../src/training/loss.ts";
 import { readParameters } from "../src/training/stored.ts";
-import { startState, Trainer } from "../workers/training/trainer.ts";
+import { startState, Trainer } from "../workers/train/step.ts";
 import type { Finding } from "./finding.ts";
 import { relative } from "./modules.ts";
 import { readTensors } from "./tensors.ts";

@@ -12,8 +12,8 @@ import { findCheckpoint, readJson } from "../src/models/checkpoint.ts";
 import { vaeEncoder } from "../src/models/vae.ts";
 import { type Block, block } from "../src/training/parameters.ts";
 import { readParameters } from "../src/training/stored.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
-import { readVae, STEM, writeComponent } from "../workers/training/components.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
+import { readVae, STEM, writeComponent } from "../workers/train/components.ts";
 
 /** Standard deviations become their roots: 1 to 7 becomes 1 to 2.6, still with the coarse before the fine. */
 const EVENNESS = 0.5;

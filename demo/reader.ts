@@ -13,7 +13,7 @@ import { concat, mul, resizeTwice, silu, softmax, sub, transpose } from "../src/
 import { input, type Value } from "../src/onnx/value.ts";
 import { mean, step } from "../src/training/loss.ts";
 import { type Shapes, TrainableWeights } from "../src/training/parameters.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
 import { SIDE } from "./world/landscape.ts";
 import { CLASSES, type Class } from "./world/part.ts";
 

@@ -2,13 +2,13 @@
  * npm run demo:reader: trains the reader of demo/reader.ts, in some minutes, on scenes that the demo was trained on: half of them as
  * they are, half as the demo's VAE makes them, because what it will read has been through its decoder.
  */
-import { DEMO_MODELS_DIR } from "../src/config.ts";
+import { DEMO_MODELS_DIR } from "../src/config/config.ts";
 import { sample } from "../src/image/hint.ts";
 import { stack } from "../src/training/batch.ts";
 import { initialize } from "../src/training/initialize.ts";
 import { learningRate } from "../src/training/learning-rate.ts";
 import { writeSafetensors } from "../src/training/stored.ts";
-import { startState, Trainer } from "../workers/training/trainer.ts";
+import { startState, Trainer } from "../workers/train/step.ts";
 import { openDemo } from "./models.ts";
 import { READER, readerShapes, readerStep } from "./reader.ts";
 import { SIDE } from "./world/landscape.ts";

@@ -1,6 +1,6 @@
 /** The OpenAPI document as text, as openapi/openapi.json holds it. */
 import { pino } from "pino";
-import { readConfig } from "../src/config.ts";
+import { readConfig } from "../src/config/config.ts";
 import { buildApp, type Parts } from "../src/gateway/app.ts";
 
 export async function openApiDocument(): Promise<string> {

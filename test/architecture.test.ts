@@ -43,7 +43,7 @@ test("the networks import the graph builder, and Node to read checkpoints", () =
 test("diffusion never imports the runtime, the worker or the service", () => {
   arrows(
     "src/diffusion/",
-    (target) => !/^(workers|src\/gateway|src\/queue|src\/storage|onnxruntime|bullmq)/.test(target),
+    (target) => !/^(workers|src\/(gateway|jobs|redis|storage|webhooks|outbound)\/|onnxruntime|bullmq|ioredis)/.test(target),
   );
 });
 
@@ -55,10 +55,10 @@ test("a worker knows no HTTP", () => {
   arrows("workers/", (target) => !/^(src\/gateway|fastify|@fastify|node:http)/.test(target));
 });
 
-test("only workers/runtime.ts imports onnxruntime-node, only src/queue.ts and the workers' jobs.ts BullMQ", () => {
+test("only workers/runtime/runtime.ts imports onnxruntime-node, only src/jobs/queue.ts and workers/take-jobs.ts BullMQ", () => {
   for (const [file, targets] of imports) {
-    if (targets.includes("onnxruntime-node")) assert.equal(file, "workers/runtime.ts");
-    if (targets.includes("bullmq")) assert.match(file, /^(src\/queue|workers\/jobs)\.ts$/);
+    if (targets.includes("onnxruntime-node")) assert.equal(file, "workers/runtime/runtime.ts");
+    if (targets.includes("bullmq")) assert.match(file, /^(src\/jobs\/queue|workers\/take-jobs)\.ts$/);
   }
 });
 

@@ -3,8 +3,8 @@
  * one step of each generation a second. A fifth of the clients hang up after every fourth event and come back.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Claim, claim, finish, reportProgress } from "../../src/record.ts";
-import type { Generation } from "../../src/schema.ts";
+import { type Claim, claim, finish, reportProgress } from "../../src/jobs/record.ts";
+import type { Generation } from "../../src/schema/schema.ts";
 import { residentMegabytes, startService } from "../service.ts";
 import { printTable, spread } from "../table.ts";
 import { elsewhere } from "./elsewhere.ts";

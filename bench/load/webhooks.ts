@@ -8,10 +8,10 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Redis } from "ioredis";
 import { Webhook } from "standardwebhooks";
-import { OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
-import { claim, finish, submit } from "../../src/record.ts";
-import { type Generation, GenerationRequest } from "../../src/schema.ts";
-import { startNode, until } from "../../test/service/processes.ts";
+import { OWNER_WITHOUT_KEYS } from "../../src/jobs/queue.ts";
+import { claim, finish, submit } from "../../src/jobs/record.ts";
+import { type Generation, GenerationRequest } from "../../src/schema/schema.ts";
+import { startNode, until } from "../../test/support/processes.ts";
 import { startService } from "../service.ts";
 import { printTable, spread } from "../table.ts";
 import { pace } from "./pace.ts";
@@ -37,7 +37,7 @@ export async function deliver(backlog: number, paced: number): Promise<Report> {
 
   const ends = Array.from({ length: backlog }, (_, n) => end(connection, `gen_backlog${n}`, endpoint.url));
   await Promise.all(ends);
-  startNode(stack, "workers/deliver.ts", env);
+  startNode(stack, "workers/deliver/main.ts", env);
   await until("the backlog", async () => received.size >= backlog, GENEROUS_MS);
   const times = [...received.values()].sort((a, b) => a - b);
   const perSecond = (1000 * (backlog - 1)) / (times.at(-1)! - times[0]!);

@@ -2,10 +2,10 @@
 import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { Problem } from "../schema.ts";
+import { Problem } from "../schema/schema.ts";
+import { isOpen } from "./auth.ts";
 import { idempotencyHeader } from "./idempotency.ts";
 import { webhooks } from "./openapi-webhooks.ts";
-import { isOpen } from "./owner.ts";
 
 export const documentOptions: FastifyDynamicSwaggerOptions = {
   openapi: {

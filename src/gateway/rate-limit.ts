@@ -2,9 +2,9 @@
 import rateLimit, { type FastifyRateLimitStore } from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
 import { Refused } from "../errors.ts";
-import type { GenerationQueue } from "../queue.ts";
-import { script } from "../script.ts";
-import { ownerOf } from "./owner.ts";
+import type { GenerationQueue } from "../jobs/queue.ts";
+import { script } from "../redis/script.ts";
+import { ownerOf } from "./auth.ts";
 
 const WINDOW_MS = 60_000;
 const FREE = new Set(["GET", "HEAD", "OPTIONS"]);

@@ -1,7 +1,7 @@
 /** From what a client sent to what is carried out: every default filled in, images out of the request and checked. */
 import { randomInt } from "node:crypto";
 import { closest } from "fastest-levenshtein";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import {
   type Catalog,
@@ -10,8 +10,8 @@ import {
   type GenerationRequest,
   type Model,
   type SchedulerName,
-} from "../schema.ts";
-import type { ImagesIn } from "./images.ts";
+} from "../schema/schema.ts";
+import type { ImagesIn } from "./images-in.ts";
 
 export interface Resolved {
   request: GenerationRequest;

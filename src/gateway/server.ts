@@ -1,11 +1,11 @@
 /** The gateway as a process: `npm run gateway`, also as a child of `npm start`. */
 import { join } from "node:path";
-import { readConfigWithRedis } from "../config.ts";
+import { readConfigWithRedis } from "../config/config.ts";
 import { ConfigError } from "../errors.ts";
-import { openLog } from "../log.ts";
-import { Outbound } from "../outbound.ts";
-import { GenerationQueue } from "../queue.ts";
-import { Storage } from "../storage.ts";
+import { GenerationQueue } from "../jobs/queue.ts";
+import { openLog } from "../observe/log.ts";
+import { Outbound } from "../outbound/client.ts";
+import { Storage } from "../storage/disk.ts";
 import { buildApp } from "./app.ts";
 
 try {

@@ -3,9 +3,9 @@
  * long. Every gateway has the sweep; one at a time does it.
  */
 import type { FastifyPluginAsync } from "fastify";
-import type { Kind } from "../kinds.ts";
-import { giveUpWaiting } from "../record.ts";
-import { idsOlderThan, ownerOfRecord, readRecords, removeOrphans, removeRecord } from "../records.ts";
+import type { Kind } from "../jobs/kinds.ts";
+import { idsOlderThan, ownerOfRecord, readRecords, removeOrphans, removeRecord } from "../jobs/list.ts";
+import { giveUpWaiting } from "../jobs/record.ts";
 import type { Parts } from "./app.ts";
 
 /** How often: what was accepted without a job (its gateway died between the two) waits this long for one. */

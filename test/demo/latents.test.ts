@@ -14,8 +14,8 @@ import { network } from "../../src/models/base.ts";
 import { findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
 import { vaeDecoder, vaeEncoder } from "../../src/models/vae.ts";
 import { initialize, vaeShapes } from "../../src/training/initialize.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
-import { readVae, STEM, writeComponent } from "../../workers/training/components.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
+import { readVae, STEM, writeComponent } from "../../workers/train/components.ts";
 
 const base = mkdtempSync(join(tmpdir(), "latents-"));
 after(() => rmSync(base, { recursive: true }));

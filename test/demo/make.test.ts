@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { makeDemo } from "../../demo/make.ts";
 import { PLAN, type Plan } from "../../demo/plan.ts";
-import { openLibrary } from "../../workers/library.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "demo-make-"));
 after(() => rm(folder, { recursive: true }));

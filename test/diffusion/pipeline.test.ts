@@ -7,7 +7,7 @@ import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load
 import { decode, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { hint } from "../../src/image/hint.ts";
 import { type Network, openBase, openControlNet } from "../../src/models/base.ts";
-import { finish, HASH, readImage, request, runner, SD15, SIZE } from "./tiny.ts";
+import { finish, HASH, readImage, request, runner, SD15, SIZE } from "../support/tiny.ts";
 
 /** The rows of each run, by network. */
 const runs = new Map<Network, number[]>();

@@ -3,11 +3,11 @@ import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import sharp from "sharp";
-import { claim, finish, reportProgress } from "../../src/record.ts";
-import type { Generation } from "../../src/schema.ts";
-import { until } from "../service/processes.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { claim, finish, reportProgress } from "../../src/jobs/record.ts";
+import type { Generation } from "../../src/schema/schema.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
+import { until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { createConfig, lintFromString } from "@redocly/openapi-core";
 import { openApiDocument } from "../../openapi/document.ts";
-import { startGateway } from "./gateway.ts";
+import { startGateway } from "../support/gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

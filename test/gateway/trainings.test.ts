@@ -8,12 +8,12 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
-import { claim, finish, reportStep, type TrainingRecord } from "../../src/record.ts";
-import type { Training, WebhookDelivery } from "../../src/schema.ts";
-import { startDeliverer } from "../../workers/deliver.ts";
-import { temporaryFolder, until } from "../service/processes.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, log, startGateway } from "./gateway.ts";
+import { claim, finish, reportStep, type TrainingRecord } from "../../src/jobs/record.ts";
+import type { Training, WebhookDelivery } from "../../src/schema/schema.ts";
+import { startDeliverer } from "../../workers/deliver/main.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, log, startGateway } from "../support/gateway.ts";
+import { temporaryFolder, until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
-import { claim, finish } from "../../src/record.ts";
-import type { WebhookDelivery } from "../../src/schema.ts";
-import { forgetDeliveries } from "../../src/webhook.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { OWNER_WITHOUT_KEYS } from "../../src/jobs/queue.ts";
+import { claim, finish } from "../../src/jobs/record.ts";
+import type { WebhookDelivery } from "../../src/schema/schema.ts";
+import { forgetDeliveries } from "../../src/webhooks/outbox.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -7,8 +7,8 @@ import { after, test } from "node:test";
 import { readTensors } from "../../check/tensors.ts";
 import { type BaseModel, type Network, openBase, openControlNet } from "../../src/models/base.ts";
 import { misfit } from "../../src/models/fit.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
-import { type RawTensor, readRaw, writeRaw } from "./rewrite.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
+import { type RawTensor, readRaw, writeRaw } from "../support/rewrite.ts";
 
 const FIXTURE = join(import.meta.dirname, "../fixtures/sd15");
 const modules = readTensors(join(FIXTURE, "modules.safetensors"));

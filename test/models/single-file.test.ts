@@ -13,9 +13,16 @@ import { misfit } from "../../src/models/fit.ts";
 import { originalNames, renamed } from "../../src/models/original-names.ts";
 import { openSingleFile, openSingleFileControlNet } from "../../src/models/single-file.ts";
 import type { WeightSource } from "../../src/models/weights.ts";
-import { openLibrary } from "../../workers/library.ts";
-import { finish, request, runner, SIZE } from "../diffusion/tiny.ts";
-import { type OriginalTensor, originalLayout, published, readComponent, type Stored, writeFile } from "./original.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
+import {
+  type OriginalTensor,
+  originalLayout,
+  published,
+  readComponent,
+  type Stored,
+  writeFile,
+} from "../support/original.ts";
+import { finish, request, runner, SIZE } from "../support/tiny.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const dir = mkdtempSync(join(tmpdir(), "single-file-"));

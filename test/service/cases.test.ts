@@ -9,8 +9,8 @@ import { after, before, test } from "node:test";
 import sharp, { type Sharp } from "sharp";
 import { readTensors } from "../../check/tensors.ts";
 import { decode } from "../../src/image/decode.ts";
-import type { Generation } from "../../src/schema.ts";
-import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
+import type { Generation } from "../../src/schema/schema.ts";
+import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../support/processes.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
 /** Rounding to 8 bits alone gives 59.3 to 59.8 dB. */
@@ -49,10 +49,10 @@ before(async () => {
     };
     const url = `http://127.0.0.1:${port}`;
     startNode(stack, "src/gateway/server.ts", env);
-    let worker = startNode(stack, "workers/generate.ts", env);
+    let worker = startNode(stack, "workers/generate/main.ts", env);
     restarts.set(family, async () => {
       await kill(worker.child, "SIGTERM");
-      worker = startNode(stack, "workers/generate.ts", env);
+      worker = startNode(stack, "workers/generate/main.ts", env);
     });
     await until("ready", () =>
       fetch(`${url}/ready`).then(

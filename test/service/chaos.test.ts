@@ -8,7 +8,7 @@ test("while gateways, workers, webhook workers and Redis are killed, nothing is 
     clients: 6,
     killEveryMs: 800,
     killForMs: 12_000,
-    deliver: "test/workers/quick-deliver.ts",
+    deliver: "test/support/quick-deliver.ts",
   });
   t.diagnostic(JSON.stringify(report));
   assert.equal(report.generations, 30);

@@ -1,0 +1,40 @@
+/** What workers measure of the generations and trainings that they carry out, for Prometheus. */
+import { exponentialBuckets, Histogram, type Registry } from "prom-client";
+import type { Metrics } from "../../src/schema/schema.ts";
+
+/** Returns what takes the numbers of a generation that has succeeded. */
+export function measureGenerations(registry: Registry): (model: string, metrics: Metrics) => void {
+  const stage = new Histogram({
+    name: "controlnet_stage_seconds",
+    help: "Parts of a generation's time: queue (accepted to started), load, encode, denoise, decode.",
+    labelNames: ["stage", "model"],
+    buckets: exponentialBuckets(0.01, 3, 11), // 10 ms to 10 min
+    registers: [registry],
+  });
+  const step = new Histogram({
+    name: "controlnet_step_seconds",
+    help: "One evaluation of the networks, on average over a generation.",
+    labelNames: ["model"],
+    buckets: exponentialBuckets(0.005, 2, 14), // 5 ms to 41 s
+    registers: [registry],
+  });
+  return (model, { queue_ms, load_ms, encode_ms, denoise_ms, decode_ms, steps_per_second }) => {
+    const stages = { queue: queue_ms, load: load_ms, encode: encode_ms, denoise: denoise_ms, decode: decode_ms };
+    for (const [name, ms] of Object.entries(stages)) {
+      if (ms !== null) stage.observe({ stage: name, model }, ms / 1000);
+    }
+    if (steps_per_second) step.observe({ model }, 1 / steps_per_second);
+  };
+}
+
+/** Returns what takes the seconds of a training's step. */
+export function measureTrainings(registry: Registry): (base: string, seconds: number) => void {
+  const step = new Histogram({
+    name: "controlnet_training_step_seconds",
+    help: "Steps of trainings, saving left out.",
+    labelNames: ["base"],
+    buckets: exponentialBuckets(0.05, 2, 13), // 50 ms to 3 min
+    registers: [registry],
+  });
+  return (base, seconds) => step.observe({ base }, seconds);
+}
