@@ -13,7 +13,7 @@ import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { Webhook } from "standardwebhooks";
-import type { Generation } from "../src/schema/schema.ts";
+import type { Generation } from "../src/schema/generation.ts";
 import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../test/support/processes.ts";
 import { TINY_MODELS } from "./service.ts";
 import { printTable } from "./table.ts";

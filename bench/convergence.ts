@@ -11,7 +11,7 @@ import { findCheckpoint } from "../src/models/checkpoint.ts";
 import { controlnetConfig, parseConfig } from "../src/models/config.ts";
 import { StoredWeights } from "../src/models/weights.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { TrainingSettings } from "../src/schema/schema.ts";
+import { TrainingSettings } from "../src/schema/training-request.ts";
 import { Draws } from "../src/training/draws.ts";
 import { controlnetFrom, type Start } from "../src/training/initialize.ts";
 import { controlnetLoss, controlnetStep } from "../src/training/loss.ts";

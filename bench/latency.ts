@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { createParser } from "eventsource-parser";
 import { EVENT } from "../src/jobs/record.ts";
-import type { Generation } from "../src/schema/schema.ts";
+import type { Generation } from "../src/schema/generation.ts";
 import { until } from "../test/support/processes.ts";
 import { startService } from "./service.ts";
 import { printTable, quantile, spread } from "./table.ts";

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { NoiseGenerator } from "../src/diffusion/noise.ts";
 import { createSampler } from "../src/diffusion/samplers.ts";
-import { SchedulerName } from "../src/schema/schema.ts";
+import { SchedulerName } from "../src/schema/schedulers.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 

@@ -1,7 +1,7 @@
 /** The demo checkpoint from nothing: how `demo/train.ts` follows its plan. */
 import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { TrainingSettings } from "../src/schema/schema.ts";
+import type { TrainingSettings } from "../src/schema/training-request.ts";
 import { STEM } from "../workers/train/components.ts";
 import { type SubjectName, train } from "../workers/train/run.ts";
 import { LATENTS, writeConfigs, writeControlnetConfig } from "./configs.ts";

@@ -5,7 +5,7 @@ import { decode, prepare, step } from "../src/diffusion/pipeline.ts";
 import { hint, sample, toPixels } from "../src/image/hint.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import type { Network } from "../src/models/base.ts";
-import { GenerationRequest } from "../src/schema/schema.ts";
+import { GenerationRequest } from "../src/schema/generation-request.ts";
 import { openLibrary } from "../workers/generate/library.ts";
 import { CPU, openSession, type Session } from "../workers/runtime/runtime.ts";
 import { SIDE } from "./world/landscape.ts";

@@ -43,7 +43,8 @@ test("the networks import the graph builder, and Node to read checkpoints", () =
 test("diffusion never imports the runtime, the worker or the service", () => {
   arrows(
     "src/diffusion/",
-    (target) => !/^(workers|src\/(gateway|jobs|redis|storage|webhooks|outbound)\/|onnxruntime|bullmq|ioredis)/.test(target),
+    (target) =>
+      !/^(workers|src\/(gateway|jobs|redis|storage|webhooks|outbound)\/|onnxruntime|bullmq|ioredis)/.test(target),
   );
 });
 

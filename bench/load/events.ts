@@ -4,7 +4,7 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { type Claim, claim, finish, reportProgress } from "../../src/jobs/record.ts";
-import type { Generation } from "../../src/schema/schema.ts";
+import type { Generation } from "../../src/schema/generation.ts";
 import { residentMegabytes, startService } from "../service.ts";
 import { printTable, spread } from "../table.ts";
 import { elsewhere } from "./elsewhere.ts";

@@ -2,7 +2,7 @@ import type { UnetConfig } from "../models/config.ts";
 import { residualLevels, skipChannels } from "../models/encoder.ts";
 import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { GenerationRequest } from "../schema/schema.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
 import type { LoadedControlNet } from "./model.ts";
 import { fill, takeRows } from "./rows.ts";
 

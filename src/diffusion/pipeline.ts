@@ -5,7 +5,7 @@
  */
 import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { GenerationRequest } from "../schema/schema.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
 import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle } from "./control.ts";
 import { guidanceEmbedding, guide } from "./guidance.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";

@@ -4,7 +4,7 @@
  * Arithmetic follows huggingface/diffusers, src/diffusers/schedulers.
  */
 
-import type { SchedulerName } from "../schema/schema.ts";
+import type { SchedulerName } from "../schema/schedulers.ts";
 import { ddim, ddpm, lcm } from "./samplers/ddim.ts";
 import { dpmSolver } from "./samplers/dpm-solver.ts";
 import { euler, eulerAncestral, heun } from "./samplers/euler.ts";

@@ -4,7 +4,8 @@
  * Source of keys and defaults: huggingface/diffusers, the `__init__` of each class in src/diffusers/schedulers.
  */
 import { z } from "zod";
-import { MAX_STEPS, SCHEDULERS, type SchedulerName } from "../schema/schema.ts";
+import { MAX_STEPS } from "../schema/fields.ts";
+import { SCHEDULERS, type SchedulerName } from "../schema/schedulers.ts";
 
 /** A scheduler_config.json that cannot be carried out; `key` and `value` are what it says. */
 export class SchedulerConfigError extends Error {

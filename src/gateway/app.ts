@@ -7,7 +7,7 @@ import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fas
 import type { Config } from "../config/config.ts";
 import type { GenerationQueue } from "../jobs/queue.ts";
 import type { Outbound } from "../outbound/client.ts";
-import { closed } from "../schema/schema.ts";
+import { closed } from "../schema/closed.ts";
 import type { Storage } from "../storage/disk.ts";
 import { Uploads } from "../storage/uploads.ts";
 import { authenticate } from "./auth.ts";

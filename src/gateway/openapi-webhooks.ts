@@ -1,5 +1,5 @@
 /** What the OpenAPI document says of webhooks: the requests that the service itself makes (src/webhooks/outbox.ts, workers/deliver/main.ts). */
-import { WEBHOOK_EVENTS } from "../schema/schema.ts";
+import { WEBHOOK_EVENTS } from "../schema/webhook.ts";
 
 const headerOf = (name: string, description: string) => ({
   name,

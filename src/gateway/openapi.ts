@@ -2,7 +2,7 @@
 import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { Problem } from "../schema/schema.ts";
+import { Problem } from "../schema/problem.ts";
 import { isOpen } from "./auth.ts";
 import { idempotencyHeader } from "./idempotency.ts";
 import { webhooks } from "./openapi-webhooks.ts";

@@ -3,14 +3,9 @@ import { randomInt } from "node:crypto";
 import { closest } from "fastest-levenshtein";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
-import {
-  type Catalog,
-  DEFAULT_STRENGTH,
-  type GenerationInput,
-  type GenerationRequest,
-  type Model,
-  type SchedulerName,
-} from "../schema/schema.ts";
+import type { Catalog, Model } from "../schema/catalog.ts";
+import { DEFAULT_STRENGTH, type GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
+import type { SchedulerName } from "../schema/schedulers.ts";
 import type { ImagesIn } from "./images-in.ts";
 
 export interface Resolved {

@@ -1,6 +1,7 @@
 /** The events of a generation or a training, as src/jobs/record.ts writes them into its stream. */
 import type { Redis } from "ioredis";
-import type { ProgressEvent, TrainingProgressEvent } from "../schema/schema.ts";
+import type { ProgressEvent } from "../schema/generation.ts";
+import type { TrainingProgressEvent } from "../schema/training.ts";
 import { kindOf } from "./kinds.ts";
 import { eventsKey, type JobRecord, parseRecord } from "./record.ts";
 

@@ -1,6 +1,6 @@
 /** The generations and trainings that there are: an owner's list of them, those that are overdue, and their removal. */
 import type { Redis } from "ioredis";
-import { GenerationStatus } from "../schema/schema.ts";
+import { GenerationStatus } from "../schema/job.ts";
 import { jobFolder, type Storage } from "../storage/disk.ts";
 import { forgetDeliveries } from "../webhooks/outbox.ts";
 import { type Kind, kindOf } from "./kinds.ts";

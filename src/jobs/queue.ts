@@ -7,7 +7,9 @@ import { Queue } from "bullmq";
 import { Redis, ReplyError } from "ioredis";
 import { NotReady } from "../errors.ts";
 import { script } from "../redis/script.ts";
-import { Catalog, type GenerationRequest, type TrainingRequest } from "../schema/schema.ts";
+import { Catalog } from "../schema/catalog.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
+import type { TrainingRequest } from "../schema/training-request.ts";
 import { type Kind, kindOf } from "./kinds.ts";
 import {
   ENDED,

@@ -8,15 +8,10 @@
  */
 import type { Redis } from "ioredis";
 import { script } from "../redis/script.ts";
-import {
-  evaluations,
-  type Generation,
-  type GenerationRequest,
-  type ImageRecord,
-  type Training,
-  type TrainingRequest,
-  type ValidationPicture,
-} from "../schema/schema.ts";
+import type { Generation, ImageRecord } from "../schema/generation.ts";
+import { evaluations, type GenerationRequest } from "../schema/generation-request.ts";
+import type { Training, ValidationPicture } from "../schema/training.ts";
+import type { TrainingRequest } from "../schema/training-request.ts";
 import { OUTBOX } from "../webhooks/outbox.ts";
 import { FAIR } from "./fair.ts";
 import { type Kind, kindOf } from "./kinds.ts";

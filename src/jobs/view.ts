@@ -1,6 +1,7 @@
 /** A generation or a training as clients see it, in answers, events and webhooks alike. */
 
-import type { Generation, Training, ValidationPicture } from "../schema/schema.ts";
+import type { Generation } from "../schema/generation.ts";
+import type { Training, ValidationPicture } from "../schema/training.ts";
 import type { GenerationRecord, JobRecord, TrainingRecord } from "./record.ts";
 
 export function present(record: GenerationRecord, publicUrl: string): Generation;

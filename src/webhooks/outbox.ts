@@ -10,7 +10,7 @@
 import type { ChainableCommander, Redis } from "ioredis";
 import { kindOf } from "../jobs/kinds.ts";
 import { script } from "../redis/script.ts";
-import { WEBHOOK_EVENTS, type WebhookAttempt, WebhookDelivery, type WebhookEvent } from "../schema/schema.ts";
+import { WEBHOOK_EVENTS, type WebhookAttempt, WebhookDelivery, type WebhookEvent } from "../schema/webhook.ts";
 
 export const DUE = "webhooks:due"; // sorted set: delivery id, when to try it next (ms of Redis' clock)
 const SEQUENCE = "webhooks:sequence"; // counter: orders the deliveries of an owner

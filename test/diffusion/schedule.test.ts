@@ -15,7 +15,8 @@ import {
   SchedulerConfigError,
   schedulerConfig,
 } from "../../src/diffusion/scheduler-config.ts";
-import { MAX_STEPS, SCHEDULERS } from "../../src/schema/schema.ts";
+import { MAX_STEPS } from "../../src/schema/fields.ts";
+import { SCHEDULERS } from "../../src/schema/schedulers.ts";
 
 const SD = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear", steps_offset: 1 };
 

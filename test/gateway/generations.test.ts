@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import sharp from "sharp";
-import type { Generation } from "../../src/schema/schema.ts";
+import type { Generation } from "../../src/schema/generation.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
 

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import sharp from "sharp";
 import { claim, finish, reportProgress } from "../../src/jobs/record.ts";
-import type { Generation } from "../../src/schema/schema.ts";
+import type { Generation } from "../../src/schema/generation.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
 import { until } from "../support/processes.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import type { Problem } from "../../src/schema/schema.ts";
+import type { Problem } from "../../src/schema/problem.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
 import { until } from "../support/processes.ts";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { OWNER_WITHOUT_KEYS } from "../../src/jobs/queue.ts";
 import { claim, finish } from "../../src/jobs/record.ts";
-import type { WebhookDelivery } from "../../src/schema/schema.ts";
+import type { WebhookDelivery } from "../../src/schema/webhook.ts";
 import { forgetDeliveries } from "../../src/webhooks/outbox.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";

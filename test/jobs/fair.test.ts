@@ -3,7 +3,8 @@ import { after, test } from "node:test";
 import { Worker } from "bullmq";
 import { connectPatiently, GenerationQueue, QUEUE } from "../../src/jobs/queue.ts";
 import { claim, giveUpWaiting, requestCancel, submit } from "../../src/jobs/record.ts";
-import { GenerationRequest, TrainingRequest } from "../../src/schema/schema.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { TrainingRequest } from "../../src/schema/training-request.ts";
 import { startRedis, until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();

@@ -9,7 +9,7 @@ import { after, before, test } from "node:test";
 import sharp, { type Sharp } from "sharp";
 import { readTensors } from "../../check/tensors.ts";
 import { decode } from "../../src/image/decode.ts";
-import type { Generation } from "../../src/schema/schema.ts";
+import type { Generation } from "../../src/schema/generation.ts";
 import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../support/processes.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");

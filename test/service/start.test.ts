@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import sharp from "sharp";
-import type { Generation } from "../../src/schema/schema.ts";
+import type { Generation } from "../../src/schema/generation.ts";
 import { clientOf } from "../support/conforms.ts";
 import { freePort, kill, startNode, temporaryFolder, until } from "../support/processes.ts";
 

@@ -19,7 +19,7 @@ import sharp from "sharp";
 import supertest from "supertest";
 import { create } from "tar";
 import { openControlNet } from "../../src/models/base.ts";
-import type { Training } from "../../src/schema/schema.ts";
+import type { Training } from "../../src/schema/training.ts";
 import { startTrainer } from "../../workers/train/main.ts";
 import { writeCircles } from "../support/circles.ts";
 import { conforms } from "../support/conforms.ts";

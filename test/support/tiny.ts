@@ -9,7 +9,7 @@ import type { Pixels } from "../../src/image/pixels.ts";
 import { resize } from "../../src/image/resize.ts";
 import type { Network } from "../../src/models/base.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { GenerationRequest } from "../../src/schema/schema.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { CPU, openSession, type Session } from "../../workers/runtime/runtime.ts";
 
 export const SD15 = join(import.meta.dirname, "../fixtures/sd15");

@@ -14,7 +14,7 @@ import { present } from "../../src/jobs/view.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { Outbound, OutboundError } from "../../src/outbound/client.ts";
-import type { WebhookAttempt } from "../../src/schema/schema.ts";
+import type { WebhookAttempt } from "../../src/schema/webhook.ts";
 import { markGone, postpone, settle, type Taken, takeDue } from "../../src/webhooks/outbox.ts";
 import { signedHeaders, signingSecrets } from "../../src/webhooks/signing.ts";
 import { Lanes, PLACES } from "./lanes.ts";

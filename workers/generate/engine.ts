@@ -14,7 +14,7 @@ import type { Pixels } from "../../src/image/pixels.ts";
 import { resize } from "../../src/image/resize.ts";
 import { CELL } from "../../src/models/vae.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { CONTENT_TYPES } from "../../src/schema/schema.ts";
+import { CONTENT_TYPES } from "../../src/schema/generation-request.ts";
 import { Memo } from "../runtime/memo.ts";
 import { PreparedCache } from "../runtime/prepared.ts";
 import { Residents } from "../runtime/residents.ts";

@@ -2,7 +2,8 @@ import type { Images } from "../../src/diffusion/pipeline.ts";
 import { decode } from "../../src/image/decode.ts";
 import { type ResizeMode, resizeModes } from "../../src/image/fit.ts";
 import { grey, hint, mask, sample } from "../../src/image/hint.ts";
-import { type GenerationRequest, MAX_IMAGE_PIXELS } from "../../src/schema/schema.ts";
+import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
+import type { GenerationRequest } from "../../src/schema/generation-request.ts";
 
 /**
  * A request's images as tensors of the picture's size, one at a time: a large one takes 150 MB while it is decoded.

@@ -9,7 +9,7 @@ import { skipChannels } from "../../src/models/encoder.ts";
 import { misfit } from "../../src/models/fit.ts";
 import { openSingleFile, openSingleFileControlNet } from "../../src/models/single-file.ts";
 import { CELL } from "../../src/models/vae.ts";
-import type { Catalog } from "../../src/schema/schema.ts";
+import type { Catalog } from "../../src/schema/catalog.ts";
 import { resolutionMultiple } from "../train/components.ts";
 
 export interface Library {

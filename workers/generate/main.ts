@@ -13,7 +13,9 @@ import { farewell, HEARTBEAT_MS, heartbeat, MODELS, QUEUE } from "../../src/jobs
 import { type Claim, type GenerationRecord, type Outcome, reportProgress, saveState } from "../../src/jobs/record.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
-import { type Catalog, GenerationRequest, type ImageRecord, imagesOf } from "../../src/schema/schema.ts";
+import type { Catalog } from "../../src/schema/catalog.ts";
+import type { ImageRecord } from "../../src/schema/generation.ts";
+import { GenerationRequest, imagesOf } from "../../src/schema/generation-request.ts";
 import { inputKey, outputKey, Storage } from "../../src/storage/disk.ts";
 import { measureGenerations } from "../runtime/measures.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "../take-jobs.ts";

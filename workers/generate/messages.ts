@@ -3,7 +3,9 @@
  * storage and always answers; the engine thread (workers/generate/engine.ts) holds the sessions and blocks while they run.
  */
 import type { Config } from "../../src/config/config.ts";
-import type { Catalog, GenerationRequest, Metrics } from "../../src/schema/schema.ts";
+import type { Catalog } from "../../src/schema/catalog.ts";
+import type { Metrics } from "../../src/schema/generation.ts";
+import type { GenerationRequest } from "../../src/schema/generation-request.ts";
 
 /** The engine thread's workerData. */
 export interface EngineSettings {

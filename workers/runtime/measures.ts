@@ -1,6 +1,6 @@
 /** What workers measure of the generations and trainings that they carry out, for Prometheus. */
 import { exponentialBuckets, Histogram, type Registry } from "prom-client";
-import type { Metrics } from "../../src/schema/schema.ts";
+import type { Metrics } from "../../src/schema/generation.ts";
 
 /** Returns what takes the numbers of a generation that has succeeded. */
 export function measureGenerations(registry: Registry): (model: string, metrics: Metrics) => void {

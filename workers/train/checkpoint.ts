@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { readCheckpoint } from "../../src/models/checkpoint.ts";
-import type { TrainingSettings } from "../../src/schema/schema.ts";
+import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import { RESERVE_BYTES } from "../../src/storage/disk.ts";
 import { CSV_HEAD, csvLine, parseCsv, type StepRecord } from "../../src/training/curve.ts";
 import { readParameters, writeSafetensors } from "../../src/training/stored.ts";

@@ -5,7 +5,7 @@
 import { basename, join } from "node:path";
 import { parseArgs } from "node:util";
 import { readConfig } from "../../src/config/config.ts";
-import { TrainingSettings, tooManyPixels } from "../../src/schema/schema.ts";
+import { TrainingSettings, tooManyPixels } from "../../src/schema/training-request.ts";
 import type { StepRecord } from "../../src/training/curve.ts";
 import { type SubjectName, subjects, train } from "./run.ts";
 

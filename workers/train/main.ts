@@ -24,7 +24,8 @@ import {
 } from "../../src/jobs/record.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
-import { TrainingRequest, TrainingSettings, type ValidationPicture } from "../../src/schema/schema.ts";
+import type { ValidationPicture } from "../../src/schema/training.ts";
+import { TrainingRequest, TrainingSettings } from "../../src/schema/training-request.ts";
 import { datasetKey, inputKey, lossKey, RESERVE_BYTES, Storage, validationKey } from "../../src/storage/disk.ts";
 import { DatasetError, datasetFolder } from "../../src/training/dataset.ts";
 import { measureTrainings } from "../runtime/measures.ts";

@@ -3,7 +3,7 @@ import { basename } from "node:path";
 import { decode, ImageError } from "../../src/image/decode.ts";
 import { resizeModes } from "../../src/image/fit.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
-import { MAX_IMAGE_PIXELS } from "../../src/schema/schema.ts";
+import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
 import type { Pair } from "../../src/training/dataset.ts";
 
 /** Decoded pictures that are kept in memory; what goes beyond is decoded each time. */

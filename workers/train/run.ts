@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { encode } from "../../src/image/encode.ts";
-import type { TrainingSettings } from "../../src/schema/schema.ts";
+import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import { curve, type StepRecord } from "../../src/training/curve.ts";
 import { Draws } from "../../src/training/draws.ts";
 import { learningRate } from "../../src/training/learning-rate.ts";

@@ -1,7 +1,7 @@
 import type { Pixels } from "../../src/image/pixels.ts";
 import type { Graph } from "../../src/models/graph.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import type { TrainingSettings } from "../../src/schema/schema.ts";
+import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import type { BatchDraw } from "../../src/training/draws.ts";
 import type { BatchSize } from "../../src/training/loss.ts";
 import type { Block } from "../../src/training/parameters.ts";

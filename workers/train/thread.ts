@@ -9,7 +9,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { SchedulerConfigError } from "../../src/diffusion/scheduler-config.ts";
 import { UnsupportedError } from "../../src/models/config.ts";
 import { CheckpointError } from "../../src/models/safetensors.ts";
-import type { TrainingSettings } from "../../src/schema/schema.ts";
+import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import type { StepRecord } from "../../src/training/curve.ts";
 import { DatasetError, listingOf } from "../../src/training/dataset.ts";
 import { type ArchiveLimits, unpack } from "./archive.ts";

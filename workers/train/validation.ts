@@ -7,7 +7,7 @@ import { defaultScheduler } from "../../src/diffusion/scheduler-config.ts";
 import { hint, toPixels } from "../../src/image/hint.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { type Network, openBase, openControlNet } from "../../src/models/base.ts";
-import { GenerationRequest } from "../../src/schema/schema.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { DatasetError } from "../../src/training/dataset.ts";
 import { CPU, openSession, type Session } from "../runtime/runtime.ts";
 import { Pictures } from "./pictures.ts";

@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import { ControlNet, Model, SCHEDULERS, Scheduler, type SchedulerName } from "../../schema/schema.ts";
+import { ControlNet, Model } from "../../schema/catalog.ts";
+import { SCHEDULERS, Scheduler, type SchedulerName } from "../../schema/schedulers.ts";
 import type { Parts } from "../app.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";

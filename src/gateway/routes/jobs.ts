@@ -15,7 +15,11 @@ import {
 } from "../../jobs/record.ts";
 import { present } from "../../jobs/view.ts";
 import { type Outbound, OutboundError } from "../../outbound/client.ts";
-import { closed, type Generation, type GenerationInput, GenerationStatus, type Training } from "../../schema/schema.ts";
+import { closed } from "../../schema/closed.ts";
+import type { Generation } from "../../schema/generation.ts";
+import type { GenerationInput } from "../../schema/generation-request.ts";
+import { GenerationStatus } from "../../schema/job.ts";
+import type { Training } from "../../schema/training.ts";
 import type { Parts } from "../app.ts";
 import { ownerOf } from "../auth.ts";
 import { otherBody } from "../idempotency.ts";

@@ -4,7 +4,7 @@ import type { FastifyRequest } from "fastify";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
-import { Upload } from "../../schema/schema.ts";
+import { Upload } from "../../schema/upload.ts";
 import { archiveTypeOf } from "../../storage/archive-type.ts";
 import type { Received } from "../../storage/disk.ts";
 import type { Uploaded, Uploads } from "../../storage/uploads.ts";

@@ -1,7 +1,8 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
-import { closed, WebhookDelivery } from "../../schema/schema.ts";
+import { closed } from "../../schema/closed.ts";
+import { WebhookDelivery } from "../../schema/webhook.ts";
 import { deliveriesOf, listDeliveries, replay } from "../../webhooks/outbox.ts";
 import { rotateSecret, signingSecrets } from "../../webhooks/signing.ts";
 import type { Parts } from "../app.ts";

@@ -5,7 +5,7 @@ import { readConfig } from "../../../src/config/config.ts";
 import { BEGINNING, type JobEvent, readEvents } from "../../../src/jobs/events.ts";
 import { connectPatiently, GenerationQueue, OWNER_WITHOUT_KEYS } from "../../../src/jobs/queue.ts";
 import { claim, finish, type GenerationRecord, hasEnded } from "../../../src/jobs/record.ts";
-import { GenerationRequest } from "../../../src/schema/schema.ts";
+import { GenerationRequest } from "../../../src/schema/generation-request.ts";
 import { startWorker } from "../../../workers/generate/main.ts";
 import { log } from "../../support/gateway.ts";
 import { kill, startNode, startRedis, temporaryFolder, until } from "../../support/processes.ts";

@@ -23,7 +23,7 @@ import { openBase, openControlNet } from "../../../src/models/base.ts";
 import { findCheckpoint } from "../../../src/models/checkpoint.ts";
 import { controlnetConfig, parseConfig } from "../../../src/models/config.ts";
 import type { Tensor } from "../../../src/onnx/tensor.ts";
-import { TrainingSettings } from "../../../src/schema/schema.ts";
+import { TrainingSettings } from "../../../src/schema/training-request.ts";
 import { controlnetFrom } from "../../../src/training/initialize.ts";
 import { readParameters } from "../../../src/training/stored.ts";
 import { CPU, openSession } from "../../../workers/runtime/runtime.ts";

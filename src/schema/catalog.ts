@@ -1,0 +1,49 @@
+/** What an installation offers. */
+
+import { z } from "zod";
+import { Id } from "./fields.ts";
+import { SchedulerName } from "./schedulers.ts";
+
+export const Model = z
+  .object({
+    id: Id,
+    object: z.literal("model"),
+    family: z.enum(["sd1", "sd2", "sdxl"]),
+    width: z.int().describe("Native width in pixels: the default."),
+    height: z.int().describe("Native height in pixels: the default."),
+    scheduler: SchedulerName.describe("The checkpoint's own scheduler: the default."),
+    schedulers: z
+      .array(z.object({ id: SchedulerName, max_inference_steps: z.int() }))
+      .describe("Those that its config allows, and how many num_inference_steps each can take."),
+    prediction_type: z.enum(["epsilon", "v_prediction", "sample"]),
+    residuals: z.int().describe("How many residuals its U-Net takes from a ControlNet."),
+    max_clip_skip: z.int().describe("The most layers that clip_skip can leave out."),
+    inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
+    trainable: z.boolean().describe("ControlNets can be trained for it here."),
+    resolution_multiple: z.int().describe("The resolution of a training for it is a multiple of this many pixels."),
+    warnings: z.array(z.string()),
+  })
+  .meta({ id: "Model" });
+export type Model = z.infer<typeof Model>;
+
+export const ControlNet = z
+  .object({
+    id: Id,
+    object: z.literal("controlnet"),
+    models: z.array(Id).describe("Base models whose shapes it fits."),
+    misfits: z.record(z.string(), z.string()).describe("Why it does not fit each of the others, with both shapes."),
+    residuals: z.int(),
+    global_pool_conditions: z.boolean().describe("Residuals averaged over H and W, conditional half only."),
+    warnings: z.array(z.string()),
+  })
+  .meta({ id: "ControlNet" });
+export type ControlNet = z.infer<typeof ControlNet>;
+
+/** What a worker offers: it publishes this when it starts, and the gateway answers from it. */
+export const Catalog = z.object({
+  models: z.array(Model),
+  controlnets: z.array(ControlNet),
+  skipped: z.array(z.object({ path: z.string(), reason: z.string() })).describe("What MODELS_DIR holds beside models."),
+  execution_provider: z.string(),
+});
+export type Catalog = z.infer<typeof Catalog>;
