@@ -4,7 +4,8 @@ import { closest } from "fastest-levenshtein";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import type { Catalog, Model } from "../schema/catalog.ts";
-import { DEFAULT_STRENGTH, type GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
+import { DEFAULT_STRENGTH, GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
+import { imagesOf, mapImages } from "../schema/images.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
 import type { ImagesIn } from "./images-in.ts";
 
@@ -49,37 +50,15 @@ export async function resolve(
     strength = input.image === undefined ? null : DEFAULT_STRENGTH,
   } = input;
 
-  const taken = await imagesIn.take(namedImages(input), owner);
-  const hashAt = (path: string) => taken.get(path)!.hash;
-  const hashIf = (source: string | undefined, path: string) => (source === undefined ? null : hashAt(path));
-  const controls = input.controls.map((control, index) => {
-    const path = `controls[${index}]`;
-    const image = Array.isArray(control.image)
-      ? control.image.map((_, i) => hashAt(`${path}.image[${i}]`))
-      : hashAt(`${path}.image`);
-    return { ...control, image, mask: hashIf(control.mask, `${path}.mask`) };
-  });
-  const image = hashIf(input.image, "image");
-  const mask_image = hashIf(input.mask_image, "mask_image");
-  const settled = { model: model.id, width, height, scheduler, seed, strength, controls, image, mask_image };
+  const taken = await imagesIn.take(imagesOf(GenerationInput, input), owner);
+  const hashed = mapImages(GenerationInput, input, (_source, path) => taken.get(path)!.hash) as Hashed;
   const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
-  return { request: { ...input, ...settled }, images };
+  return { request: { ...hashed, model: model.id, width, height, scheduler, seed, strength }, images };
 }
 
-/** Every image of a request as the client names it, by the path of its field. */
-function namedImages({ controls, image, mask_image }: GenerationInput): Map<string, string> {
-  const named = new Map<string, string>();
-  const add = (path: string, source: string | undefined) => source !== undefined && named.set(path, source);
-  for (const [index, control] of controls.entries()) {
-    const path = `controls[${index}]`;
-    if (typeof control.image === "string") add(`${path}.image`, control.image);
-    else for (const [i, source] of control.image.entries()) add(`${path}.image[${i}]`, source);
-    add(`${path}.mask`, control.mask);
-  }
-  add("image", image);
-  add("mask_image", mask_image);
-  return named;
-}
+/** A request's input after {@link mapImages}: images by hash, absent ones null. */
+type Hashed = Omit<GenerationInput, "controls" | "image" | "mask_image"> &
+  Pick<GenerationRequest, "controls" | "image" | "mask_image">;
 
 const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as const;
 

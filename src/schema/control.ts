@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { Id } from "./fields.ts";
+import type { ImageForms } from "./images.ts";
 
 export const controlShape = {
   controlnet: Id.describe("Id of a ControlNet that fits the model, from GET /v1/controlnets."),
@@ -35,3 +36,13 @@ export const controlShape = {
       "A factor for each residual, as many as the model's `residuals`: skip connections first, then the middle.",
     ),
 };
+
+/** The images of one control: a new one is a line here. */
+export const controlImages = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(
+  form: ImageForms<O, L, M>,
+) => ({
+  image: form.oneOrList.describe("The control image, or a list with one for each of num_images."),
+  mask: form.optional.describe(
+    "Where the ControlNet acts, stretched to the picture's size: white = fully, black = not at all.",
+  ),
+});

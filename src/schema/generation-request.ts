@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { closed } from "./closed.ts";
-import { controlShape } from "./control.ts";
+import { controlImages, controlShape } from "./control.ts";
 import {
   Id,
   MAX_CONTROLS,
@@ -15,7 +15,7 @@ import {
   Side,
   seed,
 } from "./fields.ts";
-import { ImageHash, ImageSource, oneOrList } from "./images.ts";
+import { type ImageForms, KEPT, SENT } from "./images.ts";
 import { EVALUATIONS, SchedulerName } from "./schedulers.ts";
 import { Webhook } from "./webhook.ts";
 
@@ -128,6 +128,14 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
   }
 }
 
+/** The images of a request beside those of its controls: a new one is a line here. */
+const generationImages = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(
+  form: ImageForms<O, L, M>,
+) => ({
+  image: form.optional.describe("Start from this image, stretched to the picture's size."),
+  mask_image: form.optional.describe("Inpainting: paint anew where this is white, keep the image where it is black."),
+});
+
 /** The body of `POST /v1/generations`. */
 export const GenerationInput = closed({
   model: Id.optional().describe("Id of a base model, from GET /v1/models; may be absent when there is only one."),
@@ -137,21 +145,10 @@ export const GenerationInput = closed({
   scheduler: SchedulerName.optional().describe("Absent = the checkpoint's own."),
   seed: seed.optional().describe("Absent = random, and returned."),
   controls: z
-    .array(
-      closed({
-        ...controlShape,
-        image: oneOrList(ImageSource).describe("The control image, or a list with one for each of num_images."),
-        mask: ImageSource.optional().describe(
-          "Where the ControlNet acts, stretched to the picture's size: white = fully, black = not at all.",
-        ),
-      }),
-    )
+    .array(closed({ ...controlShape, ...controlImages(SENT) }))
     .max(MAX_CONTROLS)
     .default([]),
-  image: ImageSource.optional().describe("Start from this image, stretched to the picture's size."),
-  mask_image: ImageSource.optional().describe(
-    "Inpainting: paint anew where this is white, keep the image where it is black.",
-  ),
+  ...generationImages(SENT),
   strength: strength
     .optional()
     .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`),
@@ -171,11 +168,8 @@ export const GenerationRequest = closed({
   height: Side,
   scheduler: SchedulerName,
   seed,
-  controls: z
-    .array(closed({ ...controlShape, image: oneOrList(ImageHash), mask: ImageHash.nullable() }))
-    .max(MAX_CONTROLS),
-  image: ImageHash.nullable(),
-  mask_image: ImageHash.nullable(),
+  controls: z.array(closed({ ...controlShape, ...controlImages(KEPT) })).max(MAX_CONTROLS),
+  ...generationImages(KEPT),
   strength: strength.nullable().describe("null = from noise alone."),
 })
   .check(crossChecks)
@@ -184,12 +178,6 @@ export const GenerationRequest = closed({
     description: "The request as carried out: every default filled in, images by hash.",
   });
 export type GenerationRequest = z.infer<typeof GenerationRequest>;
-
-/** Every image that a request names. */
-export const imagesOf = ({ controls, image, mask_image }: GenerationRequest): string[] =>
-  [...controls.flatMap((control) => [control.image, control.mask]).flat(), image, mask_image].filter(
-    (hash) => hash !== null,
-  );
 
 /** How many evaluations a request takes; image-to-image leaves out the first of its steps. */
 export const evaluations = ({ scheduler, num_inference_steps, strength }: GenerationRequest) =>

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { closed } from "./closed.ts";
 import { Id, MAX_PROMPT, metadata, Side, seed } from "./fields.ts";
-import { ImageHash, ImageSource } from "./images.ts";
+import { KEPT, SENT } from "./images.ts";
 import { Webhook } from "./webhook.ts";
 
 const trainingShape = {
@@ -99,7 +99,7 @@ const validation = <T extends z.ZodType>(image: T) =>
     .describe("Prompts and control images with which pictures are made whenever the training is saved.");
 
 /** The body of `POST /v1/trainings`. */
-export const TrainingInput = closed({ ...trainingJobShape, validation: validation(ImageSource) })
+export const TrainingInput = closed({ ...trainingJobShape, validation: validation(SENT.one) })
   .check(checkWarmup)
   .meta({
     id: "CreateTraining",
@@ -109,7 +109,7 @@ export const TrainingInput = closed({ ...trainingJobShape, validation: validatio
 export type TrainingInput = z.infer<typeof TrainingInput>;
 
 /** A training's request as it is carried out. What the worker gets and the API echoes. */
-export const TrainingRequest = closed({ ...trainingJobShape, validation: validation(ImageHash) }).meta({
+export const TrainingRequest = closed({ ...trainingJobShape, validation: validation(KEPT.one) }).meta({
   id: "TrainingRequest",
   description: "The request as carried out: every default filled in, images by hash.",
 });

@@ -15,7 +15,8 @@ import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
 import type { ImageRecord } from "../../src/schema/generation.ts";
-import { GenerationRequest, imagesOf } from "../../src/schema/generation-request.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { imagesOf } from "../../src/schema/images.ts";
 import { inputKey, outputKey, Storage } from "../../src/storage/disk.ts";
 import { measureGenerations } from "../runtime/measures.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "../take-jobs.ts";
@@ -168,7 +169,7 @@ export async function startWorker(
     const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
     if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
     const files: Record<string, Uint8Array> = {};
-    for (const hash of imagesOf(request)) {
+    for (const hash of imagesOf(GenerationRequest, request).values()) {
       files[hash] ??= await storage.get(inputKey(id, hash));
     }
     let steps = 0;

@@ -7,6 +7,7 @@ import { ACCEPTED_WITHIN_MS, expectFiles } from "../../jobs/list.ts";
 import type { Idempotency, TrainingRecord } from "../../jobs/record.ts";
 import { present } from "../../jobs/view.ts";
 import type { Catalog } from "../../schema/catalog.ts";
+import { imagesOf, mapImages } from "../../schema/images.ts";
 import { Training } from "../../schema/training.ts";
 import { TrainingInput, type TrainingRequest, tooManyPixels } from "../../schema/training-request.ts";
 import { datasetKey, inputKey, jobFolder, lossKey, validationKey } from "../../storage/disk.ts";
@@ -65,8 +66,7 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
     const pixels = tooManyPixels(body, config.MAX_PIXELS);
     if (pixels !== null) throw unknown("too_many_pixels", pixels.path, pixels.message);
     const archive = await archiveOf(body.dataset, owner);
-    const named = body.validation.map(({ image }, i) => [`validation[${i}].image`, image] as const);
-    const images = [...(await imagesIn.take(new Map(named), owner)).values()];
+    const images = await imagesIn.take(imagesOf(TrainingInput, body), owner);
 
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
     if (archive !== null) {
@@ -74,9 +74,8 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
         throw error.code === "ENOENT" ? noArchive(body.dataset) : error; // expired while the images came
       });
     }
-    for (const { hash, bytes } of images) await storage.put(inputKey(id, hash), bytes);
-    const validation = body.validation.map(({ prompt }, i) => ({ prompt, image: images[i]!.hash }));
-    const request: TrainingRequest = { ...body, validation };
+    for (const { hash, bytes } of images.values()) await storage.put(inputKey(id, hash), bytes);
+    const request = mapImages(TrainingInput, body, (_source, path) => images.get(path)!.hash) as TrainingRequest;
     const terms = { idempotency, mostQueued: config.MAX_QUEUE, mostOfOwner: config.MAX_JOBS_PER_KEY };
     const submission = await queue.submit(id, request, owner, terms);
     if (submission.outcome !== "accepted") {
