@@ -1,28 +1,23 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { build, type Computation } from "../onnx/build.ts";
-import { type Checkpoint, findCheckpoint, readJson } from "./checkpoint.ts";
+import { findCheckpoint, readJson } from "./checkpoint.ts";
 import { clip } from "./clip.ts";
 import {
-  type ClipConfig,
-  type ControlnetConfig,
   clipConfig,
   controlnetConfig,
   parseConfig,
   tinyVaeConfig,
-  type UnetConfig,
   UnsupportedError,
   unetConfig,
-  type VaeConfig,
   vaeConfig,
 } from "./config.ts";
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireFit } from "./fit.ts";
-import type { Graph, GraphChoices } from "./graph.ts";
+import { type Network, storedNetwork } from "./network.ts";
+import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
-import { StoredWeights, Weights } from "./weights.ts";
 
 /** Pipelines of diffusers whose checkpoints are the networks that are built here, with the number of their text towers. */
 const PIPELINES: Readonly<Record<string, 1 | 2>> = {
@@ -45,60 +40,6 @@ const PIPELINES: Readonly<Record<string, 1 | 2>> = {
 /** Components that a picture does not need: skipped, and the user is told. */
 const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
 
-/** One network of a checkpoint: its graph is built when it is asked for, which costs milliseconds. */
-export interface Network {
-  graph(choices?: GraphChoices): Graph;
-  /** What the graph is built of. */
-  computation(choices?: GraphChoices): Computation;
-  /** Where the files of its weights lie. */
-  readonly folder: string;
-  /** What its weights take in memory, as float32. */
-  readonly weightBytes: number;
-}
-
-/** A text encoder with the tokenizer that feeds it. */
-export interface TextTower {
-  readonly config: ClipConfig;
-  readonly tokenizerFolder: string;
-  readonly network: Network;
-}
-
-export interface BaseModel {
-  readonly folder: string;
-  readonly unet: UnetConfig;
-  readonly vae: VaeConfig;
-  /** One, or SDXL's two. */
-  readonly text: readonly TextTower[];
-  /** SDXL: whether an absent negative prompt is zeros instead of the empty text. */
-  readonly force_zeros_for_empty_prompt: boolean;
-  /** scheduler_config.json as it stands. */
-  readonly scheduler: object;
-  readonly networks: {
-    readonly unet: Network;
-    readonly vae_decoder: Network;
-    readonly vae_encoder: Network;
-    /** For previews. */
-    readonly tiny_decoder: Network | null;
-  };
-  readonly warnings: readonly string[];
-}
-
-/** Computes the graph's values once, so that whatever config and weights disagree about is known now. */
-export function network({ tensors, folder }: Checkpoint, compute: (weights: Weights) => Computation): Network {
-  const stored = new StoredWeights(tensors);
-  const computation = (choices?: GraphChoices) => compute(new Weights(stored, "", choices));
-  computation();
-  return {
-    graph(choices) {
-      const { inputs, outputs } = computation(choices);
-      return { bytes: build(inputs, outputs), folder };
-    },
-    computation,
-    folder,
-    weightBytes: stored.usedBytes,
-  };
-}
-
 /** The decoder of an AutoencoderTiny that somebody put beside the model's own parts, whatever its folder is called. */
 function findTinyDecoder(folder: string, latents: number, warnings: string[]): Network | null {
   for (const entry of readdirSync(folder)) {
@@ -111,7 +52,9 @@ function findTinyDecoder(folder: string, latents: number, warnings: string[]): N
         warnings.push(`${entry} takes latents of ${own}, the model has ${needed}: previews are made without it`);
         continue;
       }
-      return network(findCheckpoint(join(folder, entry), "diffusion_pytorch_model"), (w) => tinyDecoder(w, settings));
+      return storedNetwork(findCheckpoint(join(folder, entry), "diffusion_pytorch_model"), (w) =>
+        tinyDecoder(w, settings),
+      );
     }
   }
   return null;
@@ -143,16 +86,16 @@ export function openBase(folder: string): BaseModel {
     return {
       config: settings,
       tokenizerFolder: join(folder, `tokenizer${suffix}`),
-      network: network(findCheckpoint(join(folder, part), "model"), (w) => clip(w, settings)),
+      network: storedNetwork(findCheckpoint(join(folder, part), "model"), (w) => clip(w, settings)),
     };
   });
   requireFit(unetSettings, vaeSettings, text);
 
   const vae = findCheckpoint(join(folder, "vae"), "diffusion_pytorch_model");
   const networks = {
-    unet: network(findCheckpoint(join(folder, "unet"), "diffusion_pytorch_model"), (w) => unet(w, unetSettings)),
-    vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
-    vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
+    unet: storedNetwork(findCheckpoint(join(folder, "unet"), "diffusion_pytorch_model"), (w) => unet(w, unetSettings)),
+    vae_decoder: storedNetwork(vae, (w) => vaeDecoder(w, vaeSettings)),
+    vae_encoder: storedNetwork(vae, (w) => vaeEncoder(w, vaeSettings)),
     tiny_decoder: findTinyDecoder(folder, vaeSettings.latent_channels, warnings),
   };
   return {
@@ -167,11 +110,6 @@ export function openBase(folder: string): BaseModel {
   };
 }
 
-export interface ControlNet {
-  readonly config: ControlnetConfig;
-  readonly networks: { readonly hint: Network; readonly controlnet: Network };
-}
-
 /** A ControlNet in the diffusers layout. @throws as openBase */
 export function openControlNet(folder: string): ControlNet {
   const config = parseConfig(controlnetConfig, readJson(join(folder, "config.json")), "config.json");
@@ -179,8 +117,8 @@ export function openControlNet(folder: string): ControlNet {
   return {
     config,
     networks: {
-      hint: network(checkpoint, (w) => hintEncoder(w, config)),
-      controlnet: network(checkpoint, (w) => controlnet(w, config)),
+      hint: storedNetwork(checkpoint, (w) => hintEncoder(w, config)),
+      controlnet: storedNetwork(checkpoint, (w) => controlnet(w, config)),
     },
   };
 }

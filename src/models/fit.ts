@@ -1,7 +1,7 @@
 import { show } from "../onnx/value.ts";
-import type { TextTower } from "./base.ts";
 import { type ControlnetConfig, type UnetConfig, UnsupportedError, type VaeConfig } from "./config.ts";
 import { skipChannels } from "./encoder.ts";
+import type { TextTower } from "./opened.ts";
 import { CELL, cellOf } from "./vae.ts";
 
 const PICTURE_CHANNELS = 3;

@@ -1,6 +1,5 @@
 /** Checkpoints in one file: the original layout of Stable Diffusion and of ControlNet, and ControlNets in diffusers' without a config. */
 import { basename } from "node:path";
-import { type BaseModel, type ControlNet, network, type TextTower } from "./base.ts";
 import { readCheckpoint } from "./checkpoint.ts";
 import { clip } from "./clip.ts";
 import { UnsupportedError } from "./config.ts";
@@ -8,6 +7,8 @@ import { controlnet, hintEncoder } from "./controlnet.ts";
 import { deriveClip, deriveControlnet, deriveUnet, deriveVae, projectsLinearly } from "./derive-config.ts";
 import { type Family, families } from "./families.ts";
 import { requireFit } from "./fit.ts";
+import { storedNetwork } from "./network.ts";
+import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { originalNames, renamed } from "./original-names.ts";
 import { CheckpointError } from "./safetensors.ts";
 import { unet } from "./unet.ts";
@@ -136,7 +137,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     const own = open(tower.prefix, tower.names, "text encoder");
     const config = deriveClip(own, tower);
     const { tokenizerFolder } = tower;
-    return { config, tokenizerFolder, network: network({ folder, tensors: own }, (w) => clip(w, config)) };
+    return { config, tokenizerFolder, network: storedNetwork({ folder, tensors: own }, (w) => clip(w, config)) };
   });
   requireFit(unetSettings, vaeSettings, text);
 
@@ -150,9 +151,9 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     force_zeros_for_empty_prompt: true,
     scheduler: schedulerOf(tensors, family),
     networks: {
-      unet: network({ folder, tensors: unetTensors }, (w) => unet(w, unetSettings)),
-      vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
-      vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
+      unet: storedNetwork({ folder, tensors: unetTensors }, (w) => unet(w, unetSettings)),
+      vae_decoder: storedNetwork(vae, (w) => vaeDecoder(w, vaeSettings)),
+      vae_encoder: storedNetwork(vae, (w) => vaeEncoder(w, vaeSettings)),
       tiny_decoder: null,
     },
     warnings: [
@@ -192,8 +193,8 @@ export function openSingleFileControlNet(
   return {
     config,
     networks: {
-      hint: network(own, (w) => hintEncoder(w, config)),
-      controlnet: network(own, (w) => controlnet(w, config)),
+      hint: storedNetwork(own, (w) => hintEncoder(w, config)),
+      controlnet: storedNetwork(own, (w) => controlnet(w, config)),
     },
   };
 }

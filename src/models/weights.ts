@@ -84,12 +84,6 @@ export class StoredWeights implements WeightStore {
     }
     return value;
   }
-
-  /** Bytes of everything handed out so far, as float32. */
-  get usedBytes(): number {
-    const elements = [...this.#values.values()].map(({ shape }) => (shape as number[]).reduce((a, b) => a * b, 1));
-    return 4 * elements.reduce((a, b) => a + b, 0);
-  }
 }
 
 /** The name and shape of every tensor that a network reads from a checkpoint of today's names. */

@@ -5,8 +5,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { readTensors } from "../../check/tensors.ts";
-import { type BaseModel, type Network, openBase, openControlNet } from "../../src/models/base.ts";
+import { openBase, openControlNet } from "../../src/models/base.ts";
 import { misfit } from "../../src/models/fit.ts";
+import type { Network } from "../../src/models/network.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
 import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 import { type RawTensor, readRaw, writeRaw } from "../support/rewrite.ts";
 

@@ -5,7 +5,6 @@
 import { setImmediate } from "node:timers/promises";
 import { parentPort, workerData } from "node:worker_threads";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
-import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
 import { decode, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { preview } from "../../src/diffusion/preview.ts";
 import { encode } from "../../src/image/encode.ts";
@@ -14,6 +13,7 @@ import type { Pixels } from "../../src/image/pixels.ts";
 import { resize } from "../../src/image/resize.ts";
 import { CELL } from "../../src/models/vae.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
+import type { ShelfName } from "../../src/schema/catalog.ts";
 import { CONTENT_TYPES } from "../../src/schema/generation-request.ts";
 import { Memo } from "../runtime/memo.ts";
 import { PreparedCache } from "../runtime/prepared.ts";
@@ -23,6 +23,7 @@ import { readImages } from "./images.ts";
 import { openLibrary } from "./library.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
 import { decodeState, encodeState } from "./saved-state.ts";
+import type { Opened } from "./shelves.ts";
 
 const port = parentPort!;
 const { modelsDir, executionProvider, cacheDir, memoryBudget } = workerData as EngineSettings;
@@ -38,9 +39,9 @@ let running: { readonly id: string; asked: "cancel" | "yield" | null } | null = 
 /** The state is saved when this has passed since the last time, or 100 times what saving took: 1 % of the time at most. */
 const SAVE_EVERY_MS = 1000;
 
-/** Models and ControlNets that a request has named, ready to run. */
-const models = new Map<string, LoadedModel>();
-const controlnets = new Map<string, LoadedControlNet>();
+/** What requests have named, ready to run, by shelf and id. */
+const ready = new Map<string, unknown>();
+const place = (shelf: ShelfName, id: string) => `${shelf}/${id}`;
 
 /** Reads MODELS_DIR again. What is loaded already stays as it is. */
 function reload(): void {
@@ -48,26 +49,22 @@ function reload(): void {
   send({ type: "catalog", catalog: { ...library.catalog, execution_provider: provider.name } });
 }
 
-/** What `ready` holds under `id`, or what `load` makes of the library's. @throws Error naming what this worker does not have */
-function find<From, To>(
-  ready: Map<string, To>,
-  shelf: () => ReadonlyMap<string, From>,
-  id: string,
-  load: (from: From) => To,
-): To {
-  const known = ready.get(id);
+/** What is ready under `id` of a shelf, or what `load` makes of the library's. @throws Error naming what this worker does not have */
+function find<Name extends ShelfName, To>(shelf: Name, id: string, load: (from: Opened<Name>) => To): To {
+  const known = ready.get(place(shelf, id)) as To | undefined;
   if (known !== undefined) {
     return known;
   }
-  if (!shelf().has(id)) {
+  if (!library[shelf].has(id)) {
     reload(); // another worker may have heard of it first
   }
-  const entry = shelf().get(id);
+  const entry = library[shelf].get(id);
   if (entry === undefined) {
-    throw new Error(`this worker has no model or ControlNet "${id}"`);
+    const skipped = library.catalog.skipped.find((one) => one.shelf === shelf && one.id === id);
+    throw new Error(`this worker has no "${id}" among its ${shelf}${skipped ? `: ${skipped.reason}` : ""}`);
   }
-  const loaded = load(entry);
-  ready.set(id, loaded);
+  const loaded = load(entry as Opened<Name>);
+  ready.set(place(shelf, id), loaded);
   return loaded;
 }
 
@@ -90,19 +87,9 @@ async function generate({
   residents.beginGeneration();
   const job: NonNullable<typeof running> = { id, asked: null };
   running = job;
-  const model = find(
-    models,
-    () => library.models,
-    request.model,
-    (base) => loadModel(base, runner, remembering),
-  );
+  const model = find("models", request.model, (base) => loadModel(base, runner, remembering));
   const chosen = request.controls.map(({ controlnet }) =>
-    find(
-      controlnets,
-      () => library.controlnets,
-      controlnet,
-      (one) => loadControlNet(one, runner, remembering),
-    ),
+    find("controlnets", controlnet, (one) => loadControlNet(one, runner, remembering)),
   );
 
   const clock = stopwatch();
@@ -205,7 +192,7 @@ function stopwatch(): () => number {
 async function handle(message: ToEngine): Promise<void> {
   if (message.type === "reload") {
     if (message.controlnet !== null) {
-      controlnets.delete(message.controlnet);
+      ready.delete(place("controlnets", message.controlnet));
     }
     reload();
     return;

@@ -1,6 +1,6 @@
 import { totalmem } from "node:os";
 import type { Run } from "../../src/diffusion/model.ts";
-import type { Network } from "../../src/models/base.ts";
+import type { Network } from "../../src/models/network.ts";
 import type { PreparedCache } from "./prepared.ts";
 import { openPrepared, type Provider, type Session } from "./runtime.ts";
 

@@ -1,5 +1,5 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import { ControlNet, Model } from "../../schema/catalog.ts";
+import { SHELVES, type ShelfName, type ShelfRoute } from "../../schema/catalog.ts";
 import { SCHEDULERS, Scheduler, type SchedulerName } from "../../schema/schedulers.ts";
 import type { Parts } from "../app.ts";
 import { problems } from "../openapi.ts";
@@ -29,30 +29,13 @@ const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: nu
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */
 export const catalog: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
   const tags = ["catalog"];
-  app.get(
-    "/v1/models",
-    {
-      schema: {
-        operationId: "listModels",
-        summary: "The base models",
-        tags,
-        response: { 200: listOf(Model), ...problems(503) },
-      },
-    },
-    async () => list((await queue.catalog()).models),
-  );
-  app.get(
-    "/v1/controlnets",
-    {
-      schema: {
-        operationId: "listControlNets",
-        summary: "The ControlNets, and which models they fit",
-        tags,
-        response: { 200: listOf(ControlNet), ...problems(503) },
-      },
-    },
-    async () => list((await queue.catalog()).controlnets),
-  );
+  for (const [shelf, { entry, operationId, summary }] of Object.entries(SHELVES) as [ShelfName, ShelfRoute][]) {
+    app.get(
+      `/v1/${shelf}`,
+      { schema: { operationId, summary, tags, response: { 200: listOf(entry), ...problems(503) } } },
+      async () => list<Record<string, unknown>>((await queue.catalog())[shelf]),
+    );
+  }
   app.get(
     "/v1/schedulers",
     {
