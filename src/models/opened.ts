@@ -32,4 +32,5 @@ export interface BaseModel {
 export interface ControlNet {
   readonly config: ControlnetConfig;
   readonly networks: { readonly hint: Network; readonly controlnet: Network };
+  readonly warnings: readonly string[];
 }

@@ -1,17 +1,26 @@
 import { bytes, concat, float, int, message } from "./protobuf.ts";
-import type { Attribute, Dim, DType, External, Initializer, Node, Shape, Value } from "./value.ts";
+import {
+  type Attribute,
+  type Dim,
+  type DType,
+  ELEMENT_TYPES,
+  type External,
+  type Initializer,
+  type Node,
+  type Shape,
+  type Value,
+} from "./value.ts";
 
 /** Field numbers and enum values of onnx.proto3 (github.com/onnx/onnx, IR version 10). */
 const IR_VERSION = 10;
 const OPSET = 23;
-const elementType: Record<DType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10, bfloat16: 16 };
 const EXTERNAL = 1;
 
 const entry = (key: string, value: string) => message(13, bytes(1, key), bytes(2, value));
 
 function tensor(name: string, dtype: DType, shape: Shape, data: External | Uint8Array): Uint8Array {
   const parts = shape.map((dim) => int(1, dim as number));
-  parts.push(int(2, elementType[dtype]), bytes(8, name));
+  parts.push(int(2, ELEMENT_TYPES[dtype]), bytes(8, name));
   if (data instanceof Uint8Array) {
     parts.push(bytes(9, data));
   } else {
@@ -24,7 +33,7 @@ function tensor(name: string, dtype: DType, shape: Shape, data: External | Uint8
 function valueInfo(name: string, { dtype, shape }: Value): Uint8Array {
   const dimension = (dim: Dim) => (typeof dim === "number" ? [int(1, dim)] : dim === "?" ? [] : [bytes(2, dim)]);
   const dims = shape.map((dim) => message(1, ...dimension(dim)));
-  const type = message(1, int(1, elementType[dtype]), message(2, ...dims));
+  const type = message(1, int(1, ELEMENT_TYPES[dtype]), message(2, ...dims));
   return concat([bytes(1, name), message(2, type)]);
 }
 

@@ -56,7 +56,13 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
     inpainting,
-    trainable: forTraining && !inpainting && model.text.length === 1,
+    // A ControlNet has a middle block, and as many layers on each level.
+    trainable:
+      forTraining &&
+      !inpainting &&
+      model.text.length === 1 &&
+      model.unet.mid_block_type !== null &&
+      typeof model.unet.layers_per_block === "number",
     resolution_multiple: resolutionMultiple(model.unet),
     warnings: [...model.warnings, ...warnings],
   };
@@ -64,7 +70,7 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
 
 function describeControlNet(
   id: string,
-  { config }: ControlNet,
+  { config, warnings }: ControlNet,
   { models }: Surroundings,
 ): Catalog["controlnets"][number] {
   const reasons = [...models].map(([model, { unet }]) => [model, misfit(unet, config)] as const);
@@ -77,7 +83,10 @@ function describeControlNet(
     misfits: Object.fromEntries(misfits),
     residuals: skipChannels(config).length + 1,
     global_pool_conditions: config.global_pool_conditions,
-    warnings: fitting.length > 0 ? [] : misfits.map(([model, reason]) => `does not fit ${model}: ${reason}`),
+    warnings: [
+      ...warnings,
+      ...(fitting.length > 0 ? [] : misfits.map(([model, reason]) => `does not fit ${model}: ${reason}`)),
+    ],
   };
 }
 
