@@ -1,7 +1,8 @@
 /** The service for a measurement: a Redis and a gateway as processes, and somebody who says what workers would offer. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { connectPatiently, heartbeat } from "../src/jobs/queue.ts";
+import { heartbeat } from "../src/jobs/fleet.ts";
+import { connectPatiently } from "../src/redis/connection.ts";
 import { CATALOG } from "../test/support/gateway.ts";
 import { freePort, startNode, startRedis, temporaryFolder, until } from "../test/support/processes.ts";
 

@@ -3,7 +3,7 @@
  * one step of each generation a second. A fifth of the clients hang up after every fourth event and come back.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Claim, claim, finish, reportProgress } from "../../src/jobs/record.ts";
+import { type Claim, claimJob, finish, reportProgress } from "../../src/jobs/attempt.ts";
 import type { Generation } from "../../src/schema/generation.ts";
 import { residentMegabytes, startService } from "../service.ts";
 import { printTable, spread } from "../table.ts";
@@ -53,7 +53,7 @@ export async function follow(clients: number, steps: number): Promise<Report> {
     await pace(clients, clients, (n) => sends.push(send(n, event, () => command(n))));
     await Promise.all(sends);
   };
-  await round("2-0", async (n) => (claims[n] = (await claim(connection, ids[n]!))!));
+  await round("2-0", async (n) => (claims[n] = (await claimJob(connection, ids[n]!))!));
   for (let step = 1; step <= steps; step++) {
     await round(`3-${step}`, (n) => reportProgress(connection, claims[n]!, { step, total: steps, preview: null }));
   }

@@ -3,10 +3,12 @@
  * long. Every gateway has the sweep; one at a time does it.
  */
 import type { FastifyPluginAsync } from "fastify";
-import type { Kind } from "../jobs/kinds.ts";
-import { idsOlderThan, ownerOfRecord, readRecords, removeOrphans, removeRecord } from "../jobs/list.ts";
-import { giveUpWaiting } from "../jobs/record.ts";
-import type { Parts } from "./app.ts";
+import type { JobKind } from "../jobs/kind.ts";
+import { ALL_KINDS, KINDS } from "../jobs/kinds.ts";
+import { idsOlderThan, ownerOfRecord, removeOrphans, removeRecord } from "../jobs/list.ts";
+import { readRecords } from "../jobs/record.ts";
+import { giveUpWaiting } from "../jobs/stop.ts";
+import type { Service } from "./parts.ts";
 
 /** How often: what was accepted without a job (its gateway died between the two) waits this long for one. */
 const SWEEP_MS = 2000;
@@ -18,17 +20,16 @@ const ALL_MS = 30_000;
 /** How many records it looks at in one go. */
 const BATCH = 500;
 
-const TURN = "sweep"; // who has it sweeps
-const TURN_OF_ALL = "sweep:all";
+const LOCK = "sweep"; // who has it sweeps
+const LOCK_OF_ALL = "sweep:all";
 
-export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, storage }) => {
+export const sweep: FastifyPluginAsync<Service> = async (app, { config, queue, storage }) => {
   async function sweepOnce(): Promise<void> {
-    const turn = await queue.ask((redis) => redis.set(TURN, process.pid, "PX", SWEEP_MS - 100, "NX"));
-    if (turn === null) return;
+    const lock = await queue.ask((redis) => redis.set(LOCK, process.pid, "PX", SWEEP_MS - 100, "NX"));
+    if (lock === null) return;
     await giveUpOverdue();
     await makeMissingJobs();
-    await removeOld("generation");
-    await removeOld("training");
+    for (const kind of ALL_KINDS) await removeOld(kind);
     const orphans = await queue.ask((redis) => removeOrphans(redis, storage));
     if (orphans > 0) app.log.info({ orphans }, "removed files of what is not there");
   }
@@ -36,7 +37,7 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
   async function giveUpOverdue(): Promise<void> {
     const { QUEUE_TIMEOUT } = config;
     const error = { code: "queue_timeout", message: `no worker was free for it for ${QUEUE_TIMEOUT} s` };
-    const ids = await queue.ask((redis) => idsOlderThan(redis, "generation", "queued", QUEUE_TIMEOUT * 1000));
+    const ids = await queue.ask((redis) => idsOlderThan(redis, KINDS.generation, "queued", QUEUE_TIMEOUT * 1000));
     for (const id of ids) {
       if (await queue.ask((redis) => giveUpWaiting(redis, id, error))) {
         app.log.warn({ generation: id }, "has waited too long");
@@ -45,16 +46,16 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
   }
 
   async function makeMissingJobs(): Promise<void> {
-    const all = await queue.ask((redis) => redis.set(TURN_OF_ALL, process.pid, "PX", ALL_MS, "NX"));
+    const all = await queue.ask((redis) => redis.set(LOCK_OF_ALL, process.pid, "PX", ALL_MS, "NX"));
     const lessThanMs = all === null ? YOUNG_MS : undefined;
-    for (const kind of ["generation", "training"] as const) {
+    for (const kind of ALL_KINDS) {
       await makeMissingJobsOf(kind, "queued", lessThanMs);
       await makeMissingJobsOf(kind, "processing", lessThanMs);
     }
   }
 
   async function makeMissingJobsOf(
-    kind: Kind,
+    kind: JobKind,
     status: "queued" | "processing",
     lessThanMs: number | undefined,
   ): Promise<void> {
@@ -66,17 +67,17 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
       for (const record of await queue.ask((redis) => readRecords(redis, jobless))) {
         if (record === undefined || (record.status !== "queued" && record.status !== "processing")) continue;
         await queue.enqueue(record.id);
-        app.log.warn({ [kind]: record.id }, "had no job");
+        app.log.warn({ [kind.name]: record.id }, "had no job");
       }
     }
   }
 
-  async function removeOld(kind: Kind): Promise<void> {
+  async function removeOld(kind: JobKind): Promise<void> {
     const ids = await queue.ask((redis) => idsOlderThan(redis, kind, "ended", config.RESULT_TTL * 1000, { most: 100 }));
     for (const id of ids) {
       const owner = await queue.ask((redis) => ownerOfRecord(redis, id));
       await queue.ask((redis) => removeRecord(redis, storage, owner ?? "", id));
-      app.log.info({ [kind]: id }, "removed, RESULT_TTL after its end");
+      app.log.info({ [kind.name]: id }, "removed, RESULT_TTL after its end");
     }
   }
 

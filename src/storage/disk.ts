@@ -193,7 +193,7 @@ export function imageHash(bytes: Uint8Array): string {
 
 /** The folder of a generation's images, in and out, or of what a training was given and shows. */
 export function jobFolder(id: string): string {
-  return `${kindOf(id)}s/${id}`;
+  return `${kindOf(id).name}s/${id}`;
 }
 
 /** Where a control image lies; `hash` as made by {@link imageHash}. */

@@ -12,7 +12,10 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { gzipSync } from "node:zlib";
 import ipaddr from "ipaddr.js";
 import { readConfig } from "../../src/config/config.ts";
-import { askNameServers, isPublic, type Names, Outbound, OutboundError } from "../../src/outbound/client.ts";
+import { isPublic } from "../../src/outbound/address.ts";
+import { Outbound } from "../../src/outbound/client.ts";
+import { OutboundError } from "../../src/outbound/errors.ts";
+import { askNameServers, type Names } from "../../src/outbound/names.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -8,12 +8,13 @@ import type { Logger } from "pino";
 import { Histogram } from "prom-client";
 import { type Config, readConfigWithRedis } from "../../src/config/config.ts";
 import { ConfigError } from "../../src/errors.ts";
-import { connectPatiently } from "../../src/jobs/queue.ts";
+import { kindOf } from "../../src/jobs/kinds.ts";
 import { parseRecord } from "../../src/jobs/record.ts";
-import { present } from "../../src/jobs/view.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
-import { Outbound, OutboundError } from "../../src/outbound/client.ts";
+import { Outbound } from "../../src/outbound/client.ts";
+import { OutboundError } from "../../src/outbound/errors.ts";
+import { connectPatiently } from "../../src/redis/connection.ts";
 import type { WebhookAttempt } from "../../src/schema/webhook.ts";
 import { markGone, postpone, settle, type Taken, takeDue } from "../../src/webhooks/outbox.ts";
 import { signedHeaders, signingSecrets } from "../../src/webhooks/signing.ts";
@@ -116,7 +117,7 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
       const body = JSON.stringify({
         type: `${record.object}.${taken.event}`,
         timestamp: taken.created_at,
-        data: present(record, config.PUBLIC_URL),
+        data: kindOf(taken.job).show(record, config.PUBLIC_URL),
       });
       const secrets = await signingSecrets(redis, taken.owner);
       const headers = { "content-type": "application/json", ...signedHeaders(secrets, taken.id, at, body) };

@@ -9,8 +9,9 @@ import { Worker as Thread } from "node:worker_threads";
 import type { Logger } from "pino";
 import { type Config, readConfigWithRedis } from "../../src/config/config.ts";
 import { ConfigError } from "../../src/errors.ts";
-import { farewell, HEARTBEAT_MS, heartbeat, MODELS, QUEUE } from "../../src/jobs/queue.ts";
-import { type Claim, type GenerationRecord, type Outcome, reportProgress, saveState } from "../../src/jobs/record.ts";
+import { type Claim, keepState, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
+import { farewell, HEARTBEAT_MS, heartbeat, MODELS_CHANNEL } from "../../src/jobs/fleet.ts";
+import { type GenerationRecord, generation } from "../../src/jobs/generation.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
@@ -160,7 +161,7 @@ export async function startWorker(
   const changes = redis.duplicate();
   changes.on("error", () => {}); // those of the connection, heard already
   changes.on("message", (_channel, controlnet) => engine.reload(controlnet));
-  await changes.subscribe(MODELS);
+  await changes.subscribe(MODELS_CHANNEL);
   changes.on("ready", () => engine.reload(null)); // what was said meanwhile was missed
 
   async function generate(claimed: Claim<GenerationRecord>, jobLog: Logger): Promise<Outcome> {
@@ -187,7 +188,7 @@ export async function startWorker(
         saving.states++;
         saving.bytes = message.bytes.length;
         saving.ms += message.ms;
-        saved = saveState(redis, claimed, message.step, message.bytes).catch((cause) =>
+        saved = keepState(redis, claimed, message.step, message.bytes).catch((cause) =>
           jobLog.warn({ err: cause }, "saving the state"),
         );
       }
@@ -232,7 +233,7 @@ export async function startWorker(
     };
   }
 
-  const taking = await takeJobs<GenerationRecord>(QUEUE, redis, config, log, {
+  const taking = await takeJobs(generation, redis, config, log, {
     perform: generate,
     cancel: (id) => engine.ask("cancel", id),
     ended({ record }, outcome, status) {

@@ -11,17 +11,11 @@ import { Worker as Thread } from "node:worker_threads";
 import type { Logger } from "pino";
 import { type Config, DEMO_MODELS_DIR, readConfigWithRedis } from "../../src/config/config.ts";
 import { ConfigError } from "../../src/errors.ts";
-import { MODELS, TRAININGS, untilOffered } from "../../src/jobs/queue.ts";
-import {
-  type Claim,
-  hasEnded,
-  type Outcome,
-  parseRecord,
-  recordKey,
-  reportStep,
-  type TrainingRecord,
-  warn,
-} from "../../src/jobs/record.ts";
+import { type Claim, type Outcome, reportStep, warn } from "../../src/jobs/attempt.ts";
+import { MODELS_CHANNEL, untilOffered } from "../../src/jobs/fleet.ts";
+import { recordKey } from "../../src/jobs/keys.ts";
+import { hasEnded, parseRecord } from "../../src/jobs/record.ts";
+import { type TrainingRecord, training } from "../../src/jobs/training.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import type { ValidationPicture } from "../../src/schema/training.ts";
@@ -140,7 +134,7 @@ export async function startTrainer(
           if (ending.type === "disk_full") throw new NoRoom();
           await place.bring(task.folders.output, { request: about });
         }
-        await redis.publish(MODELS, request.name);
+        await redis.publish(MODELS_CHANNEL, request.name);
         await untilOffered(redis, request.name, OFFERED_MS);
         return { status: "succeeded", controlnet: request.name };
       } catch (error) {
@@ -274,7 +268,7 @@ export async function startTrainer(
     const place = new Place(config.MODELS_DIR, name, id);
     if (status === "succeeded") await place.sweep();
     // It can have been canceled while it was brought to its place.
-    else if (await place.withdraw()) await redis.publish(MODELS, name);
+    else if (await place.withdraw()) await redis.publish(MODELS_CHANNEL, name);
     await storage.remove(datasetKey(id));
     await rm(folderOf(id), { recursive: true, force: true });
   }
@@ -295,7 +289,7 @@ export async function startTrainer(
   }, SWEEP_MS);
   await sweep();
 
-  const taking = await takeJobs<TrainingRecord>(TRAININGS, redis, config, log, {
+  const taking = await takeJobs(training, redis, config, log, {
     perform,
     cancel: (id) => running?.id === id && running.ask("cancel"),
     async ended({ record: { id, request } }, _outcome, status) {

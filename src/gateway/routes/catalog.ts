@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { ControlNet, Model } from "../../schema/catalog.ts";
 import { SCHEDULERS, Scheduler, type SchedulerName } from "../../schema/schedulers.ts";
-import type { Parts } from "../app.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
+import type { Service } from "../parts.ts";
 
 const ABOUT = {
   ddim: { description: "DDIM, eta 0 (arXiv 2010.02502)", stochastic: false, evaluations: "n" },
@@ -27,7 +27,7 @@ const ABOUT = {
 const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: null });
 
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */
-export const catalog: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
+export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   const tags = ["catalog"];
   app.get(
     "/v1/models",
@@ -39,7 +39,7 @@ export const catalog: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
         response: { 200: listOf(Model), ...problems(503) },
       },
     },
-    async () => list((await queue.catalog()).models),
+    async () => list((await fleet.catalog()).models),
   );
   app.get(
     "/v1/controlnets",
@@ -51,7 +51,7 @@ export const catalog: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
         response: { 200: listOf(ControlNet), ...problems(503) },
       },
     },
-    async () => list((await queue.catalog()).controlnets),
+    async () => list((await fleet.catalog()).controlnets),
   );
   app.get(
     "/v1/schedulers",
