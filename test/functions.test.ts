@@ -35,7 +35,8 @@ const files = new Map(
 );
 
 /** A line that ends a function's head: of a declaration, a method, or a function that is a value. */
-const HEAD = /(^|[^=])=> \{$|^\s*((export|default|async|static|private|function\*?|get|set)\s)*\*?#?[\w[\].]*(<.*>)?\(.*\).* \{$/;
+const HEAD =
+  /(^|[^=])=> \{$|^\s*((export|default|async|static|private|function\*?|get|set)\s)*\*?#?[\w[\].]*(<.*>)?\(.*\).* \{$/;
 /** The last line of a head that was too long for one. */
 const LONG_HEAD = /^\s*\)(: .*)? \{$/;
 const NO_FUNCTION = /^\s*(\} )?(if|for|while|switch|catch|else|with|do|try)\b/;

@@ -8,7 +8,7 @@ import type { Config } from "../config/config.ts";
 import type { GenerationQueue } from "../jobs/queue.ts";
 import type { Outbound } from "../outbound/client.ts";
 import { closed } from "../schema/schema.ts";
-import type { Storage } from "../storage/disk.ts";
+import type { Storage } from "../storage/storage.ts";
 import { Uploads } from "../storage/uploads.ts";
 import { authenticate } from "./auth.ts";
 import { rememberAnswers } from "./idempotency.ts";

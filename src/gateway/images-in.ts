@@ -9,7 +9,7 @@ import { NotReady, Refused } from "../errors.ts";
 import { ImageError, readHeader, verify } from "../image/decode.ts";
 import { type Outbound, OutboundError } from "../outbound/client.ts";
 import { MAX_IMAGE_PIXELS } from "../schema/schema.ts";
-import { imageHash } from "../storage/disk.ts";
+import { imageHash } from "../storage/keys.ts";
 import type { Uploads } from "../storage/uploads.ts";
 import { Turns } from "./turns.ts";
 

@@ -1,7 +1,8 @@
 /** The generations and trainings that there are: an owner's list of them, those that are overdue, and their removal. */
 import type { Redis } from "ioredis";
 import { GenerationStatus } from "../schema/schema.ts";
-import { jobFolder, type Storage } from "../storage/disk.ts";
+import { jobFolder } from "../storage/keys.ts";
+import type { Storage } from "../storage/storage.ts";
 import { forgetDeliveries } from "../webhooks/outbox.ts";
 import { type Kind, kindOf } from "./kinds.ts";
 import {

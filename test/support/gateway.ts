@@ -6,7 +6,7 @@ import { buildApp } from "../../src/gateway/app.ts";
 import { connectPatiently, GenerationQueue, heartbeat } from "../../src/jobs/queue.ts";
 import { Outbound } from "../../src/outbound/client.ts";
 import { type Catalog, MAX_STEPS, SCHEDULERS } from "../../src/schema/schema.ts";
-import { Storage } from "../../src/storage/disk.ts";
+import { openStorage } from "../../src/storage/open.ts";
 import { startWorker } from "../../workers/generate/main.ts";
 import { clientOf } from "./conforms.ts";
 import { freePort, startRedis, temporaryFolder } from "./processes.ts";
@@ -64,7 +64,7 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
   const settings = readConfig({ PORT, DATA_DIR, MODELS_DIR, EXECUTION_PROVIDER: "cpu", ...env });
   const config = { ...settings, REDIS_URL: redis.url };
   const queue = new GenerationQueue(redis.url, () => {});
-  const storage = new Storage(join(config.DATA_DIR, "artifacts"));
+  const storage = openStorage(config);
   const outbound = new Outbound(config);
   const app = await buildApp({ config, queue, storage, outbound }, to);
   await app.listen({ host: config.HOST, port: config.PORT });

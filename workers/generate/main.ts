@@ -14,7 +14,8 @@ import { type Claim, type GenerationRecord, type Outcome, reportProgress, saveSt
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { type Catalog, GenerationRequest, type ImageRecord, imagesOf } from "../../src/schema/schema.ts";
-import { inputKey, outputKey, Storage } from "../../src/storage/disk.ts";
+import { inputKey, outputKey } from "../../src/storage/keys.ts";
+import { openStorage } from "../../src/storage/open.ts";
 import { measureGenerations } from "../runtime/measures.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "../take-jobs.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
@@ -113,7 +114,7 @@ export async function startWorker(
   onDeath: (error: Error) => void,
 ): Promise<{ close(): Promise<void> }> {
   const name = `${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
-  const storage = new Storage(join(config.DATA_DIR, "artifacts"));
+  const storage = openStorage(config);
   let closing = false;
   const redis = connectWorker(config.REDIS_URL, log, () => closing);
   const { promise: read, resolve: start, reject: die } = Promise.withResolvers<void>();

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "
 import { join } from "node:path";
 import { readCheckpoint } from "../../src/models/checkpoint.ts";
 import type { TrainingSettings } from "../../src/schema/schema.ts";
-import { RESERVE_BYTES } from "../../src/storage/disk.ts";
+import { RESERVE_BYTES } from "../../src/storage/room.ts";
 import { CSV_HEAD, csvLine, parseCsv, type StepRecord } from "../../src/training/curve.ts";
 import { readParameters, writeSafetensors } from "../../src/training/stored.ts";
 import type { TrainingState } from "./step.ts";

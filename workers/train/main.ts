@@ -25,7 +25,9 @@ import {
 import { openLog } from "../../src/observe/log.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { TrainingRequest, TrainingSettings, type ValidationPicture } from "../../src/schema/schema.ts";
-import { datasetKey, inputKey, lossKey, RESERVE_BYTES, Storage, validationKey } from "../../src/storage/disk.ts";
+import { datasetKey, inputKey, lossKey, validationKey } from "../../src/storage/keys.ts";
+import { openStorage } from "../../src/storage/open.ts";
+import { RESERVE_BYTES } from "../../src/storage/room.ts";
 import { DatasetError, datasetFolder } from "../../src/training/dataset.ts";
 import { measureTrainings } from "../runtime/measures.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "../take-jobs.ts";
@@ -87,7 +89,7 @@ export async function startTrainer(
   log: Logger,
 ): Promise<{ close(): Promise<{ idle: boolean }> }> {
   const name = `trainer-${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
-  const storage = new Storage(join(config.DATA_DIR, "artifacts"));
+  const storage = openStorage(config);
   const trainings = join(config.DATA_DIR, "trainings");
   let closing = false;
   const redis = connectWorker(config.REDIS_URL, log, () => closing);
@@ -182,7 +184,7 @@ export async function startTrainer(
     } else {
       archive = join(work, "archive");
       await rm(archive, { force: true });
-      await storage.fetch(datasetKey(id), archive);
+      await storage.toFile(datasetKey(id), archive);
     }
     let validation: string | null = null;
     for (const [i, { image }] of request.validation.entries()) {

@@ -7,7 +7,7 @@ import { ACCEPTED_WITHIN_MS, expectFiles } from "../../jobs/list.ts";
 import { type GenerationRecord, hasEnded, type Idempotency } from "../../jobs/record.ts";
 import { present } from "../../jobs/view.ts";
 import { CONTENT_TYPES, Generation, GenerationInput, MAX_WAIT_SECONDS } from "../../schema/schema.ts";
-import { inputKey, jobFolder, outputKey } from "../../storage/disk.ts";
+import { inputKey, jobFolder, outputKey } from "../../storage/keys.ts";
 import type { Parts } from "../app.ts";
 import { ownerOf } from "../auth.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";

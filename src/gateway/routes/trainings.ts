@@ -7,7 +7,8 @@ import { ACCEPTED_WITHIN_MS, expectFiles } from "../../jobs/list.ts";
 import type { Idempotency, TrainingRecord } from "../../jobs/record.ts";
 import { present } from "../../jobs/view.ts";
 import { type Catalog, Training, TrainingInput, type TrainingRequest, tooManyPixels } from "../../schema/schema.ts";
-import { datasetKey, inputKey, jobFolder, lossKey, validationKey } from "../../storage/disk.ts";
+import { datasetKey, inputKey, jobFolder, lossKey, validationKey } from "../../storage/keys.ts";
+import { NotKept } from "../../storage/storage.ts";
 import type { Uploads } from "../../storage/uploads.ts";
 import { DatasetError, datasetFolder } from "../../training/dataset.ts";
 import type { Parts } from "../app.ts";
@@ -69,7 +70,7 @@ export const trainings: FastifyPluginAsyncZod<WithFiles> = async (app, options) 
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
     if (archive !== null) {
       await storage.copy(archive, datasetKey(id)).catch((error) => {
-        throw error.code === "ENOENT" ? noArchive(body.dataset) : error; // expired while the images came
+        throw error instanceof NotKept ? noArchive(body.dataset) : error; // expired while the images came
       });
     }
     for (const { hash, bytes } of images) await storage.put(inputKey(id, hash), bytes);

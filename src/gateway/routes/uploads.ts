@@ -6,7 +6,7 @@ import { z } from "zod";
 import { Refused } from "../../errors.ts";
 import { Upload } from "../../schema/schema.ts";
 import { archiveTypeOf } from "../../storage/archive-type.ts";
-import type { Received } from "../../storage/disk.ts";
+import type { Received } from "../../storage/storage.ts";
 import type { Uploaded, Uploads } from "../../storage/uploads.ts";
 import type { Parts } from "../app.ts";
 import { ownerOf } from "../auth.ts";
