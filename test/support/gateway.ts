@@ -7,7 +7,7 @@ import { connectPatiently, GenerationQueue, heartbeat } from "../../src/jobs/que
 import { Outbound } from "../../src/outbound/client.ts";
 import { type Catalog, MAX_STEPS, SCHEDULERS } from "../../src/schema/schema.ts";
 import { openStorage } from "../../src/storage/open.ts";
-import { startWorker } from "../../workers/generate/main.ts";
+import { startWorker } from "../../workers/generate/worker.ts";
 import { clientOf } from "./conforms.ts";
 import { freePort, startRedis, temporaryFolder } from "./processes.ts";
 
@@ -85,7 +85,7 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
     offer: (catalog: Catalog) => heartbeat(connection, "test", catalog),
     /** A worker with the real networks, on threads of this process. */
     async work() {
-      const engine = new URL("../../workers/generate/engine.ts", import.meta.url);
+      const engine = new URL("../../workers/generate/engine-thread.ts", import.meta.url);
       const worker = await startWorker(config, engine, log, (error) => {
         throw error;
       });

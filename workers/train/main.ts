@@ -29,8 +29,8 @@ import { datasetKey, inputKey, lossKey, validationKey } from "../../src/storage/
 import { openStorage } from "../../src/storage/open.ts";
 import { RESERVE_BYTES } from "../../src/storage/room.ts";
 import { DatasetError, datasetFolder } from "../../src/training/dataset.ts";
-import { measureTrainings } from "../runtime/measures.ts";
 import { connectWorker, failure, GRACE_MS, HandBack, takeJobs } from "../take-jobs.ts";
+import { measureTrainings } from "./measures.ts";
 import { Place, PublishError } from "./publish.ts";
 import type { FromThread, Task } from "./thread.ts";
 

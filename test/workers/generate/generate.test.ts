@@ -6,7 +6,7 @@ import { BEGINNING, type JobEvent, readEvents } from "../../../src/jobs/events.t
 import { connectPatiently, GenerationQueue, OWNER_WITHOUT_KEYS } from "../../../src/jobs/queue.ts";
 import { claim, finish, type GenerationRecord, hasEnded } from "../../../src/jobs/record.ts";
 import { GenerationRequest } from "../../../src/schema/schema.ts";
-import { startWorker } from "../../../workers/generate/main.ts";
+import { startWorker } from "../../../workers/generate/worker.ts";
 import { log } from "../../support/gateway.ts";
 import { kill, startNode, startRedis, temporaryFolder, until } from "../../support/processes.ts";
 import { SD15 } from "../../support/tiny.ts";
