@@ -1,6 +1,6 @@
 /**
  * The thread that a training of the service runs on: it prepares the dataset and computes. A step blocks it, so the main
- * thread (workers/train/main.ts) talks to Redis; whether to stop is read from memory that both share.
+ * thread (workers/train/thread-client.ts) talks to Redis; whether to stop is read from memory that both share.
  */
 import { existsSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs";
 import { constants, setPriority } from "node:os";
