@@ -91,10 +91,7 @@ export async function takeJobs<R extends JobRecord>(
         throw new WaitingError();
       }
       jobLog.error({ err: error }, "internal error");
-      outcome =
-        error instanceof NoRoom
-          ? failure("no_room", error.message)
-          : failure("internal", "an error of the service, not of the request; its log says more");
+      outcome = outcomeOf(error);
     }
     const status = await finish(redis, claimed, outcome);
     const error = outcome.status === "failed" ? outcome.error : undefined;
@@ -102,11 +99,7 @@ export async function takeJobs<R extends JobRecord>(
     await work.ended(claimed, outcome, status);
   }
 
-  const canceled = redis.duplicate();
-  canceled.on("error", () => {}); // those of the connection, heard already
-  canceled.on("message", (_channel, id) => work.cancel(id));
-  await canceled.subscribe(CANCEL);
-
+  const canceled = await hearCancels(redis, (id) => work.cancel(id));
   const worker = new Worker(queue, take, { connection: redis, ...WORKER_OPTIONS });
   worker.on("error", (error) => log.warn({ err: error }, "queue"));
   await worker.waitUntilReady();
@@ -121,4 +114,18 @@ export async function takeJobs<R extends JobRecord>(
       canceled.disconnect();
     },
   };
+}
+
+/** What a job has come to whose work has thrown this. */
+function outcomeOf(error: unknown): Outcome {
+  if (error instanceof NoRoom) return failure("no_room", error.message);
+  return failure("internal", "an error of the service, not of the request; its log says more");
+}
+
+async function hearCancels(redis: Redis, cancel: (id: string) => void): Promise<Redis> {
+  const canceled = redis.duplicate();
+  canceled.on("error", () => {}); // those of the connection, heard already
+  canceled.on("message", (_channel, id) => cancel(id));
+  await canceled.subscribe(CANCEL);
+  return canceled;
 }

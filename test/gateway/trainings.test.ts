@@ -10,7 +10,7 @@ import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { claim, finish, reportStep, type TrainingRecord } from "../../src/jobs/record.ts";
 import type { Training, WebhookDelivery } from "../../src/schema/schema.ts";
-import { startDeliverer } from "../../workers/deliver/main.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, log, startGateway } from "../support/gateway.ts";
 import { temporaryFolder, until } from "../support/processes.ts";
