@@ -62,8 +62,7 @@ export async function takeJobs<R extends JobRecord>(
   work: Work<R>,
 ): Promise<{ close(saved: Promise<unknown>): Promise<void> }> {
   let closing = false;
-  /** Hands back what runs. */
-  let stop = () => {};
+  let stop = () => {}; // hands back what runs
 
   /** Carries one out and ends its record, whatever comes; throws only to hand the job back. */
   async function take(job: Job, token: string | undefined): Promise<void> {

@@ -10,7 +10,7 @@ import type { Taken } from "../../src/webhooks/outbox.ts";
 import { signedHeaders, signingSecrets } from "../../src/webhooks/signing.ts";
 
 /** What became of one attempt. */
-export interface Answer extends Pick<WebhookAttempt, "status" | "error"> {
+export interface AttemptAnswer extends Pick<WebhookAttempt, "status" | "error"> {
   /** It is not to be tried again. */
   final: boolean;
   /** Of `Retry-After`. */
@@ -18,7 +18,7 @@ export interface Answer extends Pick<WebhookAttempt, "status" | "error"> {
 }
 
 /** What an attempt is made with. */
-export interface Parts {
+export interface AttemptParts {
   readonly config: Pick<Config, "PUBLIC_URL">;
   readonly redis: Redis;
   readonly outbound: Outbound;
@@ -31,11 +31,11 @@ export interface Parts {
  * @throws nothing: what goes wrong on the way is an answer too
  */
 export async function tryOnce(
-  { config, redis, outbound, log }: Parts,
+  { config, redis, outbound, log }: AttemptParts,
   taken: Taken,
   at: Date,
   timeoutMs: number,
-): Promise<Answer> {
+): Promise<AttemptAnswer> {
   if (taken.gone_at !== null && taken.gone_at > taken.created_at) {
     return { status: null, error: `not tried: the endpoint was gone (410) at ${taken.gone_at}`, final: true };
   }
@@ -57,7 +57,7 @@ export async function tryOnce(
 }
 
 /** Sends it once. @throws nothing: what goes wrong on the way is an answer too. */
-async function post(outbound: Outbound, url: string, request: Parameters<Outbound["post"]>[1]): Promise<Answer> {
+async function post(outbound: Outbound, url: string, request: Parameters<Outbound["post"]>[1]): Promise<AttemptAnswer> {
   try {
     const { status, headers } = await outbound.post(url, request);
     if (status >= 200 && status < 300) return { status, error: null, final: false };

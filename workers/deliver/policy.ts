@@ -1,5 +1,5 @@
 /** When a webhook is tried, and what becomes of it after an attempt. */
-import type { Answer } from "./attempt.ts";
+import type { AttemptAnswer } from "./attempt.ts";
 
 /** When an event is tried, and for how long. */
 export interface Policy {
@@ -29,7 +29,7 @@ export const POLICY: Policy = {
 };
 
 /** What becomes of a delivery after an attempt; `tries` counts that one. */
-export function outcomeOf({ error, final, retryAfterMs = 0 }: Answer, tries: number, policy: Policy) {
+export function outcomeOf({ error, final, retryAfterMs = 0 }: AttemptAnswer, tries: number, policy: Policy) {
   if (error === null) return { status: "delivered" } as const;
   const wait = policy.waits[tries];
   if (final || wait === undefined) return { status: "failed" } as const;

@@ -12,7 +12,7 @@ import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { span } from "../../src/observe/span.ts";
 import { Outbound } from "../../src/outbound/client.ts";
 import { markGone, postpone, settle, type Taken, takeDue } from "../../src/webhooks/outbox.ts";
-import { type Parts, tryOnce } from "./attempt.ts";
+import { type AttemptParts, tryOnce } from "./attempt.ts";
 import { Lanes, PLACES } from "./lanes.ts";
 import { outcomeOf, POLICY, type Policy } from "./policy.ts";
 
@@ -44,7 +44,7 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
   const registry = openRegistry(name);
   const measure = measureAttempts(registry);
   const publishing = publishMetrics(redis, "deliver", name, registry);
-  const parts: Parts = { config, redis, outbound, log };
+  const parts: AttemptParts = { config, redis, outbound, log };
   const lanes = new Lanes();
   const underWay = new Set<Promise<void>>();
   const closing = new AbortController();
@@ -82,7 +82,7 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
 }
 
 /** Makes one attempt and writes down what has become of it. */
-async function deliver(parts: Parts, taken: Taken, policy: Policy, measure: Measure): Promise<void> {
+async function deliver(parts: AttemptParts, taken: Taken, policy: Policy, measure: Measure): Promise<void> {
   const { redis, log } = parts;
   const at = new Date();
   const started = performance.now(); // the clock may be set meanwhile

@@ -8,7 +8,7 @@ export type Ending = Extract<FromEngine, { type: "done" | "failed" | "canceled" 
 export type Done = Extract<Ending, { type: "done" }>;
 /** What the engine tells of a generation under way. */
 export type News = Extract<FromEngine, { type: "progress" | "state" }>;
-export type Task = Extract<ToEngine, { type: "generate" }>;
+export type EngineTask = Extract<ToEngine, { type: "generate" }>;
 
 interface Running {
   ended: Promise<Ending>;
@@ -51,7 +51,7 @@ export class EngineClient {
     });
   }
 
-  generate(task: Task, hear: (news: News) => void): Promise<Ending> {
+  generate(task: EngineTask, hear: (news: News) => void): Promise<Ending> {
     const { promise: ended, resolve: end } = Promise.withResolvers<Ending>();
     this.#running.set(task.id, { ended, end, hear });
     this.#thread.postMessage(task);

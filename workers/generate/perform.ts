@@ -9,13 +9,13 @@ import { GenerationRequest, type ImageRecord, imagesOf } from "../../src/schema/
 import { inputKey, outputKey } from "../../src/storage/keys.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { failure, HandBack } from "../take-jobs.ts";
-import type { Done, Ending, EngineClient, News, Task } from "./engine-client.ts";
+import type { Done, Ending, EngineClient, EngineTask, News } from "./engine-client.ts";
 
 /** How long a generation that has run out of time may take to stop before the whole worker counts as stuck. */
 const STUCK_MS = 60_000;
 
 /** What a generation is carried out with. */
-export interface Parts {
+export interface GenerationParts {
   readonly config: Pick<Config, "RUN_TIMEOUT">;
   readonly redis: Redis;
   readonly storage: Storage;
@@ -25,14 +25,18 @@ export interface Parts {
 }
 
 /** @throws {HandBack} when the worker is to stop: it is saved then */
-export async function perform(parts: Parts, claimed: Claim<GenerationRecord>, log: Logger): Promise<Outcome> {
+export async function performGeneration(
+  parts: GenerationParts,
+  claimed: Claim<GenerationRecord>,
+  log: Logger,
+): Promise<Outcome> {
   const { id, metrics } = claimed.record;
   if (claimed.cancelRequested) return { status: "canceled" };
   const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
   if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
   const images = await readInputs(parts.storage, id, request);
   const telling = tellOf(parts, claimed, log);
-  const task: Task = { type: "generate", id, request, images, state: claimed.state };
+  const task: EngineTask = { type: "generate", id, request, images, state: claimed.state };
   const { ending, timedOut } = await runInTime(parts, task, telling.hear);
   const outOfTime = failure("timed_out", `it was not done after ${parts.config.RUN_TIMEOUT} s`);
   if (ending === "stuck") {
@@ -79,7 +83,7 @@ async function store(storage: Storage, id: string, { images }: Done): Promise<Im
 }
 
 /** Writes what the engine tells of a generation into its record. */
-function tellOf({ redis, engine }: Parts, claimed: Claim<GenerationRecord>, log: Logger) {
+function tellOf({ redis, engine }: GenerationParts, claimed: Claim<GenerationRecord>, log: Logger) {
   const telling = {
     steps: 0,
     saving: { states: 0, bytes: 0, ms: 0 },
@@ -109,8 +113,8 @@ function tellOf({ redis, engine }: Parts, claimed: Claim<GenerationRecord>, log:
 
 /** Runs it for RUN_TIMEOUT at most; `stuck` is what it ends with that does not stop then. */
 async function runInTime(
-  { config, engine }: Parts,
-  task: Task,
+  { config, engine }: GenerationParts,
+  task: EngineTask,
   hear: (news: News) => void,
 ): Promise<{ ending: Ending | "stuck"; timedOut: boolean }> {
   const { promise: stuck, resolve: giveUp } = Promise.withResolvers<"stuck">();

@@ -16,7 +16,7 @@ import { connectWorker, takeJobs, type Work } from "../take-jobs.ts";
 import { EngineClient } from "./engine-client.ts";
 import { measureGenerations } from "./measures.ts";
 import type { EngineSettings } from "./messages.ts";
-import { type Parts, perform } from "./perform.ts";
+import { type GenerationParts, performGeneration } from "./perform.ts";
 import { Presence } from "./presence.ts";
 
 const engineSettings = (config: Config): EngineSettings => ({
@@ -90,7 +90,7 @@ async function hearChanges(redis: Redis, engine: EngineClient): Promise<Redis> {
 }
 
 function workOf(
-  parts: Omit<Parts, "onStuck">,
+  parts: Omit<GenerationParts, "onStuck">,
   measure: ReturnType<typeof measureGenerations>,
   onDeath: (error: Error) => void,
 ): Work<GenerationRecord> {
@@ -99,7 +99,7 @@ function workOf(
     stuck = true;
   };
   return {
-    perform: (claimed, log) => perform({ ...parts, onStuck }, claimed, log),
+    perform: (claimed, log) => performGeneration({ ...parts, onStuck }, claimed, log),
     cancel: (id) => parts.engine.ask("cancel", id),
     ended({ record }, outcome, status) {
       if (status !== null && "metrics" in outcome) measure(record.request.model, outcome.metrics);

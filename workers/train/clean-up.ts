@@ -4,12 +4,12 @@ import { dirname } from "node:path";
 import { MODELS } from "../../src/jobs/queue.ts";
 import { hasEnded, parseRecord, recordKey, type TrainingRecord } from "../../src/jobs/record.ts";
 import { datasetKey } from "../../src/storage/keys.ts";
-import { type Parts, trainingFolder } from "./perform.ts";
+import { type TrainingParts, trainingFolder } from "./perform.ts";
 import { Place } from "./publish.ts";
 
 /** Removes what a training that has ended has no more use for; its work folder last, which says that it is not done. */
 export async function cleanUp(
-  { config, redis, storage }: Pick<Parts, "config" | "redis" | "storage">,
+  { config, redis, storage }: Pick<TrainingParts, "config" | "redis" | "storage">,
   id: string,
   name: string,
   status: string,
@@ -23,7 +23,7 @@ export async function cleanUp(
 }
 
 /** Cleans up after trainings that ended without their worker, and removes the folders of those whose record is gone. */
-export async function sweep(parts: Pick<Parts, "config" | "redis" | "storage">): Promise<void> {
+export async function sweepTrainings(parts: Pick<TrainingParts, "config" | "redis" | "storage">): Promise<void> {
   const trainings = dirname(trainingFolder(parts.config, "any"));
   for (const id of await readdir(trainings).catch(() => [])) {
     if (!id.startsWith("trn_")) continue;

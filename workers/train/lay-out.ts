@@ -10,14 +10,14 @@ import type { Storage } from "../../src/storage/storage.ts";
 import { DatasetError, datasetFolder } from "../../src/training/dataset.ts";
 import { failure } from "../take-jobs.ts";
 import type { Running } from "./running.ts";
-import type { Task } from "./thread.ts";
+import type { TrainingTask } from "./thread.ts";
 
 /** Files of a dataset, and bytes of one of them: far more than a picture or a listing has. */
 const MOST_ENTRIES = 2_000_000;
 const MOST_FILE_BYTES = 256 * 2 ** 20;
 
 /** Where a training finds its dataset. */
-type Dataset = Pick<Task, "archive" | "within"> & { dataset: string };
+type Dataset = Pick<TrainingTask, "archive" | "within"> & { dataset: string };
 
 /**
  * Lays a training's files out, or says why it cannot be done.
@@ -29,7 +29,7 @@ export async function layOut(
   { record: { id }, attempt }: Claim<TrainingRecord>,
   request: TrainingRequest,
   { told, stop }: Running,
-): Promise<Task | Outcome> {
+): Promise<TrainingTask | Outcome> {
   const work = await takeOver(folder, attempt);
   const base = join(config.MODELS_DIR, request.base);
   if (!(await isFolder(base))) return failure("unknown_model", `this trainer has no model folder "${request.base}"`);

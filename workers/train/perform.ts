@@ -18,7 +18,7 @@ const DISK_FULL_MS = 10_000;
 const OFFERED_MS = 30_000;
 
 /** What a training is carried out with. */
-export interface Parts extends Telling {
+export interface TrainingParts extends Telling {
   readonly config: Config;
 }
 
@@ -39,8 +39,8 @@ export function readRequest(record: TrainingRecord): TrainingRequest | Outcome {
 }
 
 /** Carries a training out; waits where its disk is full. @throws {HandBack} when the trainer is to stop: it is saved then */
-export async function perform(
-  parts: Parts,
+export async function performTraining(
+  parts: TrainingParts,
   claimed: Claim<TrainingRecord>,
   request: TrainingRequest,
   job: Running,
@@ -54,7 +54,7 @@ export async function perform(
   await place.sweep();
   for (;;) {
     try {
-      const ended = (await place.isDone()) ? null : await train(parts, place, claimed, request, job, log);
+      const ended = (await place.isDone()) ? null : await trainOnce(parts, place, claimed, request, job, log);
       if (ended !== null) return ended;
       await redis.publish(MODELS, request.name);
       await untilOffered(redis, request.name, OFFERED_MS);
@@ -74,8 +74,8 @@ export async function perform(
 }
 
 /** Trains, and brings what is trained to its place. Returns what has ended it otherwise; null = it is there. */
-async function train(
-  parts: Parts,
+async function trainOnce(
+  parts: TrainingParts,
   place: Place,
   claimed: Claim<TrainingRecord>,
   request: TrainingRequest,

@@ -14,7 +14,7 @@ export interface Running {
   ended: Promise<unknown>;
 }
 
-export function start({ id, progress }: TrainingRecord): Running {
+export function startRunning({ id, progress }: TrainingRecord): Running {
   const { promise: stopped, resolve } = Promise.withResolvers<void>();
   return {
     id,

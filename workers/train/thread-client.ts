@@ -11,7 +11,7 @@ import type { ValidationPicture } from "../../src/schema/schema.ts";
 import { lossKey, validationKey } from "../../src/storage/keys.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import type { Running } from "./running.ts";
-import type { FromThread, Task } from "./thread.ts";
+import type { FromThread, TrainingTask } from "./thread.ts";
 
 type Ending = Exclude<FromThread, { type: "step" }>;
 type Step = Extract<FromThread, { type: "step" }>;
@@ -30,7 +30,7 @@ export interface Telling {
 /** Runs a training's thread to its end, whatever that is. @throws what the thread has died of */
 export async function compute(
   telling: Telling,
-  task: Task,
+  task: TrainingTask,
   claimed: Claim<TrainingRecord>,
   job: Running,
   log: Logger,
@@ -62,7 +62,7 @@ export async function compute(
 async function tellSurely(
   telling: Telling,
   message: Step,
-  task: Task,
+  task: TrainingTask,
   claimed: Claim<TrainingRecord>,
   job: Running,
   log: Logger,
@@ -82,7 +82,7 @@ async function tellSurely(
 async function tell(
   { redis, storage }: Telling,
   { record: { step, loss, learning_rate }, saved }: Step,
-  { folders: { work } }: Task,
+  { folders: { work } }: TrainingTask,
   claimed: Claim<TrainingRecord>,
   job: Running,
 ): Promise<void> {

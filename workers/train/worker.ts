@@ -12,21 +12,21 @@ import type { Claim, Outcome, TrainingRecord } from "../../src/jobs/record.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { connectWorker, takeJobs, type Work } from "../take-jobs.ts";
-import { cleanUp, sweep } from "./clean-up.ts";
+import { cleanUp, sweepTrainings } from "./clean-up.ts";
 import { measureTrainings } from "./measures.ts";
-import { type Parts, perform, readRequest } from "./perform.ts";
-import { type Running, start } from "./running.ts";
+import { performTraining, readRequest, type TrainingParts } from "./perform.ts";
+import { type Running, startRunning } from "./running.ts";
 
 /** How often folders of trainings that a crash left behind are looked for. */
 const SWEEP_MS = 60_000;
 
 /** The trainings of a trainer, one at a time. */
 class Trainings implements Work<TrainingRecord> {
-  readonly #parts: Parts;
+  readonly #parts: TrainingParts;
   /** The one under way. */
   running: Running | null = null;
 
-  constructor(parts: Parts) {
+  constructor(parts: TrainingParts) {
     this.#parts = parts;
   }
 
@@ -34,9 +34,9 @@ class Trainings implements Work<TrainingRecord> {
     if (claimed.cancelRequested) return { status: "canceled" };
     const request = readRequest(claimed.record);
     if ("status" in request) return request;
-    const job = start(claimed.record);
+    const job = startRunning(claimed.record);
     this.running = job;
-    const whole = perform(this.#parts, claimed, request, job, log);
+    const whole = performTraining(this.#parts, claimed, request, job, log);
     job.ended = whole.catch(() => {});
     try {
       return await whole;
@@ -66,12 +66,12 @@ export async function startTrainer(
   let closing = false;
   const redis = connectWorker(config.REDIS_URL, log, () => closing);
   const registry = openRegistry(name);
-  const parts: Parts = { config, redis, storage: openStorage(config), measure: measureTrainings(registry) };
+  const parts: TrainingParts = { config, redis, storage: openStorage(config), measure: measureTrainings(registry) };
   const publishing = publishMetrics(redis, "trainer", name, registry);
   const sweeping = setInterval(() => {
-    if (redis.status === "ready") sweep(parts).catch((error) => log.warn({ err: error }, "sweep"));
+    if (redis.status === "ready") sweepTrainings(parts).catch((error) => log.warn({ err: error }, "sweep"));
   }, SWEEP_MS);
-  await sweep(parts);
+  await sweepTrainings(parts);
   const trainings = new Trainings(parts);
   const taking = await takeJobs<TrainingRecord>(TRAININGS, redis, config, log, trainings);
   log.info("takes trainings");
