@@ -65,8 +65,7 @@ export async function takeJobs<R extends JobRecord>(
   work: Work<R>,
 ): Promise<{ close(saved: Promise<unknown>): Promise<void> }> {
   let closing = false;
-  /** Hands back what runs. */
-  let stop = () => {};
+  let stop = () => {}; // hands back what runs
 
   /** Carries one out and ends its record, whatever comes; throws only to hand the job back. */
   async function take(job: Job, token: string | undefined): Promise<void> {
@@ -94,10 +93,7 @@ export async function takeJobs<R extends JobRecord>(
         throw new WaitingError();
       }
       jobLog.error({ err: error }, "internal error");
-      outcome =
-        error instanceof NoRoom
-          ? failure("no_room", error.message)
-          : failure("internal", "an error of the service, not of the request; its log says more");
+      outcome = outcomeOf(error);
     }
     const status = await finish(redis, claimed, outcome);
     const error = outcome.status === "failed" ? outcome.error : undefined;
@@ -105,11 +101,7 @@ export async function takeJobs<R extends JobRecord>(
     await work.ended(claimed, outcome, status);
   }
 
-  const canceled = redis.duplicate();
-  canceled.on("error", () => {}); // those of the connection, heard already
-  canceled.on("message", (_channel, id) => work.cancel(id));
-  await canceled.subscribe(CANCEL_CHANNEL);
-
+  const canceled = await hearCancels(redis, (id) => work.cancel(id));
   const worker = new Worker(queueName(kind), take, { connection: redis, ...WORKER_OPTIONS });
   worker.on("error", (error) => log.warn({ err: error }, "queue"));
   await worker.waitUntilReady();
@@ -124,4 +116,18 @@ export async function takeJobs<R extends JobRecord>(
       canceled.disconnect();
     },
   };
+}
+
+/** What a job has come to whose work has thrown this. */
+function outcomeOf(error: unknown): Outcome {
+  if (error instanceof NoRoom) return failure("no_room", error.message);
+  return failure("internal", "an error of the service, not of the request; its log says more");
+}
+
+async function hearCancels(redis: Redis, cancel: (id: string) => void): Promise<Redis> {
+  const canceled = redis.duplicate();
+  canceled.on("error", () => {}); // those of the connection, heard already
+  canceled.on("message", (_channel, id) => cancel(id));
+  await canceled.subscribe(CANCEL_CHANNEL);
+  return canceled;
 }

@@ -11,7 +11,7 @@ import { ACCEPTED_WITHIN_MS, expectFiles } from "../jobs/list.ts";
 import type { Idempotency, Submission } from "../jobs/submit.ts";
 import { OutboundError } from "../outbound/errors.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
-import { jobFolder } from "../storage/disk.ts";
+import { jobFolder } from "../storage/keys.ts";
 import { otherBody } from "./idempotency.ts";
 import type { Service } from "./parts.ts";
 

@@ -3,7 +3,7 @@ import { Refused } from "../errors.ts";
 import { type GenerationRecord, generation } from "../jobs/generation.ts";
 import type { ImageRecord } from "../schema/generation.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
-import { inputKey, outputKey } from "../storage/disk.ts";
+import { inputKey, outputKey } from "../storage/keys.ts";
 import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
 import { resolve } from "./resolve.ts";

@@ -10,7 +10,7 @@ import { ImageError, readHeader, verify } from "../image/decode.ts";
 import type { Outbound } from "../outbound/client.ts";
 import { OutboundError } from "../outbound/errors.ts";
 import { MAX_IMAGE_PIXELS } from "../schema/fields.ts";
-import { imageHash } from "../storage/disk.ts";
+import { imageHash } from "../storage/keys.ts";
 import type { Uploads } from "../storage/uploads.ts";
 import { Places } from "./places.ts";
 

@@ -3,7 +3,7 @@ import type { Config } from "../config/config.ts";
 import type { Fleet } from "../jobs/fleet.ts";
 import type { JobQueue } from "../jobs/queue.ts";
 import type { Outbound } from "../outbound/client.ts";
-import type { Storage } from "../storage/disk.ts";
+import type { Storage } from "../storage/storage.ts";
 import type { Uploads } from "../storage/uploads.ts";
 import type { ImagesIn } from "./images-in.ts";
 

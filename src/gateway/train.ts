@@ -4,7 +4,8 @@ import { type TrainingRecord, training } from "../jobs/training.ts";
 import type { Catalog } from "../schema/catalog.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { TrainingInput, type TrainingRequest, tooManyPixels } from "../schema/training-request.ts";
-import { datasetKey, inputKey } from "../storage/disk.ts";
+import { datasetKey, inputKey } from "../storage/keys.ts";
+import { NotKept } from "../storage/storage.ts";
 import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import { accept, checkWebhook, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
@@ -24,7 +25,7 @@ export function acceptTraining(service: Service, input: TrainingInput, by: Submi
     const store = async (id: string) => {
       if (archive !== null) {
         await storage.copy(archive, datasetKey(id)).catch((error) => {
-          throw error.code === "ENOENT" ? noArchive(input.dataset) : error; // expired while the images came
+          throw error instanceof NotKept ? noArchive(input.dataset) : error; // expired while the images came
         });
       }
       for (const { hash, bytes } of images.values()) await storage.put(inputKey(id, hash), bytes);

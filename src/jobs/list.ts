@@ -2,7 +2,8 @@
 import type { Redis } from "ioredis";
 import { redisNow } from "../redis/time.ts";
 import { JobStatus } from "../schema/job.ts";
-import { jobFolder, type Storage } from "../storage/disk.ts";
+import { jobFolder } from "../storage/keys.ts";
+import type { Storage } from "../storage/storage.ts";
 import { forgetDeliveries } from "../webhooks/outbox.ts";
 import { eventsKey, ORPHANED, ownedKey, recordKey, stateKey, statusKey } from "./keys.ts";
 import type { BaseRecord, JobKind } from "./kind.ts";

@@ -15,7 +15,7 @@ import sharp from "sharp";
 import { check, ImagesIn } from "../../src/gateway/images-in.ts";
 import { Places } from "../../src/gateway/places.ts";
 import type { Outbound } from "../../src/outbound/client.ts";
-import { Storage } from "../../src/storage/disk.ts";
+import { openStorage } from "../../src/storage/open.ts";
 import { Uploads } from "../../src/storage/uploads.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
@@ -210,7 +210,7 @@ describe("an upload", async () => {
 
   test("that has expired is removed by the gateway", async () => {
     const DATA_DIR = await temporaryFolder(stack);
-    const storage = new Storage(join(DATA_DIR, "artifacts"));
+    const storage = openStorage({ DATA_DIR });
     await new Uploads(storage, { UPLOAD_TTL: -1 }).put("ann", png);
     const { id } = await new Uploads(storage, { UPLOAD_TTL: 60 }).put("ann", png);
     await startGateway(stack, { DATA_DIR });

@@ -12,7 +12,7 @@ import { claimJob, finish, reportStep } from "../../src/jobs/attempt.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
 import type { Training } from "../../src/schema/training.ts";
 import type { WebhookDelivery } from "../../src/schema/webhook.ts";
-import { startDeliverer } from "../../workers/deliver/main.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, log, startGateway } from "../support/gateway.ts";
 import { temporaryFolder, until } from "../support/processes.ts";

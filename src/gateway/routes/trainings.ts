@@ -4,7 +4,7 @@ import { Refused } from "../../errors.ts";
 import { training } from "../../jobs/training.ts";
 import { Training } from "../../schema/training.ts";
 import { TrainingInput } from "../../schema/training-request.ts";
-import { lossKey, validationKey } from "../../storage/disk.ts";
+import { lossKey, validationKey } from "../../storage/keys.ts";
 import { findJob } from "../accept.ts";
 import { ownerOf } from "../auth.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";

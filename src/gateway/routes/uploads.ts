@@ -6,7 +6,7 @@ import { z } from "zod";
 import { Refused } from "../../errors.ts";
 import { Upload } from "../../schema/upload.ts";
 import { archiveTypeOf } from "../../storage/archive-type.ts";
-import type { Received } from "../../storage/disk.ts";
+import type { Received } from "../../storage/storage.ts";
 import type { Uploaded } from "../../storage/uploads.ts";
 import { ownerOf } from "../auth.ts";
 import { check } from "../images-in.ts";

@@ -10,7 +10,7 @@ import { JobQueue } from "../../../src/jobs/queue.ts";
 import { hasEnded } from "../../../src/jobs/record.ts";
 import { connectPatiently } from "../../../src/redis/connection.ts";
 import { GenerationRequest } from "../../../src/schema/generation-request.ts";
-import { startWorker } from "../../../workers/generate/main.ts";
+import { startWorker } from "../../../workers/generate/worker.ts";
 import { log } from "../../support/gateway.ts";
 import { kill, startNode, startRedis, temporaryFolder, until } from "../../support/processes.ts";
 import { SD15 } from "../../support/tiny.ts";
