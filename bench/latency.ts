@@ -8,7 +8,7 @@ import { createParser } from "eventsource-parser";
 import { EVENT } from "../src/jobs/record.ts";
 import type { Generation } from "../src/schema/schema.ts";
 import { until } from "../test/support/processes.ts";
-import { startService } from "./service.ts";
+import { startService } from "../test/support/service.ts";
 import { printTable, quantile, spread } from "./table.ts";
 
 type Service = Awaited<ReturnType<typeof startService>>;

@@ -11,10 +11,10 @@ import { Webhook } from "standardwebhooks";
 import { OWNER_WITHOUT_KEYS } from "../../src/jobs/queue.ts";
 import { claim, finish, submit } from "../../src/jobs/record.ts";
 import { type Generation, GenerationRequest } from "../../src/schema/schema.ts";
+import { pace } from "../../test/support/pace.ts";
 import { startNode, until } from "../../test/support/processes.ts";
-import { startService } from "../service.ts";
+import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
-import { pace } from "./pace.ts";
 
 const PER_SECOND = 100;
 const GENEROUS_MS = 120_000;
