@@ -8,7 +8,7 @@ import { createParser } from "eventsource-parser";
 import { EVENT_CHANNEL } from "../src/jobs/keys.ts";
 import type { Generation } from "../src/schema/generation.ts";
 import { until } from "../test/support/processes.ts";
-import { startService } from "./service.ts";
+import { startService } from "../test/support/service.ts";
 import { printTable, quantile, spread } from "./table.ts";
 
 type Service = Awaited<ReturnType<typeof startService>>;

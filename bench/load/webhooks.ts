@@ -13,10 +13,10 @@ import { claimJob, finish } from "../../src/jobs/attempt.ts";
 import { submit } from "../../src/jobs/submit.ts";
 import type { Generation } from "../../src/schema/generation.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { pace } from "../../test/support/pace.ts";
 import { startNode, until } from "../../test/support/processes.ts";
-import { startService } from "../service.ts";
+import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
-import { pace } from "./pace.ts";
 
 const PER_SECOND = 100;
 const GENEROUS_MS = 120_000;

@@ -335,7 +335,7 @@ describe("ALLOW_HOSTS", () => {
   });
 
   test("does not spare a host its certificate", async () => {
-    const tls = (file: string) => readFileSync(new URL(`fixtures/tls/${file}.pem`, import.meta.url));
+    const tls = (file: string) => readFileSync(new URL(`../fixtures/tls/${file}.pem`, import.meta.url));
     const options = { key: tls("key"), cert: tls("certificate") };
     const port = await listen(createTlsServer(options, (_, reply) => reply.end("here")));
     const names = { "pictures.test": [["127.0.0.1"]], "other.test": [["127.0.0.1"]] };
