@@ -1,9 +1,9 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { SHELVES, type ShelfName, type ShelfRoute } from "../../schema/catalog.ts";
 import { SCHEDULERS, Scheduler, type SchedulerName } from "../../schema/schedulers.ts";
-import type { Parts } from "../app.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
+import type { Service } from "../parts.ts";
 
 const ABOUT = {
   ddim: { description: "DDIM, eta 0 (arXiv 2010.02502)", stochastic: false, evaluations: "n" },
@@ -27,13 +27,13 @@ const ABOUT = {
 const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: null });
 
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */
-export const catalog: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
+export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   const tags = ["catalog"];
   for (const [shelf, { entry, operationId, summary }] of Object.entries(SHELVES) as [ShelfName, ShelfRoute][]) {
     app.get(
       `/v1/${shelf}`,
       { schema: { operationId, summary, tags, response: { 200: listOf(entry), ...problems(503) } } },
-      async () => list<Record<string, unknown>>((await queue.catalog())[shelf]),
+      async () => list<Record<string, unknown>>((await fleet.catalog())[shelf]),
     );
   }
   app.get(

@@ -1,14 +1,15 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import type { Parts } from "../app.ts";
 import { problems } from "../openapi.ts";
+import type { Service } from "../parts.ts";
 
 /** `/health`: this process answers. `/ready`: the service is able to take work. */
-export const health: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
+export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   app.get(
     "/health",
     {
       logLevel: "warn",
+      config: { open: true, anyQuery: true },
       schema: {
         operationId: "health",
         summary: "Is the gateway alive?",
@@ -23,6 +24,7 @@ export const health: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
     "/ready",
     {
       logLevel: "error",
+      config: { open: true, anyQuery: true },
       schema: {
         operationId: "ready",
         summary: "Can the service take work?",
@@ -31,7 +33,7 @@ export const health: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
       },
     },
     async () => {
-      await queue.ready();
+      await fleet.ready();
       return { status: "ready" as const };
     },
   );
