@@ -12,7 +12,7 @@ export interface Tokenizer {
   bos: number;
   eos: number;
   pad: number;
-  /** ids of one chunk, bos and eos included: 77 */
+  /** ids of one chunk, bos and eos included: 77, but for towers of more positions */
   length: number;
 }
 
@@ -157,7 +157,7 @@ export function loadTokenizer(dir: string): Tokenizer {
     bos,
     eos,
     pad,
-    length: MODEL_MAX_LENGTH,
+    length: Number(readJson(join(dir, "tokenizer_config.json")).model_max_length ?? MODEL_MAX_LENGTH),
     encode,
     decode: (ids) => (added.length === 0 ? decode(ids) : decodeWith(contents, ids, decode)),
   };

@@ -67,6 +67,21 @@ function findTinyDecoder(folder: string, latents: number, warnings: string[]): N
 
 type Index = Record<string, unknown>;
 
+/** CLIP's own, for a tokenizer that does not say how long its texts are. */
+const CLIP_TOKENS = 77;
+
+/** How many tokens a tokenizer pads to (`model_max_length`). @throws UnsupportedError when the tower has fewer positions */
+function tokensOf(tokenizerFolder: string, positions: number): number {
+  const file = join(tokenizerFolder, "tokenizer_config.json");
+  const { model_max_length: tokens = CLIP_TOKENS } = (existsSync(file) ? readJson(file) : {}) as {
+    model_max_length?: number;
+  };
+  if (tokens <= positions) return tokens;
+  throw new UnsupportedError(
+    `tokenizer_config.json: model_max_length ${tokens}, but the text encoder has ${positions} positions`,
+  );
+}
+
 /** The pipeline that a model_index.json is of, with the number of its text towers. @throws UnsupportedError */
 function pipelineOf(index: Index): { pipeline: string; towers: 1 | 2 } {
   const { _class_name: name } = index;
@@ -129,13 +144,11 @@ export function openBase(folder: string): BaseModel {
   const text = (["text_encoder", "text_encoder_2"] as const).slice(0, towers).map((part): TextTower => {
     const settings = parseConfig(clipConfig, textConfig(config(part)), `${part}/config.json`, warnings);
     const checkpoint = findCheckpoint(join(folder, part), "model");
-    const tower = storedNetwork(checkpoint, (w) => clip(w, settings));
+    const tokenizerFolder = join(folder, part.replace("text_encoder", "tokenizer"));
+    const tokens = tokensOf(tokenizerFolder, settings.max_position_embeddings);
+    const tower = storedNetwork(checkpoint, (w) => clip(w, settings, tokens));
     requireRead(checkpoint.tensors.keys(), [tower], "text_encoder");
-    return {
-      config: settings,
-      tokenizerFolder: join(folder, part.replace("text_encoder", "tokenizer")),
-      network: tower,
-    };
+    return { config: settings, tokenizerFolder, network: tower };
   });
   requireFit(unetSettings, vaeSettings, text);
 

@@ -96,6 +96,14 @@ function readShards(index: string): Checkpoint {
   return { folder: folder!, tensors };
 }
 
+/** Whether any file that an index names is there. */
+function hasShards(index: string): boolean {
+  const { weight_map: map } = readJson(index) as { weight_map?: Record<string, unknown> };
+  return Object.values(map ?? {}).some((file) => existsSync(join(dirname(index), String(file))));
+}
+
+const hasHalf = (dir: string, stem: string) => existsSync(join(dir, `${stem}.fp16.safetensors`));
+
 /**
  * The weights in a component's folder of the diffusers layout: one file, several, or the half-precision variant.
  * @param stem "diffusion_pytorch_model", or "model" for a text encoder
@@ -108,7 +116,8 @@ export function findCheckpoint(dir: string, stem: string): Checkpoint {
     }
     // transformers writes model.safetensors.index.fp16.json, diffusers ….safetensors.index.fp16.json or the reverse.
     for (const name of [`${stem}${variant}.safetensors.index.json`, `${stem}.safetensors.index${variant}.json`]) {
-      if (existsSync(join(dir, name))) {
+      // The index of files that are not there is stale where another variant is.
+      if (existsSync(join(dir, name)) && (variant !== "" || hasShards(join(dir, name)) || !hasHalf(dir, stem))) {
         return readShards(join(dir, name));
       }
     }
