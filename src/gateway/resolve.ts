@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import { closest } from "fastest-levenshtein";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
-import type { Catalog, Model } from "../schema/catalog.ts";
+import type { Catalog, Model, ShelfName } from "../schema/catalog.ts";
 import { DEFAULT_STRENGTH, GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
@@ -104,7 +104,14 @@ function checkLayerScales(scales: readonly number[] | null, model: Model, path: 
   }
 }
 
-function chooseModel(input: GenerationInput, { models }: Catalog): Model {
+/** @throws {Refused} with the reason, when there is such a thing in MODELS_DIR that cannot be served */
+export function refuseUnavailable(shelf: ShelfName, id: string, { skipped }: Catalog, path: string): void {
+  const found = skipped.find((one) => one.shelf === shelf && one.id === id);
+  if (found !== undefined) throw unprocessable("unavailable", path, `"${id}" cannot be served: ${found.reason}`);
+}
+
+function chooseModel(input: GenerationInput, catalog: Catalog): Model {
+  const { models } = catalog;
   const [only, ...more] = models;
   if (input.model === undefined) {
     if (only !== undefined && more.length === 0) return only;
@@ -112,13 +119,16 @@ function chooseModel(input: GenerationInput, { models }: Catalog): Model {
   }
   const model = models.find(({ id }) => id === input.model);
   if (model !== undefined) return model;
+  refuseUnavailable("models", input.model, catalog, "model");
   throw unprocessable("unknown_model", "model", `there is no model "${input.model}"${suggestion(input.model, models)}`);
 }
 
-function checkControlNet(id: string, model: Model, { controlnets }: Catalog, path: string): void {
+function checkControlNet(id: string, model: Model, catalog: Catalog, path: string): void {
+  const { controlnets } = catalog;
   const fitting = controlnets.filter(({ models }) => models.includes(model.id));
   const controlnet = controlnets.find((one) => one.id === id);
   if (controlnet === undefined) {
+    refuseUnavailable("controlnets", id, catalog, path);
     throw unprocessable("unknown_controlnet", path, `there is no ControlNet "${id}"${suggestion(id, fitting)}`);
   }
   if (!fitting.includes(controlnet)) {

@@ -9,7 +9,7 @@ import { NotKept } from "../storage/storage.ts";
 import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import { accept, checkWebhook, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
-import { names, suggestion, unprocessable } from "./resolve.ts";
+import { names, refuseUnavailable, suggestion, unprocessable } from "./resolve.ts";
 
 /** Accepts a training, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptTraining(service: Service, input: TrainingInput, by: Submitter): Promise<TrainingRecord> {
@@ -59,9 +59,11 @@ function checkFolder(name: string, DATASETS_DIR: string | undefined): void {
 }
 
 /** @throws {Refused} when the base cannot be trained for, not so, or the name belongs to a ControlNet that there is */
-function checkModels({ base, name, resolution }: TrainingInput, { models, controlnets }: Catalog): void {
+function checkModels({ base, name, resolution }: TrainingInput, catalog: Catalog): void {
+  const { models, controlnets } = catalog;
   const model = models.find(({ id }) => id === base);
   if (model === undefined) {
+    refuseUnavailable("models", base, catalog, "base");
     throw unprocessable("unknown_model", "base", `there is no model "${base}"${suggestion(base, models)}`);
   }
   if (!model.trainable) {

@@ -12,6 +12,9 @@ export const MODELS_CHANNEL = "models";
 /** Sorted set: worker id, the time (ms of Redis' clock) until which it counts as live. */
 export const WORKERS = "workers";
 
+/** How many of the things that cannot be served are named where none can. */
+const MOST_REASONS = 10;
+
 /** A worker says that it lives every 2 s and counts as live for 6 s. */
 export const HEARTBEAT_MS = 2000;
 const LIVE_MS = 6000;
@@ -39,11 +42,15 @@ export class Fleet {
     return this.#offer.catalog;
   }
 
-  /** @throws {NotReady} with the reasons. */
-  async ready(): Promise<void> {
+  /** How many things in MODELS_DIR cannot be served. @throws {NotReady} with the reasons. */
+  async ready(): Promise<{ unavailable: number }> {
     if ((await this.#queue.ask(liveWorkers)) === 0) throw new NotReady(["no worker is running"]);
-    const { models } = await this.catalog();
-    if (models.length === 0) throw new NotReady(["the workers found no model in MODELS_DIR"]);
+    const { models, skipped } = await this.catalog();
+    if (models.length === 0) {
+      const reasons = skipped.map(({ id, reason }) => `${id}: ${reason}`);
+      throw new NotReady(["the workers found no model in MODELS_DIR", ...reasons.slice(0, MOST_REASONS)]);
+    }
+    return { unavailable: skipped.length };
   }
 }
 

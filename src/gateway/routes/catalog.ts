@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import { SHELVES, type ShelfName, type ShelfRoute } from "../../schema/catalog.ts";
+import { z } from "zod";
+import { SHELVES, type ShelfName, type ShelfRoute, Unavailable } from "../../schema/catalog.ts";
 import { SCHEDULERS, Scheduler, type SchedulerName } from "../../schema/schedulers.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
@@ -24,6 +25,14 @@ const ABOUT = {
   },
 } satisfies Record<SchedulerName, Omit<Scheduler, "id" | "object">>;
 
+/** A shelf's list, with what lies beside its things but cannot be served. */
+const shelfOf = <T extends z.ZodType>(entry: T) =>
+  listOf(entry).extend({
+    unavailable: z
+      .array(Unavailable.pick({ id: true, reason: true }))
+      .describe("What MODELS_DIR holds of this kind that cannot be served, and why."),
+  });
+
 const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: null });
 
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */
@@ -32,8 +41,12 @@ export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) =>
   for (const [shelf, { entry, operationId, summary }] of Object.entries(SHELVES) as [ShelfName, ShelfRoute][]) {
     app.get(
       `/v1/${shelf}`,
-      { schema: { operationId, summary, tags, response: { 200: listOf(entry), ...problems(503) } } },
-      async () => list<Record<string, unknown>>((await fleet.catalog())[shelf]),
+      { schema: { operationId, summary, tags, response: { 200: shelfOf(entry), ...problems(503) } } },
+      async () => {
+        const { [shelf]: entries, skipped } = await fleet.catalog();
+        const unavailable = skipped.filter((one) => one.shelf === shelf).map(({ id, reason }) => ({ id, reason }));
+        return { ...list<Record<string, unknown>>(entries), unavailable };
+      },
     );
   }
   app.get(

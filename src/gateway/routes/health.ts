@@ -29,12 +29,18 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => 
         operationId: "ready",
         summary: "Can the service take work?",
         tags: ["service"],
-        response: { 200: z.object({ status: z.literal("ready") }), ...problems(503) },
+        response: {
+          200: z.object({
+            status: z.literal("ready"),
+            unavailable: z.int().describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why."),
+          }),
+          ...problems(503),
+        },
       },
     },
     async () => {
-      await fleet.ready();
-      return { status: "ready" as const };
+      const { unavailable } = await fleet.ready();
+      return { status: "ready" as const, unavailable };
     },
   );
 };
