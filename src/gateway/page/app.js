@@ -197,6 +197,13 @@ function showCode(form, offer) {
   return show;
 }
 
+/** Until there is a picture, what it will follow is shown in its place. @param {Form} form @param {Stage} stage */
+function showWhatIsFollowed(form, stage) {
+  const { controls, start, width, height } = form.state();
+  const followed = controls.map(({ map, picture }) => map ?? picture).find((each) => each !== null) ?? start;
+  stage.expect(followed ?? null, (width ?? 1) / (height ?? 1));
+}
+
 /** The two pages, by the address' hash. @param {Offer} offer */
 function showPages(offer) {
   const show = () => {
@@ -231,13 +238,15 @@ async function start() {
   let show = () => {};
   const form = new Form(offer, () => show());
   await fillIn(form, offer);
-  show = showCode(form, offer);
+  const showRequest = showCode(form, offer);
+  show = () => {
+    showRequest();
+    showWhatIsFollowed(form, stage);
+  };
   show();
   makePictures(form, offer, stage);
   usePictures(form, offer, stage);
   showPages(offer);
-  const [control] = form.state().controls;
-  if (control?.picture) stage.await(control.picture.url, 1, `What the picture will follow: ${control.picture.about}`);
   const count = (/** @type {any[]} */ list, /** @type {string} */ of) =>
     `${list.length} ${of}${list.length === 1 ? "" : "s"}`;
   byId("service").textContent = `${count(offer.models, "model")}, ${count(offer.controlnets, "ControlNet")}`;

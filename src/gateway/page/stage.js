@@ -39,11 +39,14 @@ export class Stage {
     for (const image of [picture, without]) image.draggable = false;
   }
 
-  /** Shows what the picture will follow, before there is one. @param {string} url @param {number} ratio @param {string} alt */
-  await(url, ratio, alt) {
-    this.#ratio(ratio);
-    byId("empty").hidden = true;
-    Object.assign(picture, { src: url, alt, hidden: false });
+  /** Until there is a picture: shows what it will follow. @param {import("./picture.js").Picture | null} followed @param {number} ratio */
+  expect(followed, ratio) {
+    if (this.shown !== null || !progress.hidden) return;
+    this.#ratio(ratio > 0 && ratio < Number.POSITIVE_INFINITY ? ratio : 1);
+    byId("empty").hidden = followed !== null;
+    picture.hidden = followed === null;
+    if (followed !== null)
+      Object.assign(picture, { src: followed.url, alt: `What the picture will follow: ${followed.about}` });
   }
 
   /** A generation begins. @param {number} width @param {number} height */
