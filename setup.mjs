@@ -24,7 +24,7 @@ if ((tests || !process.env.REDIS_URL) && !works("redis-server", "--version") && 
     "redis-server is missing: install it (apt-get install redis-server, brew install redis), or set REDIS_URL for npm start",
   );
 }
-// Whether Chromium is there is asked as test/page/browser.ts asks: by its name in PATH.
+// Whether Chromium is there is asked as test/support/browser.ts asks: by its name in PATH.
 if (tests && !["chromium", "google-chrome"].some((name) => works(name, "--version")) && !install("chromium")) {
   console.error(
     "setup: the tests of the page need a browser: apt-get install chromium, or brew install --cask chromium",

@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { after, describe, test } from "node:test";
 import type { AxeResults } from "axe-core";
 import type { Page } from "playwright-core";
-import { filledIn, generate, openTab, startBrowser, startDemo } from "./browser.ts";
+import { filledIn, generate, openTab, startBrowser, startDemo } from "../support/browser.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

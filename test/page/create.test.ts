@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import type { Page } from "playwright-core";
 import sharp from "sharp";
-import type { Generation } from "../../src/schema.ts";
-import { temporaryFolder } from "../service/processes.ts";
-import { filledIn, generate, openTab, startBrowser, startDemo } from "./browser.ts";
+import type { Generation } from "../../src/schema/generation.ts";
+import { filledIn, generate, openTab, startBrowser, startDemo } from "../support/browser.ts";
+import { temporaryFolder } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

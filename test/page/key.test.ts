@@ -1,7 +1,7 @@
 /** A service that asks for a key: the page is open, asks for it, and forgets it with the tab. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { filledIn, generate, openTab, startBrowser, startDemo } from "./browser.ts";
+import { filledIn, generate, openTab, startBrowser, startDemo } from "../support/browser.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -1,7 +1,7 @@
 /** `npm run page:pictures`: draws docs/page.webp, the page as the README shows it: a picture beside the one without control. */
 import { join } from "node:path";
 import sharp from "sharp";
-import { filledIn, generate, openTab, startBrowser, startDemo } from "./browser.ts";
+import { filledIn, generate, openTab, startBrowser, startDemo } from "../support/browser.ts";
 
 const FILE = join(import.meta.dirname, "../../docs/page.webp");
 

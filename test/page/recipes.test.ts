@@ -5,14 +5,14 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { promisify } from "node:util";
-import { startDemo } from "./browser.ts";
+import { startDemo } from "../support/browser.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
 const docs = join(import.meta.dirname, "../../docs");
 const service = await startDemo(stack);
-const recipes = readFileSync(join(docs, "recipes.md"), "utf8").matchAll(/^## (.+)\n[^]*?```sh\n([^]*?)```/gm);
+const recipes = readFileSync(join(docs, "recipes.md"), "utf8").matchAll(/^## (.+)\n[\s\S]*?```sh\n([\s\S]*?)```/gm);
 
 for (const [, title, command] of recipes) {
   test(`${title}: its one request makes a picture`, async () => {

@@ -80,8 +80,8 @@ function typescript(body, url, withKey) {
   return `import { ${files ? "readFileSync, " : ""}writeFileSync } from "node:fs";
 
 const API = "${url}v1";
-const headers = { "Content-Type": "application/json", Prefer: "wait=60"${withKey ? ", Authorization: `Bearer ${process.env.API_KEY}`" : ""} };
-${files ? 'const dataUri = (file: string, type: string) => `data:${type};base64,${readFileSync(file, "base64")}`;\n' : ""}
+const headers = { "Content-Type": "application/json", Prefer: "wait=60"${withKey ? `, Authorization: \`Bearer \${process.env.API_KEY}\`` : ""} };
+${files ? `const dataUri = (file: string, type: string) => \`data:\${type};base64,\${readFileSync(file, "base64")}\`;\n` : ""}
 const request = ${json};
 
 let answer = await fetch(\`\${API}/generations\`, { method: "POST", headers, body: JSON.stringify(request) });

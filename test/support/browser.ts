@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { chromium, type Page } from "playwright-core";
-import { DEMO_MODELS_DIR } from "../../src/config.ts";
-import { startGateway } from "../gateway/gateway.ts";
-import { until } from "../service/processes.ts";
+import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
+import { startGateway } from "./gateway.ts";
+import { until } from "./processes.ts";
 
 /** A loaded machine may take long for a picture of the demo; a page that does nothing is told sooner by what it shows. */
 const PATIENCE_MS = 60_000;
