@@ -21,7 +21,7 @@ const ALONE = [
 
 /** What test:fast leaves out: tests that start whole services, train networks, or draw many pictures. */
 const SLOW = [
-  "test/service/*.test.ts",
+  "test/{page,service}/*.test.ts",
   "test/demo/{checkpoint,make}.test.ts",
   "test/models/single-file.test.ts",
   "test/workers/{deliver,generate,train}/*.test.ts",

@@ -24,6 +24,7 @@ import { events } from "./routes/events.ts";
 import { generations } from "./routes/generations.ts";
 import { health } from "./routes/health.ts";
 import { metrics } from "./routes/metrics.ts";
+import { page } from "./routes/page.ts";
 import { trainings } from "./routes/trainings.ts";
 import { uploads as uploadRoutes } from "./routes/uploads.ts";
 import { webhooks } from "./routes/webhooks.ts";
@@ -41,6 +42,7 @@ const REQUEST_MS = 120_000;
 
 /** A resource is a file, and a row here. */
 const ROUTES: readonly FastifyPluginAsyncZod<Service>[] = [
+  page,
   health,
   catalog,
   uploadRoutes,
