@@ -117,7 +117,9 @@ function chooseModel(input: GenerationInput, catalog: Catalog): Model {
     if (only !== undefined && more.length === 0) return only;
     throw unprocessable("unknown_model", "model", `say which model, one of: ${names(models)}`);
   }
-  const model = models.find(({ id }) => id === input.model);
+  // What lies in a sub-folder goes by its own name too, where nothing else does.
+  const inFolders = models.filter(({ id }) => id.endsWith(`/${input.model}`));
+  const model = models.find(({ id }) => id === input.model) ?? (inFolders.length === 1 ? inFolders[0] : undefined);
   if (model !== undefined) return model;
   refuseUnavailable("models", input.model, catalog, "model");
   throw unprocessable("unknown_model", "model", `there is no model "${input.model}"${suggestion(input.model, models)}`);
