@@ -1,6 +1,6 @@
 import type { Computation } from "../onnx/build.ts";
 import { add, concat, resizeLike, silu } from "../onnx/operators.ts";
-import { input, type Value } from "../onnx/value.ts";
+import { input, label, type Value } from "../onnx/value.ts";
 import type { EncoderConfig, UnetConfig } from "./config.ts";
 import {
   type Conditions,
@@ -65,6 +65,11 @@ export function denoise(
   return convolution(w.at("conv_out"), normal, config.out_channels, config.conv_out_kernel);
 }
 
+const OUTPUT = "out";
+
+/** The name by which a layer of the U-Net is found in its graph: its path; the last one's value is the network's output. */
+export const placeOf = (path: string) => (path === "conv_out" ? OUTPUT : path);
+
 /**
  * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'
  * summed residuals → out [B, out_channels, h, w].
@@ -73,6 +78,6 @@ export function unet(w: Weights, config: UnetConfig): Computation {
   const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const residuals = residualInputs(config);
-  const out = denoise(w, config, sample, conditions, residuals);
+  const out = label(denoise(w, config, sample, conditions, residuals), OUTPUT);
   return { inputs: [sample, ...Object.values(conditions), ...residuals], outputs: { out } };
 }
