@@ -57,8 +57,8 @@ export async function resolve(
 }
 
 /** A request's input after {@link mapImages}: images by hash, absent ones null. */
-type Hashed = Omit<GenerationInput, "controls" | "image" | "mask_image"> &
-  Pick<GenerationRequest, "controls" | "image" | "mask_image">;
+type Hashed = Omit<GenerationInput, ImageFields> & Pick<GenerationRequest, ImageFields>;
+type ImageFields = "controls" | "ip_adapters" | "image" | "mask_image";
 
 const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as const;
 

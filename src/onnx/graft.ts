@@ -29,7 +29,7 @@ const MICROSOFT = "com.microsoft";
 const BLOCKED = "com.microsoft.nchwc";
 
 /** What a fusion or another layout appends to a node's name. */
-const RENAMED = ["", "_nchwc", "/MatMulAddFusion"];
+const RENAMED = ["", "_nchwc", "/MatMulAddFusion", "/MatmulTransposeFusion/"];
 
 class Grafting {
   readonly model: ParsedModel;
@@ -150,7 +150,7 @@ const apply: {
     const [down, up] = [grafting.input(`${at}:down`, rank), grafting.input(`${at}:up`, rank)];
     const delta =
       window === null
-        ? product(grafting, node, product(grafting, node, x, down), up)
+        ? product(grafting, node, product(grafting, node, x, down, turned(node)), up)
         : grafting.add(node, "Conv", [grafting.add(node, "Conv", [x, down], "", window), up], "", POINTWISE);
     grafting.addTo(node, like(grafting, layer, delta));
   },
@@ -159,7 +159,9 @@ const apply: {
     const { node, x, window } = layer;
     const whole = grafting.input(`${at}:whole`, window === null ? 2 : 4);
     const delta =
-      window === null ? product(grafting, node, x, whole) : grafting.add(node, "Conv", [x, whole], "", window);
+      window === null
+        ? product(grafting, node, x, whole, turned(node))
+        : grafting.add(node, "Conv", [x, whole], "", window);
     grafting.addTo(node, like(grafting, layer, delta));
   },
   shift(grafting, { at, channels }) {
@@ -187,8 +189,16 @@ const apply: {
   },
 };
 
-const product = (grafting: Grafting, node: ParsedNode, x: string, weight: string) =>
-  grafting.add(node, "FusedMatMul", [x, weight], MICROSOFT, TRANSPOSED);
+/** A fused product may read x with its last two axes exchanged. */
+const turned = ({ attributes }: ParsedNode) => new Map([...attributes].filter(([name]) => name === "transA"));
+
+const product = (
+  grafting: Grafting,
+  node: ParsedNode,
+  x: string,
+  weight: string,
+  how = new Map<string, Uint8Array>(),
+) => grafting.add(node, "FusedMatMul", [x, weight], MICROSOFT, new Map([...TRANSPOSED, ...how]));
 
 /** The model with all of them added. @throws GraftError when it lacks a place */
 export function graft(model: Uint8Array, grafts: readonly Graft[]): Uint8Array {
