@@ -24,6 +24,7 @@ export function grafted(trunk: Network, grafts: readonly Graft[]): Network {
     },
     folder: trunk.folder,
     weightBytes: trunk.weightBytes,
+    reads: trunk.reads,
     grafted: { trunk, grafts },
   };
   variants.set(key, variant);

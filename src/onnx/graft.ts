@@ -19,7 +19,9 @@ export type Graft =
   /** y + shift; input `at:shift` that broadcasts: [out], of a convolution [out, 1, 1]. */
   | { readonly kind: "shift"; readonly at: string; readonly channels: number }
   /** attention + attention(q, k, v)·mask; inputs `at:k:index`, `at:v:index` [B, T, C] and, where masked, `at:mask:index` [1, h·w, 1]. */
-  | { readonly kind: "attention"; readonly at: string; readonly index: number; readonly masked: boolean };
+  | { readonly kind: "attention"; readonly at: string; readonly index: number; readonly masked: boolean }
+  /** value·keep + rows; inputs `at:keep` [B, T, 1], `at:rows` [B, T, D]: rows of a table exchanged for others. */
+  | { readonly kind: "rows"; readonly at: string };
 
 /** The graph has no such place: it was not built of this network. */
 export class GraftError extends Error {}
@@ -186,6 +188,14 @@ const apply: {
     const mixed = grafting.add(node, "MultiHeadAttention", [node.inputs[0]!, k, v], MICROSOFT, node.attributes);
     const delta = masked ? grafting.add(node, "Mul", [mixed, grafting.input(`${at}:mask:${index}`, 3)]) : mixed;
     grafting.addTo(node, delta);
+  },
+  rows(grafting, { at }) {
+    const node = grafting.find(at);
+    const [keep, rows] = [grafting.input(`${at}:keep`, 3), grafting.input(`${at}:rows`, 3)];
+    grafting.change(node, (before, output) => {
+      const kept = grafting.add(node, "Mul", [before, keep]);
+      grafting.add(node, "Add", [kept, rows], "", new Map(), output);
+    });
   },
 };
 

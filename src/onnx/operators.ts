@@ -123,6 +123,14 @@ export function conv(x: Value, weight: Value, bias: Value | null, { stride = 1, 
   });
 }
 
+/** The mean of each 2×2 cells; a last row or column that is alone is its own. */
+export function averagePool(x: Value): Value {
+  const [batch, channels, height, width] = x.shape;
+  return node("AveragePool", [x], [batch!, channels!, shrink(height!, 2), shrink(width!, 2)], {
+    attributes: { kernel_shape: [2, 2], strides: [2, 2], ceil_mode: 1 },
+  });
+}
+
 /** Zero mean and unit variance over the last axis, then times weight plus bias: both [C], or [1] for one factor. */
 export function layerNorm(x: Value, weight: Value, bias: Value, epsilon: number): Value {
   return node("LayerNormalization", [x, weight, bias], x.shape, {

@@ -1,10 +1,12 @@
 /** LoRA of a request: what their files add to the weights, summed, as further inputs of the networks. */
-import type { BaseModel, Network } from "../../models/base.ts";
+
 import { grafted } from "../../models/grafted.ts";
 import { differences, wholeBytes } from "../../models/lora/differences.ts";
 import type { Component } from "../../models/lora/keys.ts";
 import type { Layer } from "../../models/lora/layers.ts";
 import { type Lora, type Matched, matchLora } from "../../models/lora/lora.ts";
+import type { Network } from "../../models/network.ts";
+import type { BaseModel } from "../../models/opened.ts";
 import { CheckpointError } from "../../models/safetensors.ts";
 import { build } from "../../onnx/build.ts";
 import type { Graft } from "../../onnx/graft.ts";

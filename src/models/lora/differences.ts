@@ -5,7 +5,7 @@
 import type { Computation } from "../../onnx/build.ts";
 import { matmul, mul, reshape, scale, transpose } from "../../onnx/operators.ts";
 import { ShapeError, show, type Value } from "../../onnx/value.ts";
-import { type Network, network } from "../base.ts";
+import { type Network, storedNetwork } from "../network.ts";
 import { CheckpointError } from "../safetensors.ts";
 import type { Weights } from "../weights.ts";
 import type { KindName } from "./keys.ts";
@@ -145,7 +145,7 @@ function outputsOf(weights: Weights, lora: Lora, matched: Matched): Record<strin
  */
 export function differences(lora: Lora, matched: readonly Matched[]): Network {
   try {
-    return network(
+    return storedNetwork(
       lora.checkpoint,
       (weights): Computation => ({
         inputs: [],

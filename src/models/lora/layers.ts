@@ -1,6 +1,7 @@
 /** The layers of a network that a LoRA can change, by every name that files give them. */
 import { labelOf, type Node, type Value } from "../../onnx/value.ts";
-import type { BaseModel, Network } from "../base.ts";
+import type { Network } from "../network.ts";
+import type { BaseModel } from "../opened.ts";
 import { originalUnet } from "../original-names.ts";
 import type { Component } from "./keys.ts";
 

@@ -1,8 +1,8 @@
 /** A LoRA file, opened (its header only), and what it is to a base model. */
 
 import { show } from "../../onnx/value.ts";
-import type { BaseModel } from "../base.ts";
 import { type Checkpoint, readCheckpoint } from "../checkpoint.ts";
+import type { BaseModel } from "../opened.ts";
 import { CheckpointError } from "../safetensors.ts";
 import { type Component, type LayerChange, layerChanges } from "./keys.ts";
 import { type Layer, layersOfBase } from "./layers.ts";
