@@ -57,10 +57,11 @@ const flat = (path: string) => path.replaceAll(".", "_");
 /** The names of a U-Net's layer in the original layout, where it is one of the published ones' shape. */
 function originals({ unet }: BaseModel, path: string): string[] {
   const { layers_per_block: layers, block_out_channels: levels } = unet;
-  return originalUnet(typeof layers === "number" ? levels.map(() => layers) : layers).flatMap(([original, diffusers]) =>
-    typeof diffusers === "string" && (path === diffusers || path.startsWith(`${diffusers}.`))
-      ? [original + path.slice(diffusers.length)]
-      : [],
+  return originalUnet(typeof layers === "number" ? levels.map(() => layers) : layers).flatMap(
+    ([original, diffusers]) =>
+      typeof diffusers === "string" && (path === diffusers || path.startsWith(`${diffusers}.`))
+        ? [original + path.slice(diffusers.length)]
+        : [],
   );
 }
 
