@@ -1,7 +1,8 @@
 /** T2I-Adapters (arXiv 2302.08453): diffusers' full adapters for SD 1.x and SDXL, in its keys and in TencentARC's. */
 import { join } from "node:path";
 import type { Computation } from "../onnx/build.ts";
-import { add, averagePool, relu } from "../onnx/operators.ts";
+import { add, relu } from "../onnx/operators.ts";
+import { averagePool } from "../onnx/pooling.ts";
 import { input, show, type Value } from "../onnx/value.ts";
 import { findCheckpoint, readCheckpoint, readJson } from "./checkpoint.ts";
 import { parseConfig, type T2iAdapterConfig, t2iAdapterConfig, UnsupportedError } from "./config.ts";

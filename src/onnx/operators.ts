@@ -25,7 +25,7 @@ export function product(dims: Shape): Dim {
 }
 
 /** A size divided by `by` and rounded up, as a convolution of that stride leaves it: "h" → "h/2" → "h/4". */
-function shrink(dim: Dim, by: number): Dim {
+export function shrink(dim: Dim, by: number): Dim {
   if (known(dim)) {
     return Math.ceil(dim / by);
   }
@@ -120,14 +120,6 @@ export function conv(x: Value, weight: Value, bias: Value | null, { stride = 1, 
       strides: [stride, stride],
       pads: pads ?? [half, half, half, half],
     },
-  });
-}
-
-/** The mean of each 2×2 cells; a last row or column that is alone is its own. */
-export function averagePool(x: Value): Value {
-  const [batch, channels, height, width] = x.shape;
-  return node("AveragePool", [x], [batch!, channels!, shrink(height!, 2), shrink(width!, 2)], {
-    attributes: { kernel_shape: [2, 2], strides: [2, 2], ceil_mode: 1 },
   });
 }
 
