@@ -1,11 +1,12 @@
 /** IP-Adapters of a request: what their images are to each attention to the text, as further inputs of the U-Net. */
-import { bicubic } from "../../image/bicubic.ts";
+
 import { crossAttentions, type IpAdapter } from "../../models/ip-adapter.ts";
 import type { BaseModel } from "../../models/opened.ts";
 import type { Graft } from "../../onnx/graft.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import type { IpScale } from "../../schema/adapters.ts";
 import type { Run } from "../model.ts";
+import { bicubic } from "./bicubic.ts";
 import type { Additions } from "./loras.ts";
 
 export interface LoadedIpAdapter {
