@@ -1,6 +1,7 @@
 /** Where the time of an evaluation goes, by onnxruntime's profiler. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { noFeatures } from "../src/diffusion/adapters/t2i-adapters.ts";
 import { noResiduals } from "../src/diffusion/control.ts";
 import { fill } from "../src/diffusion/rows.ts";
 import { skipChannels } from "../src/models/encoder.ts";
@@ -76,7 +77,7 @@ export async function tellOperators(models: string, controlnet: string, side: nu
     ...noResiduals(config),
   };
   const masks = config.block_out_channels.map((_, k) => [`mask_${k}`, fill([1, 1, 1, 1], 1)] as const);
-  tell("a U-Net", await profile(networks.unet, common));
+  tell("a U-Net", await profile(networks.unet, { ...common, ...noFeatures(config) }));
   tell(
     "a ControlNet",
     await profile(control.networks.controlnet, {

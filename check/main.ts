@@ -4,6 +4,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { checkIpAdapters, checkT2iAdapters } from "./adapters.ts";
 import type { Finding } from "./finding.ts";
 import { check as modules } from "./modules.ts";
 import { check as noise } from "./noise.ts";
@@ -18,6 +19,8 @@ const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
   "samplers.safetensors": samplers,
   "modules.safetensors": modules,
   "training.safetensors": training,
+  "ip_modules.safetensors": checkIpAdapters,
+  "adapter_modules.safetensors": checkT2iAdapters,
 };
 
 const dir = process.argv[2];

@@ -1,6 +1,5 @@
 /** From what a client sent to what is carried out: every default filled in, images out of the request and checked. */
 import { randomInt } from "node:crypto";
-import { closest } from "fastest-levenshtein";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import type { Catalog, Model, ShelfName } from "../schema/catalog.ts";
@@ -8,6 +7,8 @@ import { DEFAULT_STRENGTH, GenerationInput, type GenerationRequest } from "../sc
 import { imagesOf, mapImages } from "../schema/images.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
 import type { ImagesIn } from "./images-in.ts";
+import { checkAdapters } from "./resolve-adapters.ts";
+import { names, suggestion, unprocessable } from "./unprocessable.ts";
 
 export interface Resolved {
   request: GenerationRequest;
@@ -43,6 +44,7 @@ export async function resolve(
     checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
     checkLayerScales(layer_scales, model, `controls[${index}].layer_scales`);
   }
+  checkAdapters(input, model, catalog, [width, height]);
   const { scheduler = model.scheduler } = input;
   checkScheduler(scheduler, input.num_inference_steps, model);
   const {
@@ -57,8 +59,8 @@ export async function resolve(
 }
 
 /** A request's input after {@link mapImages}: images by hash, absent ones null. */
-type Hashed = Omit<GenerationInput, "controls" | "image" | "mask_image"> &
-  Pick<GenerationRequest, "controls" | "image" | "mask_image">;
+type Hashed = Omit<GenerationInput, ImageFields> & Pick<GenerationRequest, ImageFields>;
+type ImageFields = "controls" | "ip_adapters" | "image" | "mask_image";
 
 const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as const;
 
@@ -138,18 +140,4 @@ function checkControlNet(id: string, model: Model, catalog: Catalog, path: strin
     const message = `the ControlNet "${id}" does not fit the model "${model.id}": ${why}; those that do: ${names(fitting)}`;
     throw unprocessable("controlnet_does_not_fit", path, message);
   }
-}
-
-export function unprocessable(code: string, path: string, message: string): Refused {
-  return new Refused(422, code, message, [{ path, message }]);
-}
-
-export function suggestion(id: string, known: { id: string }[]): string {
-  if (known.length === 0) return "; none is offered here";
-  const ids = known.map((one) => one.id);
-  return `; the nearest of those offered (${names(known)}) is "${closest(id, ids)}"`;
-}
-
-export function names(known: { id: string }[]): string {
-  return known.length === 0 ? "none" : known.map(({ id }) => id).join(", ");
 }

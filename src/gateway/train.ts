@@ -9,7 +9,8 @@ import { NotKept } from "../storage/storage.ts";
 import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import { accept, checkWebhook, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
-import { names, refuseUnavailable, suggestion, unprocessable } from "./resolve.ts";
+import { refuseUnavailable } from "./resolve.ts";
+import { names, suggestion, unprocessable } from "./unprocessable.ts";
 
 /** Accepts a training, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptTraining(service: Service, input: TrainingInput, by: Submitter): Promise<TrainingRecord> {

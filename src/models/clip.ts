@@ -1,6 +1,6 @@
 import type { Computation } from "../onnx/build.ts";
 import { add, concat, gather, gelu, matmul, reshape, sigmoidLinear, slice } from "../onnx/operators.ts";
-import { constant, input, type Value } from "../onnx/value.ts";
+import { constant, input, label, type Value } from "../onnx/value.ts";
 import type { ClipConfig } from "./config.ts";
 import { linear, mix, norm } from "./layers.ts";
 import type { Weights } from "./weights.ts";
@@ -18,7 +18,14 @@ function causalMask(tokens: number): Value {
   return constant("float32", [1, 1, tokens, tokens], mask);
 }
 
-function layer(w: Weights, x: Value, mask: Value, config: ClipConfig): Value {
+/** What a layer's form depends on, in the text tower and the vision tower alike. */
+export type LayerConfig = Pick<
+  ClipConfig,
+  "hidden_size" | "intermediate_size" | "layer_norm_eps" | "num_attention_heads" | "hidden_act"
+>;
+
+/** One transformer layer over x [B, T, D]. */
+export function layer(w: Weights, x: Value, mask: Value | null, config: LayerConfig): Value {
   const size = config.hidden_size;
   const before = norm(w.at("layer_norm1"), x, config.layer_norm_eps);
   const project = (name: string) => linear(w.at(`self_attn.${name}`), before, size);
@@ -31,6 +38,9 @@ function layer(w: Weights, x: Value, mask: Value, config: ClipConfig): Value {
   );
   return add(attended, linear(w.at("mlp.fc2"), activations[config.hidden_act](inner), size));
 }
+
+/** The name by which the words' embeddings are found in the graph. */
+export const WORDS = "words";
 
 export interface HiddenStates {
   /** [B, 77, D]: before the first layer, and after each. */
@@ -53,7 +63,7 @@ export function hiddenStates(
   const positions = tokens === most ? all : slice(all, 0, 0, tokens);
   const mask = causalMask(tokens);
 
-  const hidden = [add(gather(words, ids), positions)]; // [B, 77, D]
+  const hidden = [add(label(gather(words, ids), WORDS), positions)]; // [B, 77, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
     hidden.push(layer(w.at(`encoder.layers.${i}`), hidden[i]!, mask, config));
   }

@@ -188,6 +188,33 @@ export const clipConfig = z.strictObject({
 });
 export type ClipConfig = z.infer<typeof clipConfig>;
 
+/** transformers' CLIPVisionConfig, with the defaults of that class. */
+export const clipVisionConfig = z.strictObject({
+  ...Object.fromEntries(UNHEEDED.map((key) => [key, z.unknown().optional()])),
+  model_type: z.enum(["clip_vision_model", "clip"]).default("clip_vision_model"),
+  hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
+  hidden_size: count.default(768),
+  intermediate_size: count.default(3072),
+  layer_norm_eps: z.number().default(1e-5),
+  num_attention_heads: count.default(12),
+  num_hidden_layers: count.default(12),
+  image_size: count.default(224),
+  patch_size: count.default(32),
+  projection_dim: count.default(512),
+  num_channels: fixed(3),
+});
+export type ClipVisionConfig = z.infer<typeof clipVisionConfig>;
+
+/** diffusers' T2IAdapter; which of its two full forms it is. */
+export const t2iAdapterConfig = z.strictObject({
+  adapter_type: z.enum(["full_adapter", "full_adapter_xl"]).default("full_adapter"),
+  in_channels: count.default(3),
+  channels: z.array(count).length(4).default([320, 640, 1280, 1280]),
+  num_res_blocks: count.default(2),
+  downscale_factor: count.default(8),
+});
+export type T2iAdapterConfig = z.infer<typeof t2iAdapterConfig>;
+
 /**
  * A component's config with every default filled in.
  * @param warnings told of the keys that the class does not have

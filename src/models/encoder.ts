@@ -113,20 +113,39 @@ export function layer(
     : out;
 }
 
-/** Down blocks over x [B, C0, h, w] (the latents after conv_in) → every skip connection, x first. */
-export function downBlocks(w: Weights, x: Value, temb: Value, text: Value, config: EncoderConfig): Value[] {
+/**
+ * Down blocks over x [B, C0, h, w] (the latents after conv_in) → every skip connection, x first.
+ * @param features of T2I-Adapters, one a block: added to what its last transformer gives; where it has none, to what the block does
+ */
+export function downBlocks(
+  w: Weights,
+  x: Value,
+  temb: Value,
+  text: Value,
+  config: EncoderConfig,
+  features: readonly Value[] = [],
+): Value[] {
   const skips = [x];
   let h = x;
   downLevels(config).forEach((level, i, all) => {
     const block = w.at(`down_blocks.${i}`);
+    const feature = features[i];
+    const addFeature = () => {
+      if (feature !== undefined) {
+        h = add(h, feature);
+        skips[skips.length - 1] = h;
+      }
+    };
     for (let j = 0; j < level.layers; j++) {
       h = layer(block, j, h, temb, text, level, config);
       skips.push(h);
     }
+    if (level.isAttending) addFeature();
     if (i < all.length - 1) {
       h = convolution(block.at("downsamplers.0.conv"), h, level.channels, 3, { stride: 2 });
       skips.push(h);
     }
+    if (!level.isAttending) addFeature();
   });
   return skips;
 }

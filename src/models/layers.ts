@@ -16,7 +16,7 @@ import {
   split,
   transpose,
 } from "../onnx/operators.ts";
-import { ShapeError, scalar, type Value } from "../onnx/value.ts";
+import { label, ShapeError, scalar, type Value } from "../onnx/value.ts";
 import { winograd } from "../onnx/winograd.ts";
 import type { Weights } from "./weights.ts";
 
@@ -25,7 +25,7 @@ const channels = (x: Value, axis: number) => x.shape[axis] as number;
 /** x [..., in] · weightᵀ [in, out] + bias. */
 export function linear(w: Weights, x: Value, out: number, { bias = true } = {}): Value {
   const weight = transpose(w.get("weight", [out, channels(x, x.shape.length - 1)]), [1, 0]);
-  const product = matmul(x, weight); // [..., out]
+  const product = label(matmul(x, weight), w.path); // [..., out]
   return bias ? add(product, w.get("bias", [out])) : product;
 }
 
@@ -39,9 +39,11 @@ export function convolution(
   const weight = w.get("weight", [out, channels(x, 1), kernel, kernel]);
   const bias = w.get("bias", [out]);
   const isPlain = kernel === 3 && Object.keys(options).length === 0;
-  return w.choices.winograd && isPlain && gainsByWinograd(x, out)
-    ? winograd(x, weight, bias)
-    : conv(x, weight, bias, options);
+  const y =
+    w.choices.winograd && isPlain && gainsByWinograd(x, out)
+      ? winograd(x, weight, bias)
+      : conv(x, weight, bias, options);
+  return label(y, w.path);
 }
 
 /**
@@ -105,7 +107,7 @@ export function resnet(w: Weights, x: Value, temb: Value | null, out: number, co
 
 /** Scaled dot-product attention in the form that the runtime does well. */
 export function mix(w: Weights, ...parts: Parameters<typeof attention>): Value {
-  return w.choices.fusedAttention ? attention(...parts) : plainAttention(...parts);
+  return label(w.choices.fusedAttention ? attention(...parts) : plainAttention(...parts), `${w.path}.mix`);
 }
 
 /** diffusers' Attention; `context` is x itself for self-attention. */

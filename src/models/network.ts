@@ -1,4 +1,5 @@
 import { build, type Computation } from "../onnx/build.ts";
+import type { Graft } from "../onnx/graft.ts";
 import type { Checkpoint } from "./checkpoint.ts";
 import type { Graph, GraphChoices } from "./graph.ts";
 import { StoredWeights, type WeightStore, Weights } from "./weights.ts";
@@ -14,6 +15,8 @@ export interface Network {
   readonly weightBytes: number;
   /** The names of the tensors that it reads. */
   readonly reads: ReadonlySet<string>;
+  /** It is `trunk` with `grafts` added, on whose weights it runs. */
+  readonly grafted?: { readonly trunk: Network; readonly grafts: readonly Graft[] };
 }
 
 /** A store that notes what is read from it, and how many elements each has. */

@@ -103,7 +103,10 @@ function layersOf(tensors: Tensors): number[] {
   return [...downsamplers, end].map((i, level, all) => i - (all[level - 1] ?? 0) - 1);
 }
 
-const unet = (tensors: Tensors): Names => [...encoder(layersOf(tensors)), ...decoder(layersOf(tensors))];
+const unet = (tensors: Tensors): Names => originalUnet(layersOf(tensors));
+
+/** Of a U-Net with so many layers at each level. */
+export const originalUnet = (layers: readonly number[]): Names => [...encoder(layers), ...decoder(layers)];
 
 /** The hint encoder is a list of convolutions and, between them, activations; every residual has a zero convolution. */
 function controlnet(tensors: Tensors): Names {

@@ -23,6 +23,11 @@ export class Weights {
     this.choices = choices;
   }
 
+  /** The part of the network that these weights are of, such as "mid_block.resnets.0.conv1"; "" for all of it. */
+  get path(): string {
+    return this.#prefix.slice(0, -1);
+  }
+
   at(part: string): Weights {
     return new Weights(this.#store, `${this.#prefix}${part}.`, this.choices);
   }

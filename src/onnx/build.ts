@@ -6,6 +6,7 @@ import {
   ELEMENT_TYPES,
   type External,
   type Initializer,
+  labelOf,
   type Node,
   type Shape,
   type Value,
@@ -30,14 +31,15 @@ function tensor(name: string, dtype: DType, shape: Shape, data: External | Uint8
   return concat(parts);
 }
 
-function valueInfo(name: string, { dtype, shape }: Value): Uint8Array {
+/** A graph's input or output; "?" is a size that nobody knows. */
+export function valueInfo(name: string, { dtype, shape }: Pick<Value, "dtype" | "shape">): Uint8Array {
   const dimension = (dim: Dim) => (typeof dim === "number" ? [int(1, dim)] : dim === "?" ? [] : [bytes(2, dim)]);
   const dims = shape.map((dim) => message(1, ...dimension(dim)));
   const type = message(1, int(1, ELEMENT_TYPES[dtype]), message(2, ...dims));
   return concat([bytes(1, name), message(2, type)]);
 }
 
-function attribute(name: string, value: Attribute): Uint8Array {
+export function attributeProto(name: string, value: Attribute): Uint8Array {
   if (typeof value === "number") {
     return concat([bytes(1, name), int(3, value), int(20, 2)]);
   }
@@ -61,6 +63,7 @@ class Writer {
   readonly initializers: Uint8Array[] = [];
   readonly nodes: Uint8Array[] = [];
   readonly #names = new Map<Value, string>();
+  readonly #labels = new Set<string>();
   readonly #outputNames: ReadonlyMap<Value, string>;
   readonly #stored: ReadonlyMap<Value, External>;
 
@@ -117,14 +120,16 @@ class Writer {
   }
 
   #writeNode({ op, domain, inputs, attributes, outputs }: Node): void {
-    const name = `${op}_${this.nodes.length}`;
+    const label = outputs.map(labelOf).find((own) => own !== undefined && !this.#labels.has(own));
+    const name = label ?? `${op}_${this.nodes.length}`;
+    this.#labels.add(name);
     outputs.forEach((output, i) => {
       this.#names.set(output, this.#outputNames.get(output) ?? `${name}${i ? `.${i}` : ""}`);
     });
     const parts = inputs.map((value) => bytes(1, this.nameOf(value)));
     parts.push(...outputs.map((value) => bytes(2, this.nameOf(value))));
     parts.push(bytes(3, name), bytes(4, op));
-    parts.push(...Object.entries(attributes).map(([name, value]) => message(5, attribute(name, value))));
+    parts.push(...Object.entries(attributes).map(([name, value]) => message(5, attributeProto(name, value))));
     parts.push(bytes(7, domain));
     this.nodes.push(concat(parts));
   }

@@ -25,7 +25,7 @@ export function product(dims: Shape): Dim {
 }
 
 /** A size divided by `by` and rounded up, as a convolution of that stride leaves it: "h" → "h/2" → "h/4". */
-function shrink(dim: Dim, by: number): Dim {
+export function shrink(dim: Dim, by: number): Dim {
   if (known(dim)) {
     return Math.ceil(dim / by);
   }

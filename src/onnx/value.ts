@@ -108,6 +108,19 @@ export function constant(
 /** A float32 number. */
 export const scalar = (value: number) => constant("float32", [], [value]);
 
+const labels = new WeakMap<Value, string>();
+
+/**
+ * A node's value under a name of its own, by which a runtime's optimised graph can be searched for it (src/onnx/graft.ts): build()
+ * writes it as the node's name, and as the value's.
+ */
+export function label(value: Value, name: string): Value {
+  labels.set(value, name);
+  return value;
+}
+
+export const labelOf = (value: Value): string | undefined => labels.get(value);
+
 interface NodeOptions {
   readonly attributes?: Readonly<Record<string, Attribute>>;
   /** "" is ONNX's own operator set. */

@@ -1,6 +1,7 @@
 /** What an installation offers. */
 
 import { z } from "zod";
+import { Adapter, Embedding, IpAdapter, Lora } from "./adapter-entries.ts";
 import { Id } from "./fields.ts";
 import { SchedulerName } from "./schedulers.ts";
 
@@ -57,6 +58,18 @@ export const SHELVES = {
     operationId: "listControlNets",
     summary: "The ControlNets, and which models they fit",
   },
+  loras: { entry: Lora, operationId: "listLoras", summary: "The LoRA, and which models they fit" },
+  embeddings: {
+    entry: Embedding,
+    operationId: "listEmbeddings",
+    summary: "The textual inversions, and which models they fit",
+  },
+  ip_adapters: {
+    entry: IpAdapter,
+    operationId: "listIpAdapters",
+    summary: "The IP-Adapters, and which models they fit",
+  },
+  adapters: { entry: Adapter, operationId: "listAdapters", summary: "The T2I-Adapters, and which models they fit" },
 } as const satisfies Record<string, ShelfRoute>;
 export type ShelfName = keyof typeof SHELVES;
 
@@ -73,6 +86,10 @@ export type Unavailable = z.infer<typeof Unavailable>;
 export const Catalog = z.object({
   models: z.array(SHELVES.models.entry),
   controlnets: z.array(SHELVES.controlnets.entry),
+  loras: z.array(SHELVES.loras.entry),
+  embeddings: z.array(SHELVES.embeddings.entry),
+  ip_adapters: z.array(SHELVES.ip_adapters.entry),
+  adapters: z.array(SHELVES.adapters.entry),
   skipped: z.array(Unavailable).describe("What MODELS_DIR holds that is not served."),
   execution_provider: z.string(),
 } satisfies Record<ShelfName, z.ZodType> & Record<string, z.ZodType>);

@@ -1,6 +1,7 @@
 /** What `POST /v1/generations` takes, and the request as it is carried out. */
 
 import { z } from "zod";
+import { adapterFields } from "./adapters.ts";
 import { closed } from "./closed.ts";
 import { controlImages, controlShape } from "./control.ts";
 import {
@@ -148,6 +149,7 @@ export const GenerationInput = closed({
     .array(closed({ ...controlShape, ...controlImages(SENT) }))
     .max(MAX_CONTROLS)
     .default([]),
+  ...adapterFields(SENT),
   ...generationImages(SENT),
   strength: strength
     .optional()
@@ -169,6 +171,7 @@ export const GenerationRequest = closed({
   scheduler: SchedulerName,
   seed,
   controls: z.array(closed({ ...controlShape, ...controlImages(KEPT) })).max(MAX_CONTROLS),
+  ...adapterFields(KEPT),
   ...generationImages(KEPT),
   strength: strength.nullable().describe("null = from noise alone."),
 })

@@ -4,7 +4,16 @@ import type { FromEngine } from "../../workers/generate/messages.ts";
 
 const message: FromEngine = {
   type: "catalog",
-  catalog: { models: [], controlnets: [], skipped: [], execution_provider: "cpu" },
+  catalog: {
+    models: [],
+    controlnets: [],
+    loras: [],
+    embeddings: [],
+    ip_adapters: [],
+    adapters: [],
+    skipped: [],
+    execution_provider: "cpu",
+  },
 };
 parentPort!.postMessage(message);
 parentPort!.on("message", () => {

@@ -57,6 +57,10 @@ export const CATALOG: Catalog = {
     controlnet("canny", ["base"]),
     controlnet("wide", [], { base: "it reads [B, 77, 2048], not [B, 77, 768]" }),
   ],
+  loras: [],
+  embeddings: [],
+  ip_adapters: [],
+  adapters: [],
   skipped: [],
   execution_provider: "cpu",
 };

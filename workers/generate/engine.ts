@@ -1,10 +1,12 @@
 /** The engine of a generation worker: it holds the networks and carries generations out, one at a time. */
 import { setImmediate } from "node:timers/promises";
+import { adapt } from "../../src/diffusion/adapters/adapt.ts";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
 import { decode, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { encode } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
 import { CELL } from "../../src/models/vae.ts";
 import { onSpan, span } from "../../src/observe/span.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
@@ -13,7 +15,8 @@ import { CONTENT_TYPES, type GenerationRequest } from "../../src/schema/generati
 import { Memo } from "../runtime/memo.ts";
 import { PreparedCache } from "../runtime/prepared.ts";
 import { Residents } from "../runtime/residents.ts";
-import { chooseProvider, type Provider } from "../runtime/runtime.ts";
+import { chooseProvider, openSession, type Provider } from "../runtime/runtime.ts";
+import { chooseAdapters, type Take } from "./adapters.ts";
 import { readImages } from "./images.ts";
 import { type Library, openLibrary } from "./library.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
@@ -103,15 +106,17 @@ export class Engine {
 
   async #carryOut({ id, request, images, state }: Task, running: Running, times: StageTimes): Promise<FromEngine> {
     this.#residents.beginGeneration();
-    const model = this.#model(request.model);
+    const { base, loaded } = this.#model(request.model);
     const chosen = request.controls.map(({ controlnet }) => this.#controlnet(controlnet));
     const turn = async () => {
       await setImmediate(); // lets a cancel in
       if (running.asked !== null) throw new Asked();
     };
-    const plan = await span("encode", {}, async () =>
-      prepare(request, model, chosen, await readImages(request, images, turn)),
-    );
+    const plan = await span("encode", {}, async () => {
+      const added = await chooseAdapters(request, images, turn, this.#take, this.#remembering);
+      const model = await adapt(base, loaded, added, this.#runners);
+      return prepare(request, model, chosen, await readImages(request, images, turn), added);
+    });
     const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
     const done = await span("denoise", {}, () => this.#denoise(plan, start, request, running));
     const made = await span("decode", {}, () => this.#decode(plan, done, request, running));
@@ -169,8 +174,9 @@ export class Engine {
     return made;
   }
 
-  #model(id: string): LoadedModel {
-    return this.#find("models", id, (base) => loadModel(base, this.#runner, this.#remembering));
+  /** A model as it was opened, and as it was loaded from that. */
+  #model(id: string): { base: BaseModel; loaded: LoadedModel } {
+    return this.#find("models", id, (base) => ({ base, loaded: loadModel(base, this.#runner, this.#remembering) }));
   }
 
   #controlnet(id: string): LoadedControlNet {
@@ -179,6 +185,16 @@ export class Engine {
 
   readonly #runner: Runner = (network) => this.#residents.runner(network);
   readonly #remembering: Runner = (network) => this.#memo.memoize(network, this.#runner(network));
+
+  readonly #once: Runner = (network) => async (feeds) => {
+    const session = await openSession(network.graph(this.#provider), this.#provider);
+    return session.run(feeds).finally(() => session.release());
+  };
+  get #runners() {
+    const { budget } = this.#residents;
+    return { runner: this.#runner, remembering: this.#remembering, once: this.#once, budget };
+  }
+  readonly #take: Take = (shelf, id) => this.#find(shelf, id, (opened) => opened);
 
   /** What is ready under `id` of a shelf, or what `load` makes of the library's. @throws Error naming what this worker does not have */
   #find<Name extends ShelfName, To>(shelf: Name, id: string, load: (from: Opened<Name>) => To): To {

@@ -52,7 +52,7 @@ export function openLibrary(dir: string): Library {
   const filled: Partial<Record<ShelfName, ReturnType<typeof fill>>> = {};
   for (const [shelf, row] of Object.entries(SHELVES) as [ShelfName, Shelf<unknown, unknown>][]) {
     const models = (filled.models?.opened ?? null) as ReadonlyMap<string, BaseModel> | null;
-    const own = found.filter((one) => one.shelf === shelf);
+    const own = found.filter(({ shelf: of, id }) => of === shelf && id !== row.companion);
     filled[shelf] = fill(row, dir, own, models, ({ id, path }, reason) => skipped.push({ shelf, id, path, reason }));
   }
   const each = (take: (one: ReturnType<typeof fill>) => unknown) =>

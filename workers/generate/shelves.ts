@@ -12,6 +12,7 @@ import { openSingleFile, openSingleFileControlNet } from "../../src/models/singl
 import { CELL } from "../../src/models/vae.ts";
 import type { Catalog, ShelfName } from "../../src/schema/catalog.ts";
 import { resolutionMultiple } from "../train/components.ts";
+import { adapters, embeddings, ip_adapters, loras } from "./adapter-shelves.ts";
 
 /** What is told of something on a shelf, beside what it is. */
 export interface Surroundings {
@@ -24,6 +25,8 @@ export interface Surroundings {
 export interface Shelf<Opened, Entry> {
   /** Where in MODELS_DIR its things lie; "" = in MODELS_DIR itself. */
   readonly place: string;
+  /** A folder there that its things share, and which is none of them. */
+  readonly companion?: string;
   /** @throws CheckpointError, ShapeError, UnsupportedError: the reason that a client is told */
   openFolder(path: string): Opened;
   openFile(path: string): Opened;
@@ -105,7 +108,9 @@ const controlnets: Shelf<ControlNet, Catalog["controlnets"][number]> = {
 };
 
 /** The models come first: the others' entries say which of them they fit. */
-export const SHELVES = { models, controlnets } satisfies { [Name in ShelfName]: Shelf<unknown, Catalog[Name][number]> };
+export const SHELVES = { models, controlnets, loras, embeddings, ip_adapters, adapters } satisfies {
+  [Name in ShelfName]: Shelf<unknown, Catalog[Name][number]>;
+};
 
 /** What a shelf's things are, opened. */
-export type Opened<Name extends ShelfName> = ReturnType<(typeof SHELVES)[Name]["openFolder"]>;
+export type Opened<Name extends ShelfName> = ReturnType<(typeof SHELVES)[Name]["openFile"]>;

@@ -19,7 +19,8 @@ interface Resident {
 export class Residents {
   readonly #provider: Provider;
   readonly #cache: PreparedCache;
-  readonly #budget: number;
+  /** Bytes of float32 weights that may be in memory. */
+  readonly budget: number;
   /** In order of last use, the oldest first. */
   readonly #residents = new Map<Network, Resident>();
   #generation = 0;
@@ -28,7 +29,7 @@ export class Residents {
   constructor(provider: Provider, cache: PreparedCache, budget = defaultBudget()) {
     this.#provider = provider;
     this.#cache = cache;
-    this.#budget = budget;
+    this.budget = budget;
   }
 
   /** From here on the networks that earlier generations used may go. */
@@ -58,7 +59,7 @@ export class Residents {
   async #makeRoom(bytes: number): Promise<void> {
     let used = [...this.#residents.values()].reduce((sum, resident) => sum + resident.bytes, 0);
     for (const [network, resident] of this.#residents) {
-      if (used + bytes <= this.#budget) {
+      if (used + bytes <= this.budget) {
         return;
       }
       if (resident.usedBy !== this.#generation) {

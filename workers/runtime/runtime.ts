@@ -1,6 +1,6 @@
 /** The only file that knows onnxruntime: graphs become sessions, plain tensors go in and come out. */
 import { existsSync } from "node:fs";
-import { open, rm } from "node:fs/promises";
+import { open, readFile, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import ort from "onnxruntime-node";
@@ -8,6 +8,7 @@ import type { Graph, GraphChoices } from "../../src/models/graph.ts";
 import type { Network } from "../../src/models/network.ts";
 import { build } from "../../src/onnx/build.ts";
 import { foldable } from "../../src/onnx/fold.ts";
+import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
 import { attention } from "../../src/onnx/operators.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { type External, input, type Value } from "../../src/onnx/value.ts";
@@ -62,23 +63,25 @@ function create({ bytes, folder }: Graph, options: ort.InferenceSession.SessionO
  * under a second per GB, and the weights stay in the page cache, which processes share.
  */
 export async function openPrepared(network: Network, provider: Provider, cache: PreparedCache): Promise<Session> {
-  const graph = network.graph(provider);
   if (provider !== CPU) {
-    return openSession(graph, provider); // other providers prepare weights for their device, on the device
+    return openSession(network.graph(provider), provider); // other providers prepare weights for their device, on the device
   }
+  const { trunk, grafts } = network.grafted ?? { trunk: network, grafts: [] };
+  const graph = trunk.graph(provider);
   const key = await prepareKey(graph, `onnxruntime ${ort.env.versions.node} ${JSON.stringify(SAVING)}`);
   for (let attempt = 0; attempt < 2; attempt++) {
-    const folder = await cache.entry(key, PREPARED_SIZE * network.weightBytes, (to) => prepare(network, to));
+    const folder = await cache.entry(key, PREPARED_SIZE * trunk.weightBytes, (to) => prepare(trunk, to));
     if (folder === null) {
       break;
     }
     try {
-      return sessionOf(await openModel(join(folder, MODEL)));
-    } catch {
+      return sessionOf(await openModel(folder, grafts));
+    } catch (error) {
+      if (error instanceof GraftError) throw error;
       await cache.remove(key); // damaged, or removed since by another process
     }
   }
-  return openSession(graph, provider);
+  return openSession(network.graph(provider), provider);
 }
 
 const MODEL = "model.onnx";
@@ -157,12 +160,15 @@ function* parts(values: readonly Value[]): Generator<Value[]> {
   }
 }
 
-const openModel = (file: string) =>
-  ort.InferenceSession.create(file, {
-    ...CPU.options,
-    graphOptimizationLevel: "disabled",
-    logSeverityLevel: ERRORS_ONLY,
-  });
+/** A prepared network, with grafts beside its weights, which stay mapped. */
+async function openModel(folder: string, grafts: readonly Graft[]): Promise<ort.InferenceSession> {
+  const options = { ...CPU.options, graphOptimizationLevel: "disabled", logSeverityLevel: ERRORS_ONLY } as const;
+  const file = join(folder, MODEL);
+  if (grafts.length === 0) {
+    return ort.InferenceSession.create(file, options);
+  }
+  return create({ bytes: graft(await readFile(file), grafts), folder }, options);
+}
 
 function sessionOf(session: ort.InferenceSession): Session {
   return {

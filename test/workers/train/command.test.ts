@@ -16,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { noFeatures } from "../../../src/diffusion/adapters/t2i-adapters.ts";
 import { noResiduals } from "../../../src/diffusion/control.ts";
 import { NoiseGenerator } from "../../../src/diffusion/noise.ts";
 import { fill } from "../../../src/diffusion/rows.ts";
@@ -74,6 +75,7 @@ async function predictions(folder: string): Promise<{ controlled: Tensor; plain:
     return outputs;
   };
   const none = noResiduals(base.unet);
+  const features = noFeatures(base.unet);
   const conditions = {
     sample: fill([1, 4, 8, 8], 0.5),
     timestep: fill([1], 500),
@@ -89,8 +91,8 @@ async function predictions(folder: string): Promise<{ controlled: Tensor; plain:
   const summed = await run(networks.controlnet, feeds);
   const residuals = Object.fromEntries(Object.keys(none).map((name) => [name, summed[`${name}_out`]!]));
   return {
-    controlled: (await run(base.networks.unet, { ...conditions, ...residuals })).out!,
-    plain: (await run(base.networks.unet, { ...conditions, ...none })).out!,
+    controlled: (await run(base.networks.unet, { ...conditions, ...residuals, ...features })).out!,
+    plain: (await run(base.networks.unet, { ...conditions, ...none, ...features })).out!,
   };
 }
 
