@@ -25,17 +25,25 @@ async function run(network: Network, feeds: Record<string, Tensor>): Promise<Rec
   return outputs;
 }
 
-/** ‖a − b‖ / ‖b‖. */
-export function relative(a: Tensor, b: Tensor): number {
+/** ‖a − b‖ / ‖b‖, or by `floor` where ‖b‖ is less. */
+export function relative(a: Tensor, b: Tensor, floor = 0): number {
   if (a.data.length !== b.data.length) {
     throw new Error(`[${a.dims}] against [${b.dims}]`);
   }
-  let [difference, norm] = [0, 0];
+  let difference = 0;
   for (let i = 0; i < b.data.length; i++) {
     difference += (Number(a.data[i]) - Number(b.data[i])) ** 2;
-    norm += Number(b.data[i]) ** 2;
   }
-  return norm === 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
+  const size = Math.max(norm(b), floor);
+  return size === 0 ? Math.sqrt(difference) : Math.sqrt(difference) / size;
+}
+
+export function norm({ data }: Tensor): number {
+  let squares = 0;
+  for (const value of data) {
+    squares += Number(value) ** 2;
+  }
+  return Math.sqrt(squares);
 }
 
 const floats = (dims: number[], value = 0): Tensor => ({
