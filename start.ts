@@ -184,7 +184,7 @@ try {
   const url = `http://${host}:${config.PORT}`;
   await untilReady(url);
   if (!stopping.signal.aborted) {
-    say("start", `ready: ${url} (to read: ${url}/docs)`);
+    say("start", `ready: open ${url} in a browser (to read: ${url}/docs)`);
     const key = config.API_KEYS.length > 0 ? "-H 'Authorization: Bearer …' " : "";
     const headers = `${key}-H 'Content-Type: application/json' -H 'Prefer: wait=60'`;
     const save = `grep -o 'http[^"]*/images/0' | xargs curl -s ${key}-o picture.png`;

@@ -2,12 +2,21 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { chromium, type Page } from "playwright-core";
+import sharp from "sharp";
 import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import { startGateway } from "./gateway.ts";
 import { until } from "./processes.ts";
 
 /** A loaded machine may take long for a picture of the demo; a page that does nothing is told sooner by what it shows. */
 const PATIENCE_MS = 60_000;
+
+/** A picture as people have it, to be dropped on the page: a JPEG of another size than the demo's. */
+export const photo = await sharp({ create: { width: 160, height: 120, channels: 3, background: "#4a90d9" } })
+  .composite([
+    { input: Buffer.from('<svg width="160" height="120"><path fill="#a33" d="M40 100V50l40-30 40 30v50z"/></svg>') },
+  ])
+  .jpeg()
+  .toBuffer();
 
 export async function startBrowser(stack: AsyncDisposableStack) {
   const browser = await chromium.launch({ executablePath: installed(), args: ["--no-sandbox"] });
