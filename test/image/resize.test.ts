@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { type ResizeMode, resizeModes } from "../../src/image/fit.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
-import { resize } from "../../src/image/resize.ts";
+import { type ResizeFilter, resize } from "../../src/image/resize.ts";
 
 type Size = [width: number, height: number];
 type Kind = "noise" | "edges" | "ramp";
@@ -13,6 +13,7 @@ interface Case {
   from: Size;
   to: Size;
   mode: ResizeMode;
+  filter?: ResizeFilter;
   inside?: [x: number, y: number, width: number, height: number];
   sha256: string;
 }
@@ -43,9 +44,10 @@ function cut({ width, data }: Pixels, x: number, y: number, w: number, h: number
   return Buffer.concat(rows);
 }
 
-for (const { kind, from, to, mode, inside, sha256 } of reference.cases)
-  test(`${mode} of ${kind} ${from.join("×")} to ${to.join("×")} has Pillow's bytes`, () => {
-    const resized = resizeModes[mode](drawn(kind, from), ...to);
+for (const { kind, from, to, mode, filter, inside, sha256 } of reference.cases)
+  test(`${filter ?? mode} of ${kind} ${from.join("×")} to ${to.join("×")} has Pillow's bytes`, () => {
+    const picture = drawn(kind, from);
+    const resized = filter === undefined ? resizeModes[mode](picture, ...to) : resize(picture, ...to, { filter });
     assert.deepEqual([resized.width, resized.height, resized.data.length], [...to, to[0] * to[1] * 3]);
     const compared = inside === undefined ? resized.data : cut(resized, ...inside);
     assert.equal(createHash("sha256").update(compared).digest("hex"), sha256);
@@ -70,7 +72,7 @@ test("a window of the result is that part of the whole result", () => {
   ] as const) {
     const window = { x: 7, y: 11, width: 10, height: 17 };
     const whole = resize(image, width, height);
-    assert.deepEqual(Buffer.from(resize(image, width, height, window).data), cut(whole, 7, 11, 10, 17));
+    assert.deepEqual(Buffer.from(resize(image, width, height, { window }).data), cut(whole, 7, 11, 10, 17));
   }
 });
 
