@@ -4,15 +4,19 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { check as annotators } from "./annotators.ts";
 import type { Finding } from "./finding.ts";
 import { check as modules } from "./modules.ts";
 import { check as noise } from "./noise.ts";
+import { check as poses } from "./poses.ts";
 import { check as samplers } from "./samplers.ts";
 import { check as tokens } from "./tokens.ts";
 import { check as training } from "./training.ts";
 
 /** The file that says that a check applies to its folder. */
 const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
+  "cases.json": annotators,
+  "pose.json": poses,
   "noise.safetensors": noise,
   "tokens.json": tokens,
   "samplers.safetensors": samplers,
