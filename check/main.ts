@@ -5,6 +5,7 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { check as annotators } from "./annotators.ts";
+import { check as annotatorNetworks } from "./annotator-networks.ts";
 import type { Finding } from "./finding.ts";
 import { check as modules } from "./modules.ts";
 import { check as noise } from "./noise.ts";
@@ -22,6 +23,7 @@ const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
   "samplers.safetensors": samplers,
   "modules.safetensors": modules,
   "training.safetensors": training,
+  "neural.json": annotatorNetworks,
 };
 
 const dir = process.argv[2];
