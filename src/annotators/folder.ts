@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readJson } from "../models/checkpoint.ts";
+import { openBuilt, weightFiles } from "./built.ts";
 import { type Kind, type KindName, kinds } from "./kinds.ts";
 import { NetworkError } from "./network.ts";
 import { openOnnx, type StoredNetwork } from "./onnx-file.ts";
@@ -66,15 +67,20 @@ function isConfigOf({ model_type: type, architectures }: Config, { configs }: Ki
 
 const isGeneral = (file: string) => /^(onnx\/)?model(_fp16)?\.onnx$/.test(file);
 
-/** A file of a part that no other kind has. */
-const ownFile = (dir: string, { files }: Kind, part: string) =>
-  files[part]!.find((file) => !isGeneral(file) && existsSync(join(dir, file)));
+/** A file that no other kind has: one of the part's own name, or published weights. */
+function ownFile(dir: string, { files, weights }: Kind, part: string): string | undefined {
+  const names = [...files[part]!.filter((file) => !isGeneral(file)), ...(weights ? weightFiles(weights.stem) : [])];
+  return names.find((file) => existsSync(join(dir, file)));
+}
 
-function openPart(dir: string, kind: Kind, part: string): StoredNetwork {
-  const file = kind.files[part]!.find((one) => existsSync(join(dir, one)));
+function openPart(dir: string, { files, weights, published }: Kind, part: string): StoredNetwork {
+  const file = files[part]!.find((one) => existsSync(join(dir, one)));
   if (file !== undefined) return openOnnx(join(dir, file));
+  const names = weights === undefined ? [] : weightFiles(weights.stem);
+  const stored = names.find((one) => existsSync(join(dir, one)));
+  if (stored !== undefined) return openBuilt(join(dir, stored), weights!.network);
   throw new NetworkError(
-    `${basename(dir)}: ${kind.files[part]!.join(" or ")} is missing. Published: ${kind.published}`,
+    `${basename(dir)}: ${[...files[part]!, ...names].join(" or ")} is missing. Published: ${published}`,
   );
 }
 

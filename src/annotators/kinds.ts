@@ -3,8 +3,12 @@
  * its network must look like, and where users get it.
  */
 
-import type { Weights } from "../models/weights.ts";
 import type { Computation } from "../onnx/build.ts";
+import { hed } from "./graphs/hed.ts";
+import { animeLineArt, lineArt } from "./graphs/line-art.ts";
+import { mlsd } from "./graphs/mlsd.ts";
+import type { NamedWeights } from "./graphs/named-weights.ts";
+import { pidinet } from "./graphs/pidinet.ts";
 import type { StoredNetwork } from "./onnx-file.ts";
 
 export type KindName =
@@ -25,7 +29,7 @@ export type KindName =
 export interface PublishedWeights {
   /** Without its ending: `.pth` or `.safetensors`. */
   readonly stem: string;
-  readonly network: (weights: Weights) => Computation;
+  readonly network: (weights: NamedWeights) => Computation;
 }
 
 export interface Kind {
@@ -37,6 +41,7 @@ export interface Kind {
   readonly configs?: { readonly types: readonly string[]; readonly architecture: string };
   /** ONNX files by their part in the annotator; the first of the names that is there. */
   readonly files: Readonly<Record<string, readonly string[]>>;
+  /** Instead of `model`'s ONNX file. */
   readonly weights?: PublishedWeights;
   /** Channels of the input: [1, channels, H, W]. */
   readonly channels: number;
@@ -99,6 +104,7 @@ export const kinds = {
     annotators: ["softedge_hed", "scribble_hed"],
     folders: ["hed", "softedge_hed"],
     files: MODEL,
+    weights: { stem: "ControlNetHED", network: hed },
     channels: 3,
     misfit: maps(1, [1, 5]),
     multiple: 1,
@@ -117,6 +123,7 @@ export const kinds = {
     annotators: ["softedge_pidinet", "scribble_pidinet"],
     folders: ["pidinet", "softedge_pidinet"],
     files: { model: [...MODEL.model, "PiDiNet.onnx"] },
+    weights: { stem: "table5_pidinet", network: pidinet },
     channels: 3,
     misfit: maps(1, [1, 5]),
     multiple: 1,
@@ -126,6 +133,7 @@ export const kinds = {
     annotators: ["lineart_realistic"],
     folders: ["lineart", "lineart_realistic"],
     files: { model: [...MODEL.model, "lineart.onnx"] },
+    weights: { stem: "sk_model", network: lineArt },
     channels: 3,
     misfit: maps(1, [1]),
     multiple: 1,
@@ -135,6 +143,7 @@ export const kinds = {
     annotators: ["lineart_coarse"],
     folders: ["lineart_coarse"],
     files: { model: [...MODEL.model, "lineart_coarse.onnx"] },
+    weights: { stem: "sk_model2", network: lineArt },
     channels: 3,
     misfit: maps(1, [1]),
     multiple: 1,
@@ -145,6 +154,7 @@ export const kinds = {
     annotators: ["lineart_anime"],
     folders: ["lineart_anime"],
     files: { model: [...MODEL.model, "lineart_anime.onnx"] },
+    weights: { stem: "netG", network: animeLineArt },
     channels: 3,
     misfit: maps(1, [1]),
     multiple: 1,
@@ -155,6 +165,7 @@ export const kinds = {
     annotators: ["mlsd"],
     folders: ["mlsd"],
     files: { model: [...MODEL.model, "mlsd_large_512_fp32.onnx"] },
+    weights: { stem: "mlsd_large_512_fp32", network: mlsd },
     channels: 4,
     misfit: maps(9, [1]),
     multiple: 32,
