@@ -9,7 +9,7 @@ import { decode } from "../src/image/decode.ts";
 import { resizeImage, resizeLinear } from "../src/image/opencv-resize.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { chooseProvider, openSession, type Session } from "../workers/runtime.ts";
+import { chooseProvider, openSession, type Session } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { relative } from "./modules.ts";
 import { readTensors } from "./tensors.ts";
@@ -48,13 +48,15 @@ export async function check(dir: string): Promise<Finding[]> {
   const { cases } = JSON.parse(readFileSync(join(dir, "neural.json"), "utf8")) as { cases: Case[] };
   const findings: Finding[] = [];
   for (const one of cases) {
-    if (one.params.scribble === true) continue;
     const picture = await decode(readFileSync(join(dir, `pictures/${one.picture}.png`)), LIMITS);
     const resolution = one.params.detect_resolution;
     const shown = resolution === undefined ? picture : resizeImage(picture, resolution);
     const { folder, seen, release } = await load(join(dir, "neural", one.folder));
     const subject = `${one.folder} ${one.picture} ${JSON.stringify(one.params)}`;
     findings.push({ subject, ...(await compare(dir, one, shown, folder, seen)) });
+    if (one.map !== undefined && (one.lines ?? one.keypoints_134) !== undefined) {
+      findings.push({ subject: `${subject} drawn`, ...(await drawn(dir, one, shown, folder)) });
+    }
     if (one.tensor !== undefined) {
       const wanted = readTensors(join(dir, "neural/tensors.safetensors")).get(one.tensor)!;
       findings.push({
@@ -116,8 +118,14 @@ async function compare(dir: string, one: Case, shown: Pixels, folder: LoadedFold
     const expected = one.keypoints.map((person, i) => person.map((point, k) => [...point, one.scores![i]![k]!]));
     return points(found, expected, () => false);
   }
-  const make = networkMaps[one.annotator as keyof typeof networkMaps];
-  const map = await make(shown, folder, params);
+  return drawn(dir, one, shown, folder);
+}
+
+/** The share of a map's values that are off. */
+async function drawn(dir: string, one: Case, shown: Pixels, folder: LoadedFolder) {
+  const params = { ...DEFAULTS, ...one.params } as never;
+  const name = one.params.scribble === true ? one.annotator.replace("softedge", "scribble") : one.annotator;
+  const { map } = await networkMaps[name as keyof typeof networkMaps](shown, folder, params);
   const wanted = await decode(readFileSync(join(dir, one.map!)), LIMITS);
   return differing(resizeLinear(map, wanted.width, wanted.height), wanted, one.tolerance!);
 }

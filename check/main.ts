@@ -4,8 +4,8 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { check as annotators } from "./annotators.ts";
 import { check as annotatorNetworks } from "./annotator-networks.ts";
+import { check as annotators } from "./annotators.ts";
 import type { Finding } from "./finding.ts";
 import { check as modules } from "./modules.ts";
 import { check as noise } from "./noise.ts";
@@ -16,13 +16,13 @@ import { check as training } from "./training.ts";
 
 /** The file that says that a check applies to its folder. */
 const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
-  "cases.json": annotators,
-  "pose.json": poses,
   "noise.safetensors": noise,
   "tokens.json": tokens,
   "samplers.safetensors": samplers,
   "modules.safetensors": modules,
   "training.safetensors": training,
+  "cases.json": annotators,
+  "pose.json": poses,
   "neural.json": annotatorNetworks,
 };
 

@@ -8,7 +8,7 @@ import { relative } from "../../check/modules.ts";
 import { readTensors } from "../../check/tensors.ts";
 import { openAnnotatorFolder } from "../../src/annotators/folder.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 
 const WEIGHTS = join(import.meta.dirname, "../fixtures/annotators/weights");
 const expected = readTensors(join(WEIGHTS, "expected.safetensors"));

@@ -8,7 +8,7 @@ import { add, relu } from "../../src/onnx/operators.ts";
 import { bytes, concat, int, message } from "../../src/onnx/protobuf.ts";
 import { constant, external, input } from "../../src/onnx/value.ts";
 import { OnnxError } from "../../src/onnx/wire.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 import { mutated } from "../mutate.ts";
 
 const read = (file: Uint8Array) =>
