@@ -2,7 +2,7 @@
  * Python's pickle format, as far as torch writes weights with it, without running anything: a small machine that knows values, and of all
  * of Python's names only those in `CONSTRUCTORS` and `STORAGES`. Source: CPython `Lib/pickletools.py`; pytorch `torch/_utils.py`.
  */
-import type { ByteSource } from "../onnx/wire.ts";
+import { LONGEST_PICKLE, type PickleBytes } from "./pickle-bytes.ts";
 import { CheckpointError, type StoredDType } from "./safetensors.ts";
 
 /** The numbers of one `torch.save`d storage. */
@@ -84,52 +84,8 @@ function tensor(storage?: Pickled, offset?: Pickled, shape?: Pickled, strides?: 
   return { kind: "tensor", storage, offset, shape, strides };
 }
 
-/** Bounds on what a file can make this process hold. A state dictionary of 10,000 tensors takes a megabyte. */
-export const LONGEST_PICKLE = 2 ** 26;
-const [MOST_VALUES, LONGEST_NUMBER, PIECE] = [2 ** 21, 16, 2 ** 16];
-
-/** Bytes of a source one after another. */
-export class PickleBytes {
-  readonly #source: ByteSource;
-  #piece: Uint8Array = new Uint8Array(0);
-  #pieceStart = 0;
-  at: number;
-
-  constructor(source: ByteSource, at: number) {
-    this.#source = source;
-    this.at = at;
-  }
-
-  take(length: number): Uint8Array {
-    if (length > LONGEST_PICKLE || this.at + length > this.#source.size) {
-      throw new CheckpointError(`the pickle ends within something of ${length} bytes`);
-    }
-    if (this.at + length > this.#pieceStart + this.#piece.length) {
-      const end = Math.min(this.at + Math.max(length, PIECE), this.#source.size);
-      this.#piece = this.#source.read(this.at, end - this.at);
-      this.#pieceStart = this.at;
-    }
-    const start = this.at - this.#pieceStart;
-    this.at += length;
-    return this.#piece.subarray(start, start + length);
-  }
-
-  number(bytes: 1 | 2 | 4 | 8): number {
-    return this.take(bytes).reduceRight((value, byte) => value * 256 + byte, 0);
-  }
-
-  text(length: number): string {
-    return new TextDecoder().decode(this.take(length));
-  }
-
-  line(): string {
-    const bytes: number[] = [];
-    for (let byte = this.number(1); byte !== 10; byte = this.number(1)) {
-      if (bytes.push(byte) > PIECE) throw new CheckpointError("a line of a pickle does not end");
-    }
-    return new TextDecoder().decode(Uint8Array.from(bytes));
-  }
-}
+/** Bounds on what a file can make this process hold; a state dictionary of 10,000 tensors has some 100,000 values. */
+const [MOST_VALUES, LONGEST_NUMBER] = [2 ** 21, 16];
 
 class Machine {
   readonly bytes: PickleBytes;

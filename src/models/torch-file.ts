@@ -2,7 +2,8 @@ import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs"
 import { basename, dirname } from "node:path";
 import type { ByteSource } from "../onnx/wire.ts";
 import type { Checkpoint } from "./checkpoint.ts";
-import { isTensor, LONGEST_PICKLE, PickleBytes, type Pickled, type PickledTensor, readPickle } from "./pickle.ts";
+import { isTensor, type Pickled, type PickledTensor, readPickle } from "./pickle.ts";
+import { LONGEST_PICKLE, PickleBytes } from "./pickle-bytes.ts";
 import { CheckpointError, elementBytes } from "./safetensors.ts";
 import type { WeightSource } from "./weights.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
