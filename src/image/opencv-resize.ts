@@ -130,10 +130,10 @@ const TURNS = [1, 0, -HALF, -HALF, 0, 1, HALF, -HALF, -1, 0, HALF, HALF, 0, -1, 
 
 function lanczos4(x: number): number[] {
   if (Math.abs(x) < 2 ** -23) return [0, 0, 0, 1, 0, 0, 0, 0];
-  const start = -(x + 3) * Math.PI * 0.25;
+  const start = -f(x + 3) * Math.PI * 0.25;
   const [sin, cos] = [Math.sin(start), Math.cos(start)];
   const values = Array.from({ length: 8 }, (_, i) => {
-    const y = -(x + 3 - i) * Math.PI * 0.25;
+    const y = -f(f(x + 3) - i) * Math.PI * 0.25;
     return Math.abs(y) < 1e-6 ? f(1e30) : f((TURNS[2 * i]! * sin + TURNS[2 * i + 1]! * cos) / (y * y));
   });
   const total = f(1 / values.reduce((sum, value) => f(sum + value), 0));
