@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { inpaint } from "../src/image/annotators/inpaint.ts";
 import { normalFromDepth } from "../src/image/annotators/normal-from-depth.ts";
+import { ridgesAbove, scribbleFromEdges } from "../src/image/annotators/scribble-from-edges.ts";
 import { annotate } from "../src/image/annotators.ts";
 import { decodeOverWhite } from "../src/image/decode.ts";
 import { greyLevels, greyPicture } from "../src/image/grey-level.ts";
@@ -42,6 +43,8 @@ interface StepParams {
   readonly resolution: number;
   readonly interpolation: string;
   readonly prunings: boolean;
+  readonly threshold: number;
+  readonly sigma: number;
 }
 
 /** Steps that annotators are made of, which have reference maps of their own. */
@@ -52,6 +55,11 @@ const STEPS: Record<string, (pixels: Pixels, params: StepParams) => Pixels> = {
   resize_image: (pixels, { resolution }) => resizeImage(pixels, resolution),
   resize_image_with_pad: (pixels, { resolution }) => resizeWithPad(pixels, resolution).padded,
   map_resize: (pixels, { width, height }) => fitMap(pixels, width, height),
+  nms(pixels, { threshold, sigma }) {
+    const { width, height } = pixels;
+    return greyPicture(width, height, ridgesAbove(greyLevels(pixels), width, height, threshold, sigma));
+  },
+  scribble_tail: (pixels) => scribbleFromEdges(greyLevels(pixels), pixels.width, pixels.height),
   thin(pixels, { prunings }) {
     const map = greyLevels(pixels);
     thin(map, pixels.width, pixels.height, prunings);

@@ -38,46 +38,22 @@ function floatKernel(sigma: number): Float64Array {
 }
 
 /**
- * A picture blurred along both axes by a kernel that is the same to both sides, row after row.
- * @param half the kernel from the middle outwards
- * @param width of a row, in numbers
- * @param across makes row y, blurred along x, of `width` numbers
- * @param down gets row y's sums
+ * Goes down a picture's rows, blurred along x, with those near at hand: `down` gets the row `k` rows below row y, above where k < 0.
+ * @param row makes room for a row
+ * @param across fills it with row y, blurred along x
  */
-function blurRows(
-  half: Float64Array,
-  [width, height]: [number, number],
-  across: (y: number, row: Float64Array) => void,
-  down: (y: number, sums: Float64Array) => void,
+function goDown<Row>(
+  radius: number,
+  height: number,
+  row: () => Row,
+  across: (y: number, row: Row) => void,
+  down: (y: number, near: (k: number) => Row) => void,
 ): void {
-  const radius = half.length - 1;
   // Rows that are still needed: each is overwritten when it is the farthest above.
-  const kept = Array.from({ length: Math.min(2 * radius + 1, height) }, () => new Float64Array(width));
-  const at = (y: number) => kept[reflect(y, height) % kept.length]!;
-  const sums = new Float64Array(width);
+  const kept = Array.from({ length: Math.min(2 * radius + 1, height) }, row);
   for (let y = 0, made = 0; y < height; y++) {
     for (; made < height && made <= y + radius; made++) across(made, kept[made % kept.length]!);
-    const middle = at(y);
-    for (let i = 0; i < width; i++) sums[i] = half[0]! * middle[i]!;
-    for (let k = 1; k <= radius; k++) if (half[k] !== 0) add(sums, at(y - k), at(y + k), half[k]!);
-    down(y, sums);
-  }
-}
-
-function add(sums: Float64Array, above: Float64Array, below: Float64Array, weight: number): void {
-  for (let i = 0; i < sums.length; i++) sums[i]! += weight * (above[i]! + below[i]!);
-}
-
-/** Adds to `sums` a row whose numbers are `step` apart, blurred; `padded` has `half.length - 1` pixels more to each side. */
-function addAcross(sums: Float64Array, padded: Float64Array, half: Float64Array, step: number): void {
-  const radius = half.length - 1;
-  const centre = radius * step;
-  for (let i = 0; i < sums.length; i++) sums[i] = half[0]! * padded[centre + i]!;
-  for (let k = 1; k <= radius; k++) {
-    const weight = half[k]!;
-    if (weight === 0) continue;
-    const [left, right] = [centre - k * step, centre + k * step];
-    for (let i = 0; i < sums.length; i++) sums[i]! += weight * (padded[left + i]! + padded[right + i]!);
+    down(y, (k) => kept[reflect(y + k, height) % kept.length]!);
   }
 }
 
@@ -93,6 +69,7 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
   const packed = new Float64Array(width);
   const values = new Float64Array(width * 3 + 1);
   const pairs = Math.ceil((width * 3) / 2);
+  const sums = new Float64Array(pairs);
   const out = new Uint8Array(data.length);
   const across = (y: number, row: Float64Array) => {
     const start = y * width * 3;
@@ -100,7 +77,9 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
       const i = start + source[x]!;
       padded[x] = data[i]! + data[i + 1]! * GREEN + data[i + 2]! * BLUE;
     }
-    addAcross(packed, padded, half, 1);
+    packed.fill(0);
+    for (let k = 0; k <= radius; k++)
+      addPair(packed, padded.subarray(radius - k), padded.subarray(radius + k), k === 0 ? half[0]! / 2 : half[k]!);
     for (let x = 0, i = 0; x < width; x++) {
       const blue = Math.floor(packed[x]! / BLUE);
       const rest = (packed[x]! - blue * BLUE) >>> 0;
@@ -110,42 +89,73 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
     }
     for (let i = 0; i < pairs; i++) row[i] = values[2 * i]! + values[2 * i + 1]! * SECOND;
   };
-  blurRows(half, [pairs, height], across, (y, sums) => {
-    const end = (y + 1) * width * 3;
-    for (let i = 0, o = y * width * 3; i < pairs; i++) {
-      const second = Math.floor(sums[i]! / SECOND);
-      out[o++] = (sums[i]! - second * SECOND + 0x8000) >> 16;
-      if (o < end) out[o++] = (second + 0x8000) >> 16;
-    }
-  });
+  goDown(
+    radius,
+    height,
+    () => new Float64Array(pairs),
+    across,
+    (y, near) => {
+      sums.fill(0);
+      for (let k = 0; k <= radius; k++) addPair(sums, near(-k), near(k), k === 0 ? half[0]! / 2 : half[k]!);
+      const end = (y + 1) * width * 3;
+      for (let i = 0, o = y * width * 3; i < pairs; i++) {
+        const second = Math.floor(sums[i]! / SECOND);
+        out[o++] = (sums[i]! - second * SECOND + 0x8000) >> 16;
+        if (o < end) out[o++] = (second + 0x8000) >> 16;
+      }
+    },
+  );
   return { width, height, data: out };
+}
+
+function addPair(sums: Float64Array, a: Float64Array, b: Float64Array, weight: number): void {
+  if (weight === 0) return;
+  for (let i = 0; i < sums.length; i++) sums[i]! += weight * (a[i]! + b[i]!);
 }
 
 /**
  * The blurred picture as float32, row after row: `row` gets the numbers of row y, `channels` a pixel, and must keep none of them.
+ * Sums are rounded as OpenCV's are where the processor multiplies and adds at once: along x from the left, along y from the middle.
  * @param channels how many numbers of `data` are a pixel
  */
 export function blurFloat(
   { width, height, data }: { width: number; height: number; data: ArrayLike<number> },
   channels: number,
   sigma: number,
-  row: (y: number, values: Float64Array) => void,
+  row: (y: number, values: Float32Array) => void,
 ): void {
   const half = floatKernel(sigma);
   const radius = half.length - 1;
-  const padded = new Float64Array((width + 2 * radius) * channels);
+  const padded = new Float32Array((width + 2 * radius) * channels);
   const source = Int32Array.from(padded, (_, i) => {
     const x = Math.floor(i / channels) - radius;
     return reflect(x, width) * channels + (i % channels);
   });
-  const across = (y: number, blurred: Float64Array) => {
+  const across = (y: number, sums: Float32Array) => {
     const start = y * width * channels;
     for (let i = 0; i < padded.length; i++) padded[i] = data[start + source[i]!]!;
-    addAcross(blurred, padded, half, channels);
-    for (let i = 0; i < blurred.length; i++) blurred[i] = Math.fround(blurred[i]!);
+    sums.fill(0);
+    for (let k = -radius; k <= radius; k++) addOne(sums, padded.subarray((radius + k) * channels), half[Math.abs(k)]!);
   };
-  blurRows(half, [width * channels, height], across, (y, sums) => {
-    for (let i = 0; i < sums.length; i++) sums[i] = Math.fround(sums[i]!);
-    row(y, sums);
-  });
+  const sums = new Float32Array(width * channels);
+  goDown(
+    radius,
+    height,
+    () => new Float32Array(sums.length),
+    across,
+    (y, near) => {
+      sums.fill(0);
+      addOne(sums, near(0), half[0]!);
+      for (let k = 1; k <= radius; k++) addRounded(sums, near(k), near(-k), half[k]!);
+      row(y, sums);
+    },
+  );
+}
+
+function addOne(sums: Float32Array, a: Float32Array, weight: number): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += weight * a[i]!;
+}
+
+function addRounded(sums: Float32Array, a: Float32Array, b: Float32Array, weight: number): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += weight * Math.fround(a[i]! + b[i]!);
 }

@@ -1,3 +1,5 @@
+import { roundHalfEven } from "./rounding.ts";
+
 export type Line = readonly [x0: number, y0: number, x1: number, y1: number];
 
 export interface HoughOptions {
@@ -57,10 +59,10 @@ export function houghLines(edges: Uint8Array, width: number, height: number, opt
 }
 
 function ballot(width: number, height: number, { rho, thetaDegrees }: HoughOptions): Votes {
-  const step = (thetaDegrees * Math.PI) / 180;
+  const step = f((thetaDegrees * Math.PI) / 180);
   let angles = Math.floor(Math.PI / step) + 1;
   if (angles > 1 && Math.abs(Math.PI - (angles - 1) * step) < step / 2) angles--; // half a turn is the first direction again
-  const distances = Math.round(((width + height) * 2 + 1) / rho);
+  const distances = roundHalfEven(((width + height) * 2 + 1) / rho);
   const scale = f(1 / rho);
   return {
     cos: Float32Array.from({ length: angles }, (_, n) => Math.cos(n * step) * scale),

@@ -14,6 +14,8 @@ interface Taps {
 
 const ONE = 2048;
 const f = Math.fround;
+/** Inputs to an output, rounded as OpenCV has it: not quite their quotient. */
+export const scaleOf = (inSize: number, outSize: number) => 1 / (outSize / inSize);
 
 function table(
   inSize: number,
@@ -35,13 +37,13 @@ function table(
 
 /** The input left of output i, and how far beyond it, in float32. */
 function place(inSize: number, outSize: number, i: number): [floor: number, fraction: number] {
-  const x = f((i + 0.5) * (inSize / outSize) - 0.5);
+  const x = f((i + 0.5) * scaleOf(inSize, outSize) - 0.5);
   return [Math.floor(x), f(x - Math.floor(x))];
 }
 
 /** As INTER_AREA places them where one axis is enlarged: no input is mixed with the next but at its end. */
 function areaPlace(inSize: number, outSize: number, i: number): [floor: number, fraction: number] {
-  const floor = Math.floor(i * (inSize / outSize));
+  const floor = Math.floor(i * scaleOf(inSize, outSize));
   const x = f(i + 1 - (floor + 1) * (outSize / inSize));
   return [floor, x <= 0 ? 0 : f(x - Math.floor(x))];
 }
@@ -128,10 +130,10 @@ const TURNS = [1, 0, -HALF, -HALF, 0, 1, HALF, -HALF, -1, 0, HALF, HALF, 0, -1, 
 
 function lanczos4(x: number): number[] {
   if (Math.abs(x) < 2 ** -23) return [0, 0, 0, 1, 0, 0, 0, 0];
-  const start = -(x + 3) * Math.PI * 0.25;
+  const start = -f(x + 3) * Math.PI * 0.25;
   const [sin, cos] = [Math.sin(start), Math.cos(start)];
   const values = Array.from({ length: 8 }, (_, i) => {
-    const y = -(x + 3 - i) * Math.PI * 0.25;
+    const y = -f(f(x + 3) - i) * Math.PI * 0.25;
     return Math.abs(y) < 1e-6 ? f(1e30) : f((TURNS[2 * i]! * sin + TURNS[2 * i + 1]! * cos) / (y * y));
   });
   const total = f(1 / values.reduce((sum, value) => f(sum + value), 0));
@@ -169,7 +171,7 @@ function blocks({ width: stride, data }: Pixels, width: number, height: number, 
 
 /** The inputs that each output covers, with the share of it that each fills. */
 function shares(inSize: number, outSize: number): (readonly [input: number, share: number])[][] {
-  const scale = inSize / outSize;
+  const scale = scaleOf(inSize, outSize);
   return Array.from({ length: outSize }, (_, i) => {
     const begin = i * scale;
     const size = Math.min(scale, inSize - begin);

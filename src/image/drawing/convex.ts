@@ -68,6 +68,13 @@ export function fillInside(canvas: Pixels, corners: readonly Point[], colour: Co
       }
     }
     if (edges < 0) return;
+    if (y < 0) {
+      // Down to the canvas or to the next corner at once.
+      const rowsDown = Math.min(sides[0].endRow, sides[1].endRow, 0) - y;
+      for (const walked of sides) walked.x += walked.dx * rowsDown;
+      y += rowsDown - 1;
+      continue;
+    }
     const [a, b] = [sides[0].x, sides[1].x].map((x) => Math.floor((x + ONE / 2) / ONE));
     putRow(canvas, y, Math.min(a!, b!), Math.max(a!, b!), colour);
     for (const walked of sides) walked.x += walked.dx;
