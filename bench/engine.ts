@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { encode } from "../src/image/encode.ts";
 import { GenerationRequest } from "../src/schema/generation-request.ts";
-import { imageHash } from "../src/storage/disk.ts";
+import { imageHash } from "../src/storage/keys.ts";
 import { kill } from "../test/support/processes.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "../workers/generate/messages.ts";
 

@@ -1,4 +1,4 @@
-/** npm run bench [name...]: measures this machine; every table that it prints is made for the README. */
+/** npm run bench [name...]: measures this machine; every table that it prints is made for docs/benchmarks.md. */
 import { run as chaos } from "./chaos.ts";
 import { run as convergence } from "./convergence.ts";
 import { run as demo } from "./demo.ts";

@@ -1,7 +1,8 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { pooling } from "../src/diffusion/text.ts";
-import { type Network, openBase, openControlNet } from "../src/models/base.ts";
+import { openBase, openControlNet } from "../src/models/base.ts";
+import type { Network } from "../src/models/network.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { chooseProvider, openSession } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";

@@ -4,7 +4,7 @@ import type { LoadedControlNet } from "../src/diffusion/model.ts";
 import { decode, prepare, step } from "../src/diffusion/pipeline.ts";
 import { hint, sample, toPixels } from "../src/image/hint.ts";
 import type { Pixels } from "../src/image/pixels.ts";
-import type { Network } from "../src/models/base.ts";
+import type { Network } from "../src/models/network.ts";
 import { GenerationRequest } from "../src/schema/generation-request.ts";
 import { openLibrary } from "../workers/generate/library.ts";
 import { CPU, openSession, type Session } from "../workers/runtime/runtime.ts";

@@ -8,9 +8,12 @@ import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../src/config/config.ts";
 import { NoRoom } from "../src/errors.ts";
-import { kindOf } from "../src/jobs/kinds.ts";
-import { connectPatiently, WORKER_OPTIONS } from "../src/jobs/queue.ts";
-import { CANCEL, type Claim, claim, countHandBack, finish, type JobRecord, type Outcome } from "../src/jobs/record.ts";
+import { type Claim, claimJob, countHandBack, finish, type Outcome } from "../src/jobs/attempt.ts";
+import { CANCEL_CHANNEL } from "../src/jobs/keys.ts";
+import type { JobKind } from "../src/jobs/kind.ts";
+import type { JobRecord } from "../src/jobs/kinds.ts";
+import { queueName, WORKER_OPTIONS } from "../src/jobs/queue.ts";
+import { connectPatiently } from "../src/redis/connection.ts";
 
 /** How long `close` waits for the step under way, to save it: `npm start` kills after 8 s. */
 export const GRACE_MS = 5000;
@@ -55,22 +58,21 @@ export function connectWorker(url: string, log: Logger, closing: () => boolean):
  * back what still runs.
  */
 export async function takeJobs<R extends JobRecord>(
-  queue: string,
+  kind: JobKind<R>,
   redis: Redis,
   { MAX_TAKEOVERS }: Pick<Config, "MAX_TAKEOVERS">,
   log: Logger,
   work: Work<R>,
 ): Promise<{ close(saved: Promise<unknown>): Promise<void> }> {
   let closing = false;
-  /** Hands back what runs. */
-  let stop = () => {};
+  let stop = () => {}; // hands back what runs
 
   /** Carries one out and ends its record, whatever comes; throws only to hand the job back. */
   async function take(job: Job, token: string | undefined): Promise<void> {
-    const claimed = await claim<R>(redis, job.id!);
+    const claimed = await claimJob<R>(redis, job.id!);
     if (claimed === undefined) return; // ended already, by a worker that died before it could say so to BullMQ
     const { record, attempt, deaths } = claimed;
-    const jobLog = log.child({ [kindOf(record.id)]: record.id, attempt });
+    const jobLog = log.child({ [kind.name]: record.id, attempt });
     jobLog.info({ from_step: record.progress.step }, "started");
     // One for each job: what is raced against a promise is held by it as long as it lives.
     const { promise: stopped, reject } = Promise.withResolvers<never>();
@@ -91,10 +93,7 @@ export async function takeJobs<R extends JobRecord>(
         throw new WaitingError();
       }
       jobLog.error({ err: error }, "internal error");
-      outcome =
-        error instanceof NoRoom
-          ? failure("no_room", error.message)
-          : failure("internal", "an error of the service, not of the request; its log says more");
+      outcome = outcomeOf(error);
     }
     const status = await finish(redis, claimed, outcome);
     const error = outcome.status === "failed" ? outcome.error : undefined;
@@ -102,12 +101,8 @@ export async function takeJobs<R extends JobRecord>(
     await work.ended(claimed, outcome, status);
   }
 
-  const canceled = redis.duplicate();
-  canceled.on("error", () => {}); // those of the connection, heard already
-  canceled.on("message", (_channel, id) => work.cancel(id));
-  await canceled.subscribe(CANCEL);
-
-  const worker = new Worker(queue, take, { connection: redis, ...WORKER_OPTIONS });
+  const canceled = await hearCancels(redis, (id) => work.cancel(id));
+  const worker = new Worker(queueName(kind), take, { connection: redis, ...WORKER_OPTIONS });
   worker.on("error", (error) => log.warn({ err: error }, "queue"));
   await worker.waitUntilReady();
 
@@ -121,4 +116,18 @@ export async function takeJobs<R extends JobRecord>(
       canceled.disconnect();
     },
   };
+}
+
+/** What a job has come to whose work has thrown this. */
+function outcomeOf(error: unknown): Outcome {
+  if (error instanceof NoRoom) return failure("no_room", error.message);
+  return failure("internal", "an error of the service, not of the request; its log says more");
+}
+
+async function hearCancels(redis: Redis, cancel: (id: string) => void): Promise<Redis> {
+  const canceled = redis.duplicate();
+  canceled.on("error", () => {}); // those of the connection, heard already
+  canceled.on("message", (_channel, id) => cancel(id));
+  await canceled.subscribe(CANCEL_CHANNEL);
+  return canceled;
 }

@@ -8,14 +8,15 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Redis } from "ioredis";
 import { Webhook } from "standardwebhooks";
-import { OWNER_WITHOUT_KEYS } from "../../src/jobs/queue.ts";
-import { claim, finish, submit } from "../../src/jobs/record.ts";
+import { OWNER_WITHOUT_KEYS } from "../../src/config/api-keys.ts";
+import { claimJob, finish } from "../../src/jobs/attempt.ts";
+import { submit } from "../../src/jobs/submit.ts";
 import type { Generation } from "../../src/schema/generation.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { pace } from "../../test/support/pace.ts";
 import { startNode, until } from "../../test/support/processes.ts";
-import { startService } from "../service.ts";
+import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
-import { pace } from "./pace.ts";
 
 const PER_SECOND = 100;
 const GENEROUS_MS = 120_000;
@@ -96,7 +97,7 @@ async function end(redis: Redis, id: string, url: string, before = () => {}): Pr
     webhook: { url },
   });
   await submit(redis, id, request, OWNER_WITHOUT_KEYS, {});
-  const claimed = (await claim(redis, id))!;
+  const claimed = (await claimJob(redis, id))!;
   before();
   await finish(redis, claimed, { status: "failed", error: { code: "bench", message: "" } });
 }

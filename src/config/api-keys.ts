@@ -16,6 +16,9 @@ export const ApiKey = z.strictObject({
 });
 export type ApiKey = z.infer<typeof ApiKey>;
 
+/** Whose everything is as long as there are no API keys. */
+export const OWNER_WITHOUT_KEYS = "default";
+
 const hashOf = (key: string): Buffer => createHash("sha256").update(key).digest();
 
 /** `name:key,name:key`. @throws {Error} that tells an entry by its place, for it may hold a key. */

@@ -6,8 +6,8 @@ import { createHash } from "node:crypto";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { Refused } from "../errors.ts";
-import type { GenerationQueue } from "../jobs/queue.ts";
-import type { Idempotency } from "../jobs/record.ts";
+import type { JobQueue } from "../jobs/queue.ts";
+import type { Idempotency } from "../jobs/submit.ts";
 import { ownerOf } from "./auth.ts";
 
 const KEPT_SECONDS = 24 * 3600;
@@ -61,7 +61,7 @@ function jsonOf(body: unknown): string {
 }
 
 /** Keeps the answers to POSTs that have a key, and gives them again, for all routes that are made after it. */
-export function rememberAnswers(app: FastifyInstance, queue: GenerationQueue): void {
+export function rememberAnswers(app: FastifyInstance, queue: JobQueue): void {
   /** Requests that hold their key, and under what. */
   const holding = new WeakMap<FastifyRequest, { name: string; asked: string }>();
 

@@ -7,15 +7,16 @@ import pLimit from "p-limit";
 import type { Config } from "../config/config.ts";
 import { NotReady, Refused } from "../errors.ts";
 import { ImageError, readHeader, verify } from "../image/decode.ts";
-import { type Outbound, OutboundError } from "../outbound/client.ts";
+import type { Outbound } from "../outbound/client.ts";
+import { OutboundError } from "../outbound/errors.ts";
 import { MAX_IMAGE_PIXELS } from "../schema/fields.ts";
-import { imageHash } from "../storage/disk.ts";
+import { imageHash } from "../storage/keys.ts";
 import type { Uploads } from "../storage/uploads.ts";
-import { Turns } from "./turns.ts";
+import { Places } from "./places.ts";
 
 /** The time for fetching all images of a request, redirects and slow servers included. */
 const FETCH_MS = 15_000;
-/** The time in which the images of a request must have had their turns; nobody waits so long for an answer. */
+/** The time in which the images of a request must have had their places; nobody waits so long for an answer. */
 const TAKE_MS = 60_000;
 /** Requests that read images from elsewhere at once; each can hold {@link IMAGES_TOGETHER} in memory. */
 const READING = 32;
@@ -38,7 +39,7 @@ export class ImagesIn {
   readonly #outbound: Outbound;
   readonly #uploads: Uploads;
   readonly #maxBytes: number;
-  readonly #reading = new Turns(READING, READING_OF_OWNER);
+  readonly #reading = new Places(READING, READING_OF_OWNER);
 
   constructor({ MAX_IMAGE_BYTES }: Pick<Config, "MAX_IMAGE_BYTES">, outbound: Outbound, uploads: Uploads) {
     this.#outbound = outbound;
@@ -155,7 +156,7 @@ export class ImagesIn {
 }
 
 /** One image at a time: a large one takes 200 MB while it is decoded. */
-const decoding = new Turns(1, 1);
+const decoding = new Places(1, 1);
 const LIMITS = { maxPixels: MAX_IMAGE_PIXELS };
 
 /** What checks the images of one request, as many pixels as they may have together and no more. */
@@ -176,7 +177,7 @@ function checker(owner: string, signal: AbortSignal) {
 /**
  * The size of a stranger's image, told by its content and not by what it is called, when it is one that can be decoded.
  * @param path of the field; empty when the image is the whole body
- * @param owner who takes turns with others: one image of his is decoded, then one of each other's
+ * @param owner who shares the places with others: one image of his is decoded, then one of each other's
  * @throws {Refused} 422 when it is none, is damaged, or has too many pixels
  */
 export async function check(bytes: Buffer, path: string, owner: string, signal?: AbortSignal) {

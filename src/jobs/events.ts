@@ -1,12 +1,11 @@
-/** The events of a generation or a training, as src/jobs/record.ts writes them into its stream. */
+/** The events of a job, as the scripts in lua/ write them into its stream. */
 import type { Redis } from "ioredis";
-import type { ProgressEvent } from "../schema/generation.ts";
-import type { TrainingProgressEvent } from "../schema/training.ts";
-import { kindOf } from "./kinds.ts";
-import { eventsKey, type JobRecord, parseRecord } from "./record.ts";
+import { eventsKey } from "./keys.ts";
+import { type JobRecord, kindOf } from "./kinds.ts";
+import { parseRecord } from "./record.ts";
 
 export type JobEvent = { id: string } & (
-  | { event: "progress"; data: ProgressEvent | TrainingProgressEvent }
+  | { event: "progress"; data: object }
   | { event: "queued" | "started" | "succeeded" | "failed" | "canceled"; data: JobRecord }
 );
 
@@ -30,25 +29,9 @@ export async function readEvents(redis: Redis, job: string, after: string): Prom
     for (let i = 0; i < flat.length; i += 2) fields[flat[i]!] = flat[i + 1]!;
     const { event } = fields;
     if (event === "progress") {
-      return { id, event, data: kindOf(job) === "training" ? trainingProgress(fields) : progress(fields) };
+      return { id, event, data: kindOf(job).step(fields) };
     }
     const data = parseRecord(job, fields);
     return data === undefined ? [] : { id, event: event as Exclude<JobEvent["event"], "progress">, data };
   }) as JobEvent[];
 }
-
-type Fields = Record<string, string>;
-
-const progress = ({ step, total, preview }: Fields): ProgressEvent => ({
-  step: Number(step),
-  total: Number(total),
-  ...(preview !== undefined && { preview }),
-});
-
-const trainingProgress = ({ step, total, loss, learning_rate, validation }: Fields): TrainingProgressEvent => ({
-  step: Number(step),
-  total: Number(total),
-  loss: Number(loss),
-  learning_rate: Number(learning_rate),
-  validation: JSON.parse(validation ?? "[]"),
-});

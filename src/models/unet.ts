@@ -5,15 +5,14 @@ import type { EncoderConfig, UnetConfig } from "./config.ts";
 import {
   type Conditions,
   conditionInputs,
-  depth,
   downBlocks,
-  heads,
-  isAttending,
+  layer,
   midBlock,
   skipChannels,
   timeEmbedding,
 } from "./encoder.ts";
-import { convolution, groupNorm, resnet, transformer } from "./layers.ts";
+import { convolution, groupNorm } from "./layers.ts";
+import { upLevels } from "./levels.ts";
 import type { Weights } from "./weights.ts";
 
 /**
@@ -30,23 +29,15 @@ export function residualInputs(config: EncoderConfig): Value[] {
 
 /** Up blocks: each layer takes the deepest skip connection that is left. */
 function upBlocks(w: Weights, middle: Value, skips: Value[], temb: Value, text: Value, config: UnetConfig): Value {
-  const levels = config.block_out_channels.length;
   const left = [...skips];
   let h = middle;
-  config.up_block_types.forEach((type, i) => {
+  upLevels(config).forEach((level, i, all) => {
     const block = w.at(`up_blocks.${i}`);
-    const below = levels - 1 - i; // the encoder's level of the same size
-    const channels = config.block_out_channels[below]!;
-    const layers =
-      typeof config.layers_per_block === "number" ? config.layers_per_block : config.layers_per_block[below]!;
-    for (let j = 0; j < layers + 1; j++) {
-      h = resnet(block.at(`resnets.${j}`), concat([h, left.pop()!], 1), temb, channels, config);
-      if (isAttending(type)) {
-        h = transformer(block.at(`attentions.${j}`), h, text, heads(config, below), depth(config, below), config);
-      }
+    for (let j = 0; j < level.layers; j++) {
+      h = layer(block, j, concat([h, left.pop()!], 1), temb, text, level, config);
     }
-    if (i < levels - 1) {
-      h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), channels);
+    if (i < all.length - 1) {
+      h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), level.channels);
     }
   });
   return h;
@@ -65,13 +56,13 @@ export function denoise(
 ): Value {
   const text = conditions.encoder_hidden_states;
   const temb = timeEmbedding(w, conditions, config); // [B, E]
-  const x = convolution(w.at("conv_in"), sample, config.block_out_channels[0]!);
+  const x = convolution(w.at("conv_in"), sample, config.block_out_channels[0]!, config.conv_in_kernel);
   const skips = downBlocks(w, x, temb, text, config);
   const middle = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
   const controlled = skips.map((skip, i) => add(skip, residuals[i]!));
   const h = upBlocks(w, add(middle, residuals.at(-1)!), controlled, temb, text, config);
   const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, config.norm_eps));
-  return convolution(w.at("conv_out"), normal, config.out_channels);
+  return convolution(w.at("conv_out"), normal, config.out_channels, config.conv_out_kernel);
 }
 
 /**

@@ -3,7 +3,29 @@
  * node is made and not when a session is created.
  */
 
-export type DType = "float32" | "float16" | "bfloat16" | "int64" | "int32" | "bool";
+export type DType =
+  | "float32"
+  | "float16"
+  | "bfloat16"
+  | "float64"
+  | "float8e4m3fn"
+  | "float8e5m2"
+  | "int64"
+  | "int32"
+  | "bool";
+
+/** Numbers of onnx.proto3's TensorProto.DataType. */
+export const ELEMENT_TYPES: Readonly<Record<DType, number>> = {
+  float32: 1,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  bfloat16: 16,
+  float8e4m3fn: 17,
+  float8e5m2: 19,
+};
 
 /** A known size, or the name of one that is known only at run time, such as "B", "h/2" or "h*w". */
 export type Dim = number | string;

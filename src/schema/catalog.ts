@@ -39,11 +39,41 @@ export const ControlNet = z
   .meta({ id: "ControlNet" });
 export type ControlNet = z.infer<typeof ControlNet>;
 
+/** How a shelf is listed over HTTP. */
+export interface ShelfRoute {
+  readonly entry: z.ZodObject;
+  readonly operationId: string;
+  readonly summary: string;
+}
+
+/**
+ * What an installation may hold, one shelf a kind: `GET /v1/<shelf>` lists its entries. How a folder and how a file of MODELS_DIR
+ * becomes one of them is in workers/generate/shelves.ts.
+ */
+export const SHELVES = {
+  models: { entry: Model, operationId: "listModels", summary: "The base models" },
+  controlnets: {
+    entry: ControlNet,
+    operationId: "listControlNets",
+    summary: "The ControlNets, and which models they fit",
+  },
+} as const satisfies Record<string, ShelfRoute>;
+export type ShelfName = keyof typeof SHELVES;
+
+/** Something in MODELS_DIR that is not served, and why. */
+export const Unavailable = z.object({
+  shelf: z.enum(Object.keys(SHELVES) as [ShelfName, ...ShelfName[]]),
+  id: z.string().describe("The id that it would have."),
+  path: z.string(),
+  reason: z.string(),
+});
+export type Unavailable = z.infer<typeof Unavailable>;
+
 /** What a worker offers: it publishes this when it starts, and the gateway answers from it. */
 export const Catalog = z.object({
-  models: z.array(Model),
-  controlnets: z.array(ControlNet),
-  skipped: z.array(z.object({ path: z.string(), reason: z.string() })).describe("What MODELS_DIR holds beside models."),
+  models: z.array(SHELVES.models.entry),
+  controlnets: z.array(SHELVES.controlnets.entry),
+  skipped: z.array(Unavailable).describe("What MODELS_DIR holds that is not served."),
   execution_provider: z.string(),
-});
+} satisfies Record<ShelfName, z.ZodType> & Record<string, z.ZodType>);
 export type Catalog = z.infer<typeof Catalog>;

@@ -3,7 +3,7 @@
 import { z } from "zod";
 import { instant } from "./fields.ts";
 import { CONTENT_TYPES, GenerationRequest } from "./generation-request.ts";
-import { GenerationStatus, Progress } from "./job.ts";
+import { JobStatus, Progress } from "./job.ts";
 
 /** What a progress event tells. */
 export interface ProgressEvent extends Progress {
@@ -36,7 +36,7 @@ export const Generation = z
   .object({
     id: z.string(),
     object: z.literal("generation"),
-    status: GenerationStatus,
+    status: JobStatus,
     progress: Progress,
     request: GenerationRequest,
     images: z.array(ImageRecord.extend({ url: z.url().describe("Absolute.") })),

@@ -2,8 +2,12 @@
 
 import { z } from "zod";
 
-export const GenerationStatus = z.enum(["queued", "processing", "succeeded", "failed", "canceled"]);
-export type GenerationStatus = z.infer<typeof GenerationStatus>;
+/** The kinds of jobs: src/jobs/kinds.ts says what each is. */
+export const JOB_NAMES = ["generation", "training"] as const;
+export type JobName = (typeof JOB_NAMES)[number];
+
+export const JobStatus = z.enum(["queued", "processing", "succeeded", "failed", "canceled"]);
+export type JobStatus = z.infer<typeof JobStatus>;
 
 export const Progress = z.object({
   step: z.int().min(0).describe("Network evaluations done."),

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { Id, instant } from "./fields.ts";
-import { GenerationStatus, type Progress } from "./job.ts";
+import { JobStatus, type Progress } from "./job.ts";
 import { TrainingRequest } from "./training-request.ts";
 
 /** A picture that the ControlNet in training made, as it is kept in the training's record. */
@@ -18,7 +18,7 @@ export const Training = z
   .object({
     id: z.string(),
     object: z.literal("training"),
-    status: GenerationStatus,
+    status: JobStatus,
     progress: z.object({
       step: z.int().min(0).describe("Steps of the optimiser done."),
       total: z.int().min(0).describe("max_train_steps."),

@@ -1,33 +1,16 @@
-/**
- * The one place where images and archives are kept, in and out: named bytes, here files in a folder. A fleet shares the folder, or
- * puts an object store behind the same few functions.
- */
+/** A storage of files in a folder, which the processes of a fleet share. */
 import { createHash, randomUUID } from "node:crypto";
-import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat, statfs } from "node:fs/promises";
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { NoRoom } from "../errors.ts";
-import { kindOf } from "../jobs/kinds.ts";
+import { reserve } from "./room.ts";
+import { HEAD, NotKept, type Received, type Storage } from "./storage.ts";
 
-/** Bytes that have come in and are not kept under a key yet. */
-export interface Received {
-  readonly path: string;
-  readonly bytes: number;
-  /** In hex. */
-  readonly sha256: string;
-  /** The first {@link HEAD} bytes, or all of them. */
-  readonly head: Buffer;
-}
-
-/** Enough to tell what kind of file it is: a tar file says so at byte 257. */
-const HEAD = 512;
 /** Far longer than any body takes to come in. */
 const ABANDONED_MS = 3600_000;
-/** Stays free whatever is kept: Redis' append-only file may lie on the same disk, and Redis ends when it cannot write to it. */
-export const RESERVE_BYTES = 512 * 2 ** 20;
 /** What comes in looks at the room again whenever it has so many bytes more: others come in at the same time. */
 const LOOK_BYTES = 8 * 2 ** 20;
 
-export class Storage {
+export class DiskStorage implements Storage {
   readonly #root: string;
   readonly #received: string;
 
@@ -37,23 +20,15 @@ export class Storage {
     this.#received = join(root, "tmp");
   }
 
-  /**
-   * Keeps the bytes under the key, all of them or none: nobody ever reads a part, not even after a power cut.
-   * @throws {NoRoom}
-   */
   async put(key: string, bytes: Uint8Array): Promise<void> {
     await this.keep(await this.receive([bytes], bytes.length), key);
   }
 
-  /**
-   * Takes in what may be too large for the memory. Someone must {@link keep} or {@link discard} it.
-   * @param announced how many bytes are to come; 0 = nobody knows
-   * @throws {NoRoom} before the first chunk when there is none for what is announced; later when it is used up
-   */
   async receive(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, announced = 0): Promise<Received> {
-    const path = join(this.#received, randomUUID());
+    const name = randomUUID();
+    const path = join(this.#received, name);
     await mkdir(this.#received, { recursive: true });
-    await requireRoom(this.#received, announced);
+    await reserve(this.#received, announced);
     const hash = createHash("sha256");
     let [bytes, looked, head] = [0, 0, Buffer.alloc(0)];
     try {
@@ -64,7 +39,7 @@ export class Storage {
           hash.update(chunk);
           bytes += chunk.length;
           if (bytes - looked >= LOOK_BYTES) {
-            await requireRoom(this.#received, chunk.length);
+            await reserve(this.#received, chunk.length);
             looked = bytes;
           }
           await file.writeFile(chunk);
@@ -77,12 +52,11 @@ export class Storage {
       await rm(path, { force: true });
       throw error;
     }
-    return { path, bytes, sha256: hash.digest("hex"), head };
+    return { name, bytes, sha256: hash.digest("hex"), head };
   }
 
-  /** Keeps what was received under the key, for good: its name survives a power cut. */
-  async keep({ path: received }: Received, key: string): Promise<void> {
-    const path = this.#path(key);
+  async keep({ name }: Received, key: string): Promise<void> {
+    const [received, path] = [join(this.#received, name), this.#path(key)];
     await mkdir(dirname(path), { recursive: true });
     try {
       await rename(received, path);
@@ -94,11 +68,10 @@ export class Storage {
     await folder.sync().finally(() => folder.close());
   }
 
-  async discard({ path }: Received): Promise<void> {
-    await rm(path, { force: true });
+  async discard({ name }: Received): Promise<void> {
+    await rm(join(this.#received, name), { force: true });
   }
 
-  /** Removes what came in so long ago that whoever received it must have died before it was kept or discarded. */
   async sweep(): Promise<void> {
     for (const name of await readdir(this.#received).catch(() => [])) {
       const path = join(this.#received, name);
@@ -107,66 +80,47 @@ export class Storage {
     }
   }
 
-  /** Keeps the same under a second key. @throws an error with `code: "ENOENT"` when nothing is kept under the first, or {NoRoom} */
   async copy(from: string, to: string): Promise<void> {
     await mkdir(dirname(this.#path(to)), { recursive: true });
-    await this.fetch(from, this.#path(to));
+    await this.toFile(from, this.#path(to));
   }
 
-  /** Brings what is kept under the key to a file; not to be written to, for it may be the very same. */
-  async fetch(key: string, file: string): Promise<void> {
+  async toFile(key: string, file: string): Promise<void> {
     const path = this.#path(key);
     await link(path, file).catch(async (error: NodeJS.ErrnoException) => {
-      if (error.code === "ENOENT" || error.code === "EEXIST") throw error;
-      await requireRoom(dirname(file), (await stat(path)).size);
+      if (error.code === "ENOENT" && !(await this.has(key))) throw new NotKept(key, { cause: error });
+      if (error.code === "ENOENT" || error.code === "EEXIST") throw error; // the file's folder, or the file
+      await reserve(dirname(file), (await stat(path)).size);
       await copyFile(path, file); // another disk, or one that has no links
     });
   }
 
-  /** Whether anything is kept under the key. */
   async has(key: string): Promise<boolean> {
-    return stat(this.#path(key)).then(
-      () => true,
-      (error: NodeJS.ErrnoException) => {
-        if (error.code === "ENOENT") return false;
-        throw error;
-      },
-    );
+    const there = stat(this.#path(key)).then(() => true);
+    return orAbsent(there, () => false);
   }
 
-  /** @throws an error with `code: "ENOENT"` when nothing is kept under the key. */
   async get(key: string): Promise<Buffer> {
-    return readFile(this.#path(key));
+    return orAbsent(readFile(this.#path(key)), (cause) => {
+      throw new NotKept(key, { cause });
+    });
   }
 
-  /** What is kept under the key; undefined when nothing is. */
   async find(key: string): Promise<Buffer | undefined> {
-    try {
-      return await this.get(key);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return undefined;
-      throw error;
-    }
+    return orAbsent<Buffer | undefined>(readFile(this.#path(key)), () => undefined);
   }
 
-  /** Forgets the key; nothing happens when nothing is kept under it. */
   async remove(key: string): Promise<void> {
     await rm(this.#path(key), { force: true });
   }
 
-  /** Forgets every key of the form `folder/…`. */
   async removeFolder(folder: string): Promise<void> {
     await rm(this.#path(folder), { force: true, recursive: true });
   }
 
-  /** Every key of the form `folder/name`. */
   async list(folder: string): Promise<string[]> {
-    try {
-      return (await readdir(join(this.#root, folder))).map((name) => `${folder}/${name}`);
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
-      throw error;
-    }
+    const names = await orAbsent(readdir(join(this.#root, folder)), () => []);
+    return names.map((name) => `${folder}/${name}`);
   }
 
   #path(key: string): string {
@@ -175,44 +129,12 @@ export class Storage {
   }
 }
 
-/** @throws {NoRoom} when so many bytes more would leave less than RESERVE_BYTES free on the disk that `folder` lies on */
-async function requireRoom(folder: string, bytes: number): Promise<void> {
-  if ((await freeBytes(folder)) < bytes + RESERVE_BYTES) throw new NoRoom(RESERVE_BYTES);
+/** What `ask` gives; `absent()` when the file or folder that it asks for is not there. */
+async function orAbsent<T>(ask: Promise<T>, absent: (error: Error) => T | Promise<T>): Promise<T> {
+  try {
+    return await ask;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return absent(error as Error);
+    throw error;
+  }
 }
-
-/** On the disk that `folder` lies on. */
-export async function freeBytes(folder: string): Promise<number> {
-  const { bavail, bsize } = await statfs(folder);
-  return bavail * bsize;
-}
-
-/** The name of an image in the echo of a request. */
-export function imageHash(bytes: Uint8Array): string {
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
-}
-
-/** The folder of a generation's images, in and out, or of what a training was given and shows. */
-export function jobFolder(id: string): string {
-  return `${kindOf(id)}s/${id}`;
-}
-
-/** Where a control image lies; `hash` as made by {@link imageHash}. */
-export function inputKey(id: string, hash: string): string {
-  return `${jobFolder(id)}/input-${hash.slice("sha256:".length)}`;
-}
-
-/**
- * Where a generation's picture lies; `sha256` of its bytes, in hex. By content, so that a worker that was thought dead
- * cannot put another provider's picture in the place of the one that counts.
- */
-export function outputKey(id: string, sha256: string): string {
-  return `${jobFolder(id)}/image-${sha256}`;
-}
-
-/** Where a training's dataset lies, when it is an archive. */
-export const datasetKey = (id: string) => `${jobFolder(id)}/dataset`;
-/** Where a training's curve lies, when there is one. */
-export const lossKey = (id: string, type: "csv" | "png") => `${jobFolder(id)}/loss.${type}`;
-/** Where a training's picture number `index` of a step lies. */
-export const validationKey = (id: string, step: number, index: number) =>
-  `${jobFolder(id)}/validation-${step}-${index}`;

@@ -5,7 +5,7 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 import type { Config } from "../config/config.ts";
-import type { Received, Storage } from "./disk.ts";
+import type { Received, Storage } from "./storage.ts";
 
 const IMAGES = "uploads";
 const ARCHIVES = "archives";

@@ -8,17 +8,10 @@
  * it. There is no second queue that could disagree with it.
  */
 import type { ChainableCommander, Redis } from "ioredis";
-import { kindOf } from "../jobs/kinds.ts";
+import { ALL_KINDS, kindOf } from "../jobs/kinds.ts";
 import { script } from "../redis/script.ts";
 import { WEBHOOK_EVENTS, type WebhookAttempt, WebhookDelivery, type WebhookEvent } from "../schema/webhook.ts";
-
-export const DUE = "webhooks:due"; // sorted set: delivery id, when to try it next (ms of Redis' clock)
-const SEQUENCE = "webhooks:sequence"; // counter: orders the deliveries of an owner
-const deliveryKey = (id: string) => `webhook:${id}`;
-const recordKey = (id: string) => `webhook:${id}:generation`;
-const attemptsKey = (id: string) => `webhook:${id}:attempts`;
-const ownedKey = (owner: string) => `webhooks:of:${owner}`; // sorted set: the owner's delivery ids by SEQUENCE
-const goneKey = (owner: string, url: string) => `webhooks:gone:${owner}:${url}`; // when it answered 410
+import { attemptsKey, DELIVERY_NAMES, DUE, deliveredRecordKey, deliveriesKey, deliveryKey, goneKey } from "./keys.ts";
 
 /** The log of a delivery keeps its latest attempts: two whole schedules and some replays. */
 const MAX_ATTEMPTS = 20;
@@ -27,28 +20,6 @@ const GONE_SECONDS = 48 * 3600;
 
 /** An event happens once to a job: its id needs no dice, and writing it twice changes nothing. */
 const eventId = (job: string, event: WebhookEvent) => `evt_${job.replace(/^gen_/, "")}_${event}`;
-
-/**
- * Lua for the scripts of src/jobs/record.ts that change a job's status: `announce(record key, event)` writes the
- * delivery, if the request asks for this event, in the script's own transaction. Call it when the record is as the
- * event shall show it. The names of the keys come from the record, so this needs one Redis, not a Redis Cluster.
- */
-export const OUTBOX = `
-local NOW = redis.call('TIME')
-local function announce(record, event)
-  local url, events, owner = unpack(redis.call('HMGET', record, 'webhook_url', 'webhook_events', 'owner'))
-  if not url or not string.find(',' .. events .. ',', ',' .. event .. ',', 1, true) then return end
-  local job = string.match(record, ':(.*)$')
-  local id = 'evt_' .. string.gsub(job, '^gen_', '') .. '_' .. event
-  local key = 'webhook:' .. id
-  if redis.call('EXISTS', key) == 1 then return end
-  local at = redis.call('HGET', record, event == 'started' and 'started_at' or 'ended_at')
-  redis.call('COPY', record, key .. ':generation')
-  redis.call('HSET', key, 'owner', owner, 'generation', job, 'event', event, 'url', url, 'created_at', at,
-    'status', 'pending', 'tries', 0, 'next_attempt_at', at)
-  redis.call('ZADD', 'webhooks:of:' .. owner, redis.call('INCR', '${SEQUENCE}'), id)
-  redis.call('ZADD', '${DUE}', NOW[1] * 1000 + math.floor(NOW[2] / 1000), id)
-end`;
 
 /** A delivery that this process is to try now. */
 export interface Taken {
@@ -69,23 +40,7 @@ export interface Taken {
   gone_at: string | null;
 }
 
-const runTake = script(`
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local taken = {}
-for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', now, 'BYSCORE', 'LIMIT', 0, ARGV[1])) do
-  local key = 'webhook:' .. id
-  if redis.call('EXISTS', key) == 1 then
-    redis.call('ZADD', KEYS[1], now + ARGV[2], id)
-    redis.call('HINCRBY', key, 'lease', 1)
-    local owner, url = unpack(redis.call('HMGET', key, 'owner', 'url'))
-    local gone = redis.call('GET', 'webhooks:gone:' .. owner .. ':' .. url)
-    table.insert(taken, {id, redis.call('HGETALL', key), redis.call('HGETALL', key .. ':generation'), gone})
-  else
-    redis.call('ZREM', KEYS[1], id)
-  end
-end
-return taken`);
+const runTake = script(new URL("lua/take.lua", import.meta.url), DELIVERY_NAMES);
 
 /** Takes up to `count` deliveries that are due. One that is not settled within `leaseMs` is due again. */
 export async function takeDue(redis: Redis, count: number, leaseMs: number): Promise<Taken[]> {
@@ -115,33 +70,14 @@ export async function takeDue(redis: Redis, count: number, leaseMs: number): Pro
   });
 }
 
-const runPostpone = script(`
-if redis.call('HGET', KEYS[2], 'lease') ~= ARGV[2] then return 0 end
-local time = redis.call('TIME')
-return redis.call('ZADD', KEYS[1], 'XX', time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[3], ARGV[1])`);
+const runPostpone = script(new URL("lua/postpone.lua", import.meta.url), DELIVERY_NAMES);
 
 /** Gives a delivery back without an attempt: it is due again after `waitMs`, for any process. */
 export async function postpone(redis: Redis, { id, lease }: Taken, waitMs: number): Promise<void> {
   await runPostpone(redis, [DUE, deliveryKey(id)], id, lease, waitMs);
 }
 
-/** The attempt of a process that was too slow is logged too, but what comes next is for the one after it to say. */
-const runSettle = script(`
-local due, key, attempts = unpack(KEYS)
-local id, lease, attempt, status, next_attempt_at, wait = unpack(ARGV)
-if redis.call('EXISTS', key) == 0 then return 0 end
-redis.call('RPUSH', attempts, attempt)
-redis.call('LTRIM', attempts, -${MAX_ATTEMPTS}, -1)
-if redis.call('HGET', key, 'lease') ~= lease then return 0 end
-redis.call('HINCRBY', key, 'tries', 1)
-redis.call('HSET', key, 'status', status, 'next_attempt_at', next_attempt_at)
-if status == 'pending' then
-  local time = redis.call('TIME')
-  redis.call('ZADD', due, time[1] * 1000 + math.floor(time[2] / 1000) + wait, id)
-else
-  redis.call('ZREM', due, id)
-end
-return 1`);
+const runSettle = script(new URL("lua/settle.lua", import.meta.url), { ...DELIVERY_NAMES, MAX_ATTEMPTS });
 
 /** Ends an attempt: writes it into the log, and says when to try again; `waitMs` undefined = never. */
 export async function settle(
@@ -174,9 +110,8 @@ export async function readDelivery(redis: Redis, owner: string, id: string): Pro
   return WebhookDelivery.parse({
     id,
     object: "webhook_delivery",
-    generation: kind === "generation" ? job : null,
-    training: kind === "training" ? job : null,
-    type: `${kind}.${delivery.event}`,
+    ...Object.fromEntries(ALL_KINDS.map(({ name }) => [name, name === kind.name ? job : null])),
+    type: `${kind.name}.${delivery.event}`,
     url: delivery.url,
     status: delivery.status,
     attempts: attempts.map((entry) => JSON.parse(entry)),
@@ -194,7 +129,17 @@ export async function deliveriesOf(redis: Redis, owner: string, job: string): Pr
 /** All of an owner's deliveries, newest first; `before` = `next` of the page before. */
 export async function listDeliveries(redis: Redis, owner: string, limit: number, before?: number) {
   const top = before === undefined ? "+inf" : `(${before}`;
-  const page = await redis.zrange(ownedKey(owner), top, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + 1, "WITHSCORES");
+  const page = await redis.zrange(
+    deliveriesKey(owner),
+    top,
+    "-inf",
+    "BYSCORE",
+    "REV",
+    "LIMIT",
+    0,
+    limit + 1,
+    "WITHSCORES",
+  );
   const ids = page.filter((_, index) => index % 2 === 0);
   return {
     data: await readAll(redis, owner, ids.slice(0, limit)),
@@ -207,14 +152,7 @@ async function readAll(redis: Redis, owner: string, ids: string[]): Promise<Webh
   return deliveries.filter((delivery) => delivery !== undefined);
 }
 
-const runReplay = script(`
-local due, key = unpack(KEYS)
-local owner, url = unpack(redis.call('HMGET', key, 'owner', 'url'))
-if owner ~= ARGV[2] or not url then return 0 end
-redis.call('HSET', key, 'status', 'pending', 'tries', 0, 'next_attempt_at', ARGV[3])
-redis.call('DEL', 'webhooks:gone:' .. owner .. ':' .. url)
-local time = redis.call('TIME')
-return redis.call('ZADD', due, 'CH', time[1] * 1000 + math.floor(time[2] / 1000), ARGV[1])`);
+const runReplay = script(new URL("lua/replay.lua", import.meta.url), DELIVERY_NAMES);
 
 /** Sends a delivery again, now, with the whole schedule before it and whatever became of it. */
 export async function replay(redis: Redis, owner: string, id: string): Promise<WebhookDelivery | undefined> {
@@ -227,7 +165,10 @@ export async function replay(redis: Redis, owner: string, id: string): Promise<W
 export function forgetDeliveries(transaction: ChainableCommander, owner: string, job: string): void {
   for (const event of WEBHOOK_EVENTS) {
     const id = eventId(job, event);
-    transaction.del(deliveryKey(id), recordKey(id), attemptsKey(id)).zrem(DUE, id).zrem(ownedKey(owner), id);
+    transaction
+      .del(deliveryKey(id), deliveredRecordKey(id), attemptsKey(id))
+      .zrem(DUE, id)
+      .zrem(deliveriesKey(owner), id);
   }
 }
 

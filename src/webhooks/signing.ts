@@ -22,15 +22,12 @@ export async function signingSecrets(redis: Redis, owner: string): Promise<[stri
   return previous === null || previous === undefined ? [current!] : [current!, previous];
 }
 
-const runRotate = script(`
-local old = redis.call('GET', KEYS[1])
-if old then redis.call('SET', KEYS[2], old, 'EX', ${ROTATION_SECONDS}) end
-redis.call('SET', KEYS[1], ARGV[1])`);
+const runRotate = script(new URL("lua/rotate.lua", import.meta.url));
 
 /** A new secret. A second one within the day ends the oldest at once: that is how a leaked one is got rid of. */
 export async function rotateSecret(redis: Redis, owner: string): Promise<string> {
   const secret = newSecret();
-  await runRotate(redis, [currentKey(owner), previousKey(owner)], secret);
+  await runRotate(redis, [currentKey(owner), previousKey(owner)], secret, ROTATION_SECONDS);
   return secret;
 }
 

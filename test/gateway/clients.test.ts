@@ -7,7 +7,7 @@ import { after, test } from "node:test";
 import { promisify } from "node:util";
 import { pino } from "pino";
 import sharp from "sharp";
-import { startDeliverer } from "../../workers/deliver/main.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
 import { startGateway } from "../support/gateway.ts";
 import { freePort, temporaryFolder, until } from "../support/processes.ts";
 

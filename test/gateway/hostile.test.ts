@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, test } from "node:test";
-import { attack, fault } from "../../bench/hostile.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
+import { attack, fault } from "../support/hostile/client.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import { openLog } from "../../src/observe/log.ts";
-import { startDeliverer } from "../../workers/deliver/main.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, log, startGateway } from "../support/gateway.ts";
 import { until } from "../support/processes.ts";

@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import { Worker } from "bullmq";
-import { connectPatiently, GenerationQueue, QUEUE } from "../../src/jobs/queue.ts";
-import { claim, giveUpWaiting, requestCancel, submit } from "../../src/jobs/record.ts";
+import { claimJob } from "../../src/jobs/attempt.ts";
+import { KINDS } from "../../src/jobs/kinds.ts";
+import { JobQueue, queueName } from "../../src/jobs/queue.ts";
+import { giveUpWaiting, requestCancel } from "../../src/jobs/stop.ts";
+import { submit } from "../../src/jobs/submit.ts";
+import { connectPatiently } from "../../src/redis/connection.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { TrainingRequest } from "../../src/schema/training-request.ts";
 import { startRedis, until } from "../support/processes.ts";
@@ -26,7 +30,7 @@ const REQUEST = GenerationRequest.parse({
 /** A queue whose generations are called by their owner and a number, with a worker that only says whose turn it is. */
 async function startQueue() {
   const { url } = await startRedis(stack);
-  const queue = new GenerationQueue(url, () => {});
+  const queue = new JobQueue(url, () => {});
   const redis = connectPatiently(url);
   await until("the queue to have Redis", () => queue.ask((redis) => redis.ping()).catch(() => undefined));
   stack.defer(async () => {
@@ -41,7 +45,7 @@ async function startQueue() {
     assert.equal((await queue.submit(id, { ...REQUEST, priority }, owner)).outcome, "accepted");
     return id;
   };
-  const worker = new Worker(QUEUE, null, { connection: redis });
+  const worker = new Worker(queueName(KINDS.generation), null, { connection: redis });
   stack.defer(() => worker.close());
   return {
     redis,
@@ -60,7 +64,7 @@ async function startQueue() {
       while (taken.length < count) {
         const job = await worker.getNextJob("token", { block: false });
         if (job === undefined) break;
-        if ((await claim(redis, job.id!)) !== undefined) taken.push(job.id!);
+        if ((await claimJob(redis, job.id!)) !== undefined) taken.push(job.id!);
         await job.moveToCompleted(undefined, "token", false);
       }
       return taken.join(" ");
@@ -148,7 +152,7 @@ test("one that is taken again, for its worker died, puts nobody behind those who
   await add("a", 5);
   await take(5);
   await add("b", 3);
-  assert.equal((await claim(redis, "a5"))?.attempt, 2);
+  assert.equal((await claimJob(redis, "a5"))?.attempt, 2);
   await add("c", 1);
   assert.equal(await take(2), "b1 c1");
 });
@@ -180,14 +184,14 @@ test("trainings that are canceled give back turns of trainings", async () => {
   for (const id of ["trn_a1", "trn_a3", "trn_a2"]) await requestCancel(redis, id);
   assert.equal(await rankOf("trn_a4", "a"), first);
   for (const id of ["trn_a4", "trn_b1"]) await requestCancel(redis, id);
-  assert.deepEqual(await turns(), ["turns:0:a"], "those of generations stay");
+  assert.deepEqual(await turns(), ["generations:turns:0:a"], "those of generations stay");
 });
 
 test("when nobody waits the turns begin again, whatever those who waited ended by", async () => {
   const { add, cancel, timeOut, take, turns } = await startQueue();
   await add("a", 3);
   await add("b", 2, 4);
-  assert.deepEqual(await turns(), ["turns:0:a", "turns:4:b"]);
+  assert.deepEqual(await turns(), ["generations:turns:0:a", "generations:turns:4:b"]);
   await take(1);
   for (const id of ["a2", "b1"]) await cancel(id);
   await timeOut("a3");
@@ -205,10 +209,10 @@ test("of owners with nothing waiting nothing is kept beyond the turn in which th
   for (const owner of others) await add(owner, 2);
   for (const owner of others) await cancel(`${owner}2`);
   await take(11);
-  assert.deepEqual(await turns(), ["turns:0:a", "turns:served"]);
+  assert.deepEqual(await turns(), ["generations:turns:0:a", "generations:turns:served"]);
   await take(1);
-  assert.deepEqual(await turns(), ["turns", "turns:0:a", "turns:served"]);
-  assert.deepEqual(await redis.zrange("turns:served", "0", "-1"), ["0:a"]);
+  assert.deepEqual(await turns(), ["generations:turns", "generations:turns:0:a", "generations:turns:served"]);
+  assert.deepEqual(await redis.zrange("generations:turns:served", "0", "-1"), ["0:a"]);
 });
 
 test("an owner may have so many that wait or run at once, and then no more", async () => {
@@ -218,7 +222,7 @@ test("an owner may have so many that wait or run at once, and then no more", asy
   assert.equal(await ask("1", "a"), "accepted");
   assert.equal(await ask("2", "a"), "accepted");
   assert.equal(await ask("3", "a"), "busy");
-  await claim(redis, "1");
+  await claimJob(redis, "1");
   assert.equal(await ask("3", "a"), "busy", "one that runs counts too");
   assert.equal(await ask("3", "b"), "accepted");
 });

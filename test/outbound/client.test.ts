@@ -12,7 +12,10 @@ import { getCACertificates, setDefaultCACertificates } from "node:tls";
 import { gzipSync } from "node:zlib";
 import ipaddr from "ipaddr.js";
 import { readConfig } from "../../src/config/config.ts";
-import { askNameServers, isPublic, type Names, Outbound, OutboundError } from "../../src/outbound/client.ts";
+import { isPublic } from "../../src/outbound/address.ts";
+import { Outbound } from "../../src/outbound/client.ts";
+import { OutboundError } from "../../src/outbound/errors.ts";
+import { askNameServers, type Names } from "../../src/outbound/names.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -332,7 +335,7 @@ describe("ALLOW_HOSTS", () => {
   });
 
   test("does not spare a host its certificate", async () => {
-    const tls = (file: string) => readFileSync(new URL(`fixtures/tls/${file}.pem`, import.meta.url));
+    const tls = (file: string) => readFileSync(new URL(`../fixtures/tls/${file}.pem`, import.meta.url));
     const options = { key: tls("key"), cert: tls("certificate") };
     const port = await listen(createTlsServer(options, (_, reply) => reply.end("here")));
     const names = { "pictures.test": [["127.0.0.1"]], "other.test": [["127.0.0.1"]] };

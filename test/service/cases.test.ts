@@ -37,32 +37,28 @@ const urls = new Map<string, string>();
 const restarts = new Map<string, () => Promise<void>>();
 const figures: string[] = [];
 
-before(async () => {
-  for (const family of families) {
-    const port = await freePort();
-    const env = {
-      REDIS_URL: (await startRedis(stack)).url,
-      DATA_DIR: await temporaryFolder(stack),
-      MODELS_DIR: join(FIXTURES, family),
-      PORT: `${port}`,
-      EXECUTION_PROVIDER: process.env.EXECUTION_PROVIDER ?? "cpu",
-    };
-    const url = `http://127.0.0.1:${port}`;
-    startNode(stack, "src/gateway/server.ts", env);
-    let worker = startNode(stack, "workers/generate/main.ts", env);
-    restarts.set(family, async () => {
-      await kill(worker.child, "SIGTERM");
-      worker = startNode(stack, "workers/generate/main.ts", env);
-    });
-    await until("ready", () =>
-      fetch(`${url}/ready`).then(
-        ({ ok }) => ok,
-        () => false,
-      ),
-    );
-    urls.set(family, url);
-  }
-});
+/** A service of a family's checkpoint alone. */
+async function startFamily(family: string): Promise<void> {
+  const port = await freePort();
+  const env = {
+    REDIS_URL: (await startRedis(stack)).url,
+    DATA_DIR: await temporaryFolder(stack),
+    MODELS_DIR: join(FIXTURES, family),
+    PORT: `${port}`,
+    EXECUTION_PROVIDER: process.env.EXECUTION_PROVIDER ?? "cpu",
+  };
+  const url = `http://127.0.0.1:${port}`;
+  startNode(stack, "src/gateway/server.ts", env);
+  let worker = startNode(stack, "workers/generate/main.ts", env);
+  restarts.set(family, async () => {
+    await kill(worker.child, "SIGTERM");
+    worker = startNode(stack, "workers/generate/main.ts", env);
+  });
+  await until("ready", async () => (await fetch(`${url}/ready`).catch(() => undefined))?.ok, 60_000);
+  urls.set(family, url);
+}
+
+before(() => Promise.all(families.map(startFamily)));
 
 after(async () => {
   console.log(`\nPSNR over HTTP against diffusers (at least ${LEAST_PSNR} dB)\n${figures.join("\n")}\n`);

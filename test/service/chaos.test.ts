@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chaos } from "../../bench/chaos.ts";
+import { chaos } from "../support/chaos.ts";
 
 test("while gateways, workers, webhook workers and Redis are killed, nothing is lost, doubled or changed", async (t) => {
   const report = await chaos({

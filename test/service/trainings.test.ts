@@ -20,7 +20,7 @@ import supertest from "supertest";
 import { create } from "tar";
 import { openControlNet } from "../../src/models/base.ts";
 import type { Training } from "../../src/schema/training.ts";
-import { startTrainer } from "../../workers/train/main.ts";
+import { startTrainer } from "../../workers/train/worker.ts";
 import { writeCircles } from "../support/circles.ts";
 import { conforms } from "../support/conforms.ts";
 import { log, startGateway } from "../support/gateway.ts";

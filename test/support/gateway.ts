@@ -3,13 +3,15 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { readConfig } from "../../src/config/config.ts";
 import { buildApp } from "../../src/gateway/app.ts";
-import { connectPatiently, GenerationQueue, heartbeat } from "../../src/jobs/queue.ts";
+import { heartbeat } from "../../src/jobs/fleet.ts";
+import { JobQueue } from "../../src/jobs/queue.ts";
 import { Outbound } from "../../src/outbound/client.ts";
+import { connectPatiently } from "../../src/redis/connection.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
 import { MAX_STEPS } from "../../src/schema/fields.ts";
 import { SCHEDULERS } from "../../src/schema/schedulers.ts";
-import { Storage } from "../../src/storage/disk.ts";
-import { startWorker } from "../../workers/generate/main.ts";
+import { openStorage } from "../../src/storage/open.ts";
+import { startWorker } from "../../workers/generate/worker.ts";
 import { clientOf } from "./conforms.ts";
 import { freePort, startRedis, temporaryFolder } from "./processes.ts";
 
@@ -65,8 +67,8 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
   const DATA_DIR = await temporaryFolder(stack);
   const settings = readConfig({ PORT, DATA_DIR, MODELS_DIR, EXECUTION_PROVIDER: "cpu", ...env });
   const config = { ...settings, REDIS_URL: redis.url };
-  const queue = new GenerationQueue(redis.url, () => {});
-  const storage = new Storage(join(config.DATA_DIR, "artifacts"));
+  const queue = new JobQueue(redis.url, () => {});
+  const storage = openStorage(config);
   const outbound = new Outbound(config);
   const app = await buildApp({ config, queue, storage, outbound }, to);
   await app.listen({ host: config.HOST, port: config.PORT });
@@ -87,7 +89,7 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
     offer: (catalog: Catalog) => heartbeat(connection, "test", catalog),
     /** A worker with the real networks, on threads of this process. */
     async work() {
-      const engine = new URL("../../workers/generate/engine.ts", import.meta.url);
+      const engine = new URL("../../workers/generate/engine-thread.ts", import.meta.url);
       const worker = await startWorker(config, engine, log, (error) => {
         throw error;
       });

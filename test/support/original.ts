@@ -27,7 +27,17 @@ export interface Stored {
   readonly bytes: Uint8Array;
 }
 
-const elementBytes: Record<string, number> = { F64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, I64: 8, I32: 4 };
+const elementBytes: Record<string, number> = {
+  F64: 8,
+  F32: 4,
+  F16: 2,
+  BF16: 2,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  I8: 1,
+  I64: 8,
+  I32: 4,
+};
 
 /** A file of these names, shapes and dtypes; tensors without bytes are holes in the file, which read as zeros and take no room. */
 export function writeFile(file: string, tensors: ReadonlyMap<string, Omit<Stored, "bytes"> & Partial<Stored>>): void {

@@ -1,7 +1,8 @@
 /** A webhook worker in a hurry: the real one, with a schedule of milliseconds. */
 import { pino } from "pino";
 import { readConfigWithRedis } from "../../src/config/config.ts";
-import { type Policy, startDeliverer } from "../../workers/deliver/main.ts";
+import type { Policy } from "../../workers/deliver/policy.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
 
 export const QUICK: Policy = {
   waits: [0, 50, 100, 150],

@@ -7,7 +7,7 @@ import { decode, type GenerationState, type Plan, step } from "../../src/diffusi
 import { decode as decodeImage } from "../../src/image/decode.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { resize } from "../../src/image/resize.ts";
-import type { Network } from "../../src/models/base.ts";
+import type { Network } from "../../src/models/network.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { CPU, openSession, type Session } from "../../workers/runtime/runtime.ts";

@@ -1,227 +1,197 @@
-/**
- * The engine thread of a generation worker: it holds the networks and steps generations. A session's run blocks the thread
- * that it is on, so nothing else lives here; between two evaluations the thread hears whether to go on.
- */
+/** The engine of a generation worker: it holds the networks and carries generations out, one at a time. */
 import { setImmediate } from "node:timers/promises";
-import { parentPort, workerData } from "node:worker_threads";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
 import { decode, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
-import { preview } from "../../src/diffusion/preview.ts";
 import { encode } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
-import type { Pixels } from "../../src/image/pixels.ts";
-import { resize } from "../../src/image/resize.ts";
 import { CELL } from "../../src/models/vae.ts";
+import { onSpan, span } from "../../src/observe/span.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { CONTENT_TYPES } from "../../src/schema/generation-request.ts";
+import type { ShelfName } from "../../src/schema/catalog.ts";
+import { CONTENT_TYPES, type GenerationRequest } from "../../src/schema/generation-request.ts";
 import { Memo } from "../runtime/memo.ts";
 import { PreparedCache } from "../runtime/prepared.ts";
 import { Residents } from "../runtime/residents.ts";
-import { chooseProvider } from "../runtime/runtime.ts";
+import { chooseProvider, type Provider } from "../runtime/runtime.ts";
 import { readImages } from "./images.ts";
-import { openLibrary } from "./library.ts";
+import { type Library, openLibrary } from "./library.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
-import { decodeState, encodeState } from "./saved-state.ts";
+import { previewJpeg } from "./preview-jpeg.ts";
+import { decodeState, StateSaver } from "./saved-state.ts";
+import type { Opened } from "./shelves.ts";
+import { StageTimes } from "./stage-times.ts";
 
-const port = parentPort!;
-const { modelsDir, executionProvider, cacheDir, memoryBudget } = workerData as EngineSettings;
-const send = (message: FromEngine) => port.postMessage(message);
+/** Says something to the main thread; the buffers move there. */
+export type Tell = (message: FromEngine, moved?: ArrayBuffer[]) => void;
+type Task = Extract<ToEngine, { type: "generate" }>;
 
-const provider = await chooseProvider(executionProvider);
-const cache = new PreparedCache(cacheDir, (message) => send({ type: "warning", message }));
-const residents = new Residents(provider, cache, memoryBudget);
-let library = openLibrary(modelsDir);
 /** The generation under way, and whether it is to stop. */
-let running: { readonly id: string; asked: "cancel" | "yield" | null } | null = null;
-
-/** The state is saved when this has passed since the last time, or 100 times what saving took: 1 % of the time at most. */
-const SAVE_EVERY_MS = 1000;
-
-/** Models and ControlNets that a request has named, ready to run. */
-const models = new Map<string, LoadedModel>();
-const controlnets = new Map<string, LoadedControlNet>();
-
-/** Reads MODELS_DIR again. What is loaded already stays as it is. */
-function reload(): void {
-  library = openLibrary(modelsDir);
-  send({ type: "catalog", catalog: { ...library.catalog, execution_provider: provider.name } });
+interface Running {
+  readonly id: string;
+  asked: "cancel" | "yield" | null;
 }
 
-/** What `ready` holds under `id`, or what `load` makes of the library's. @throws Error naming what this worker does not have */
-function find<From, To>(
-  ready: Map<string, To>,
-  shelf: () => ReadonlyMap<string, From>,
-  id: string,
-  load: (from: From) => To,
-): To {
-  const known = ready.get(id);
-  if (known !== undefined) {
-    return known;
-  }
-  if (!shelf().has(id)) {
-    reload(); // another worker may have heard of it first
-  }
-  const entry = shelf().get(id);
-  if (entry === undefined) {
-    throw new Error(`this worker has no model or ControlNet "${id}"`);
-  }
-  const loaded = load(entry);
-  ready.set(id, loaded);
-  return loaded;
+/** Somebody wants the generation to stop. */
+class Asked extends Error {
+  override readonly name = "Asked";
 }
 
 /** Bytes of encoded prompts and hints that are kept: a prompt takes 0.5 MB, a hint at 512² 5 MB. */
 const MEMO_BYTES = 256 * 2 ** 20;
-const memo = new Memo(MEMO_BYTES);
 
-const runner: Runner = (network) => residents.runner(network);
-const remembering: Runner = (network) => memo.memoize(network, runner(network));
+const place = (shelf: ShelfName, id: string) => `${shelf}/${id}`;
 
-/** Somebody wants the generation to stop before its first step. */
-class Asked extends Error {}
+export class Engine {
+  readonly #modelsDir: string;
+  readonly #provider: Provider;
+  readonly #residents: Residents;
+  readonly #memo = new Memo(MEMO_BYTES);
+  readonly #tell: Tell;
+  /** What requests have named, ready to run, by shelf and id. */
+  readonly #ready = new Map<string, unknown>();
+  #library: Library;
+  #running: Running | null = null;
 
-async function generate({
-  id,
-  request,
-  images,
-  state: saved,
-}: Extract<ToEngine, { type: "generate" }>): Promise<FromEngine> {
-  residents.beginGeneration();
-  const job: NonNullable<typeof running> = { id, asked: null };
-  running = job;
-  const model = find(
-    models,
-    () => library.models,
-    request.model,
-    (base) => loadModel(base, runner, remembering),
-  );
-  const chosen = request.controls.map(({ controlnet }) =>
-    find(
-      controlnets,
-      () => library.controlnets,
-      controlnet,
-      (one) => loadControlNet(one, runner, remembering),
-    ),
-  );
+  private constructor({ modelsDir, cacheDir, memoryBudget }: EngineSettings, provider: Provider, tell: Tell) {
+    const cache = new PreparedCache(cacheDir, (message) => tell({ type: "warning", message }));
+    this.#modelsDir = modelsDir;
+    this.#provider = provider;
+    this.#residents = new Residents(provider, cache, memoryBudget);
+    this.#tell = tell;
+    this.#library = openLibrary(modelsDir);
+  }
 
-  const clock = stopwatch();
-  let plan: Plan;
-  try {
+  /** @throws Error when the execution provider that is named does not work here */
+  static async open(settings: EngineSettings, tell: Tell): Promise<Engine> {
+    return new Engine(settings, await chooseProvider(settings.executionProvider), tell);
+  }
+
+  /** Tells what there is in MODELS_DIR. */
+  offer(): void {
+    this.#tell({ type: "catalog", catalog: { ...this.#library.catalog, execution_provider: this.#provider.name } });
+  }
+
+  /** Reads MODELS_DIR again. What is loaded stays as it is, but for this ControlNet. */
+  reload(controlnet: string | null): void {
+    if (controlnet !== null) this.#ready.delete(place("controlnets", controlnet));
+    this.#library = openLibrary(this.#modelsDir);
+    this.offer();
+  }
+
+  /** Asks the generation to stop before its next evaluation; nothing happens when it does not run. */
+  ask(what: "cancel" | "yield", id: string): void {
+    if (this.#running?.id === id) this.#running.asked = what;
+  }
+
+  /** Carries a generation out, as far as it is let, and says what has become of it. */
+  async generate(task: Task): Promise<FromEngine> {
+    const { id, request } = task;
+    const running: Running = { id, asked: null };
+    this.#running = running;
+    const times = new StageTimes();
+    const stop = onSpan((ended) => times.add(ended));
+    try {
+      return await span("generate", { id, model: request.model }, () => this.#carryOut(task, running, times));
+    } catch (error) {
+      if (error instanceof Asked) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
+      return { type: "failed", id, code: "generation_failed", message: (error as Error).message };
+    } finally {
+      stop();
+    }
+  }
+
+  async #carryOut({ id, request, images, state }: Task, running: Running, times: StageTimes): Promise<FromEngine> {
+    this.#residents.beginGeneration();
+    const model = this.#model(request.model);
+    const chosen = request.controls.map(({ controlnet }) => this.#controlnet(controlnet));
     const turn = async () => {
       await setImmediate(); // lets a cancel in
-      if (job.asked !== null) throw new Asked();
+      if (running.asked !== null) throw new Asked();
     };
-    plan = await prepare(request, model, chosen, await readImages(request, images, turn));
-  } catch (error) {
-    if (!(error instanceof Asked)) throw error;
-    return { type: job.asked === "cancel" ? "canceled" : "yielded", id };
-  }
-  const encodeMs = clock();
-
-  let state = (saved && decodeState(saved, provider.name)) ?? plan.start;
-  const first = state.step;
-  const { total } = plan.sampler;
-  const save = saver(id);
-  while (state.step < total) {
-    await setImmediate(); // lets a cancel in
-    if (job.asked === "cancel") {
-      return { type: "canceled", id };
-    }
-    if (job.asked === "yield") {
-      save(state, true);
-      return { type: "yielded", id };
-    }
-    let shown: Uint8Array | null = null;
-    const see = async (denoised: Tensor) => {
-      const { dims, data } = await preview(model, denoised);
-      shown = await encode(small(toPixels(data as Float32Array, dims[3]!, dims[2]!)), "jpeg");
+    const plan = await span("encode", {}, async () =>
+      prepare(request, model, chosen, await readImages(request, images, turn)),
+    );
+    const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
+    const done = await span("denoise", {}, () => this.#denoise(plan, start, request, running));
+    const made = await span("decode", {}, () => this.#decode(plan, done, request, running));
+    const metrics = {
+      load_ms: times.ms.load,
+      encode_ms: times.ms.encode,
+      denoise_ms: times.ms.denoise,
+      decode_ms: times.ms.decode,
+      steps_per_second: (1000 * (plan.sampler.total - start.step)) / times.ms.denoise,
     };
-    state = await step(plan, state, request.preview ? see : undefined);
-    send({ type: "progress", id, step: state.step, total, preview: shown });
-    save(state);
+    return { type: "done", id, images: made, warnings: [...plan.warnings], metrics };
   }
-  const denoiseMs = clock();
 
-  const made: MadeImage[] = [];
-  const [width, height] = [plan.latentDims[2] * CELL, plan.latentDims[1] * CELL];
-  for (const [i, picture] of state.pictures.entries()) {
-    await setImmediate();
-    if (job.asked === "cancel") {
-      return { type: "canceled", id };
+  async #denoise(
+    plan: Plan,
+    start: GenerationState,
+    request: GenerationRequest,
+    running: Running,
+  ): Promise<GenerationState> {
+    const { total } = plan.sampler;
+    const saver = new StateSaver(running.id, this.#provider.name, this.#tell);
+    let state = start;
+    while (state.step < total) {
+      await setImmediate(); // lets a cancel in
+      if (running.asked === "yield") saver.save(state);
+      if (running.asked !== null) throw new Asked();
+      let shown: Uint8Array | null = null;
+      const see = async (denoised: Tensor) => {
+        shown = await previewJpeg(plan.model, denoised);
+      };
+      const before = state;
+      state = await span("step", { step: before.step + 1 }, () =>
+        step(plan, before, request.preview ? see : undefined),
+      );
+      this.#tell({ type: "progress", id: running.id, step: state.step, total, preview: shown });
+      saver.saveWhenDue(state);
     }
-    const bytes = await encode(toPixels(await decode(plan, picture), width, height), request.output_format);
-    const content_type = CONTENT_TYPES[request.output_format];
-    made.push({ bytes, seed: request.seed + i, width, height, content_type });
+    return state;
   }
-  const metrics = {
-    load_ms: residents.loadMs,
-    encode_ms: encodeMs,
-    denoise_ms: denoiseMs,
-    decode_ms: clock(),
-    steps_per_second: (1000 * (total - first)) / denoiseMs,
-  };
-  return { type: "done", id, images: made, warnings: [...plan.warnings], metrics };
-}
 
-/** Previews are kept in Redis as long as their generation: at most this many pixels a side, some 30 kB. */
-const PREVIEW_SIDE = 256;
-
-function small(pixels: Pixels): Pixels {
-  const scale = PREVIEW_SIDE / Math.max(pixels.width, pixels.height);
-  if (scale >= 1) return pixels;
-  const [width, height] = [pixels.width, pixels.height].map((side) => Math.max(1, Math.round(side * scale)));
-  return resize(pixels, width!, height!);
-}
-
-/** Sends states to be kept, now and then or `atOnce`. */
-function saver(id: string): (state: GenerationState, atOnce?: boolean) => void {
-  let due = performance.now() + SAVE_EVERY_MS;
-  return (state, atOnce = false) => {
-    const begun = performance.now();
-    if (begun < due && !atOnce) {
-      return;
+  async #decode(
+    plan: Plan,
+    { pictures }: GenerationState,
+    { seed, output_format }: GenerationRequest,
+    running: Running,
+  ): Promise<MadeImage[]> {
+    const [width, height] = [plan.latentDims[2] * CELL, plan.latentDims[1] * CELL];
+    const made: MadeImage[] = [];
+    for (const [i, picture] of pictures.entries()) {
+      await setImmediate();
+      if (running.asked === "cancel") throw new Asked();
+      const bytes = await encode(toPixels(await decode(plan, picture), width, height), output_format);
+      made.push({ bytes, seed: seed + i, width, height, content_type: CONTENT_TYPES[output_format] });
     }
-    const bytes = encodeState(state, provider.name);
-    const ms = performance.now() - begun;
-    const message: FromEngine = { type: "state", id, step: state.step, bytes, ms };
-    port.postMessage(message, [bytes.buffer]);
-    due = performance.now() + Math.max(SAVE_EVERY_MS, 100 * ms);
-  };
-}
+    return made;
+  }
 
-/** Milliseconds since the last call that were not spent on loading networks. */
-function stopwatch(): () => number {
-  const working = () => performance.now() - residents.loadMs;
-  let last = working();
-  return () => {
-    const now = working();
-    const elapsed = now - last;
-    last = now;
-    return elapsed;
-  };
-}
+  #model(id: string): LoadedModel {
+    return this.#find("models", id, (base) => loadModel(base, this.#runner, this.#remembering));
+  }
 
-async function handle(message: ToEngine): Promise<void> {
-  if (message.type === "reload") {
-    if (message.controlnet !== null) {
-      controlnets.delete(message.controlnet);
+  #controlnet(id: string): LoadedControlNet {
+    return this.#find("controlnets", id, (one) => loadControlNet(one, this.#runner, this.#remembering));
+  }
+
+  readonly #runner: Runner = (network) => this.#residents.runner(network);
+  readonly #remembering: Runner = (network) => this.#memo.memoize(network, this.#runner(network));
+
+  /** What is ready under `id` of a shelf, or what `load` makes of the library's. @throws Error naming what this worker does not have */
+  #find<Name extends ShelfName, To>(shelf: Name, id: string, load: (from: Opened<Name>) => To): To {
+    const known = this.#ready.get(place(shelf, id)) as To | undefined;
+    if (known !== undefined) return known;
+    if (!this.#library[shelf].has(id)) this.reload(null); // another worker may have heard of it first
+    const entry = this.#library[shelf].get(id);
+    if (entry === undefined) {
+      const skipped = this.#library.catalog.skipped.find((one) => one.shelf === shelf && one.id === id);
+      throw new Error(`this worker has no "${id}" among its ${shelf}${skipped ? `: ${skipped.reason}` : ""}`);
     }
-    reload();
-    return;
-  }
-  if (message.type !== "generate") {
-    if (running?.id === message.id) {
-      running.asked = message.type;
-    }
-    return;
-  }
-  try {
-    send(await generate(message));
-  } catch (error) {
-    send({ type: "failed", id: message.id, code: "generation_failed", message: (error as Error).message });
+    const loaded = load(entry as Opened<Name>);
+    this.#ready.set(place(shelf, id), loaded);
+    return loaded;
   }
 }
-
-port.on("message", handle);
-send({ type: "catalog", catalog: { ...library.catalog, execution_provider: provider.name } });

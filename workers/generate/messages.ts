@@ -1,6 +1,6 @@
 /**
  * What the main thread of a generation worker and its engine thread say to each other. The main thread talks to Redis and
- * storage and always answers; the engine thread (workers/generate/engine.ts) holds the sessions and blocks while they run.
+ * storage and always answers; the engine thread (workers/generate/engine-thread.ts) holds the sessions and blocks while they run.
  */
 import type { Config } from "../../src/config/config.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Run } from "../../src/diffusion/model.ts";
-import type { Network } from "../../src/models/base.ts";
+import type { Network } from "../../src/models/network.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 
 type Tensors = Readonly<Record<string, Tensor>>;

@@ -8,7 +8,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat, utimes, writeFile } f
 import { arch, cpus } from "node:os";
 import { join } from "node:path";
 import type { Graph } from "../../src/models/graph.ts";
-import { freeBytes } from "../../src/storage/disk.ts";
+import { freeBytes } from "../../src/storage/room.ts";
 
 /** Each entry's list of its files and their sizes. Written last: a folder without it is not an entry. */
 const SIZES = "sizes.json";

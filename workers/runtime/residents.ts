@@ -1,6 +1,7 @@
 import { totalmem } from "node:os";
 import type { Run } from "../../src/diffusion/model.ts";
-import type { Network } from "../../src/models/base.ts";
+import type { Network } from "../../src/models/network.ts";
+import { span } from "../../src/observe/span.ts";
 import type { PreparedCache } from "./prepared.ts";
 import { openPrepared, type Provider, type Session } from "./runtime.ts";
 
@@ -22,7 +23,6 @@ export class Residents {
   /** In order of last use, the oldest first. */
   readonly #residents = new Map<Network, Resident>();
   #generation = 0;
-  #loadMs = 0;
 
   /** @param budget bytes of float32 weights */
   constructor(provider: Provider, cache: PreparedCache, budget = defaultBudget()) {
@@ -34,12 +34,6 @@ export class Residents {
   /** From here on the networks that earlier generations used may go. */
   beginGeneration(): void {
     this.#generation++;
-    this.#loadMs = 0;
-  }
-
-  /** Milliseconds of this generation spent on loading. */
-  get loadMs(): number {
-    return this.#loadMs;
   }
 
   runner(network: Network): Run {
@@ -47,7 +41,8 @@ export class Residents {
   }
 
   async #resident(network: Network): Promise<Resident> {
-    const resident = this.#residents.get(network) ?? (await this.#load(network));
+    const resident =
+      this.#residents.get(network) ?? (await span("load", { bytes: network.weightBytes }, () => this.#load(network)));
     resident.usedBy = this.#generation;
     this.#residents.delete(network);
     this.#residents.set(network, resident);
@@ -55,10 +50,8 @@ export class Residents {
   }
 
   async #load(network: Network): Promise<Resident> {
-    const started = performance.now();
     await this.#makeRoom(network.weightBytes);
     const session = await openPrepared(network, this.#provider, this.#cache);
-    this.#loadMs += performance.now() - started;
     return { session, bytes: network.weightBytes, usedBy: this.#generation };
   }
 

@@ -8,7 +8,7 @@ import { Parser, type ReadEntry } from "tar";
 import { type Entry, openPromise } from "yauzl";
 import { archiveTypeOf } from "../../src/storage/archive-type.ts";
 import { DatasetError } from "../../src/training/dataset.ts";
-import { requireRoom, TrainingError } from "./checkpoint.ts";
+import { requireSpace, TrainingError } from "./checkpoint.ts";
 
 /** What an archive may unpack to. */
 export interface ArchiveLimits {
@@ -79,7 +79,7 @@ class Unpacking {
   /** @throws TrainingError when the disk has no room for so many bytes more */
   look(bytes: number): void {
     this.#bytesLooked = this.#bytes;
-    requireRoom(this.#folder, "dataset: unpacking the archive", bytes, this.#limits.freeBytes);
+    requireSpace(this.#folder, "dataset: unpacking the archive", bytes, this.#limits.freeBytes);
   }
 
   /** Makes the folder of a file, and those that it lies in. */

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { network } from "../../src/models/base.ts";
 import { findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
+import { storedNetwork } from "../../src/models/network.ts";
 import { vaeEncoder } from "../../src/models/vae.ts";
 import { denoisingFeeds } from "../../src/training/batch.ts";
 import { readDataset } from "../../src/training/dataset.ts";
@@ -52,7 +52,7 @@ export const openBaseTraining: OpenSubject = async (folders, settings, onPrepari
   const vaeFolder = join(folders.base, "vae");
   const stored = findCheckpoint(vaeFolder, STEM.vae);
   const encoder = {
-    graph: network(stored, (w) => vaeEncoder(w, vae)).graph,
+    graph: storedNetwork(stored, (w) => vaeEncoder(w, vae)).graph,
     folder: vaeFolder,
     latentChannels: vae.latent_channels,
   };

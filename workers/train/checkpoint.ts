@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "
 import { join } from "node:path";
 import { readCheckpoint } from "../../src/models/checkpoint.ts";
 import type { TrainingSettings } from "../../src/schema/training-request.ts";
-import { RESERVE_BYTES } from "../../src/storage/disk.ts";
+import { RESERVE_BYTES } from "../../src/storage/room.ts";
 import { CSV_HEAD, csvLine, parseCsv, type StepRecord } from "../../src/training/curve.ts";
 import { readParameters, writeSafetensors } from "../../src/training/stored.ts";
 import type { TrainingState } from "./step.ts";
@@ -30,7 +30,7 @@ const parts = ({ parameters, moments, average }: TrainingState): Record<string, 
  * Makes the work folder, or finds it as a training with these settings left it.
  * @throws TrainingError when it belongs to another training, or the disk has no room for what this one keeps
  */
-export function claim(work: string, settings: TrainingSettings, state: TrainingState): void {
+export function claimWork(work: string, settings: TrainingSettings, state: TrainingState): void {
   const { settings: file, losses } = paths(work);
   mkdirSync(work, { recursive: true });
   const text = `${JSON.stringify(settings, null, 2)}\n`;
@@ -44,7 +44,7 @@ export function claim(work: string, settings: TrainingSettings, state: TrainingS
   // Twice, because a new state is whole on the disk before it takes the old one's place; and once the result.
   const bytes = Object.values(parts(state)).reduce((sum, { byteLength }) => sum + byteLength, 0);
   const needed = 2 * bytes + state.parameters.data.byteLength;
-  requireRoom(work, "the training's state and result", needed);
+  requireSpace(work, "the training's state and result", needed);
   writeFileSync(losses, CSV_HEAD);
   writeFileSync(file, text);
 }
@@ -53,7 +53,7 @@ export function claim(work: string, settings: TrainingSettings, state: TrainingS
  * @param what needs so many bytes more
  * @throws TrainingError when the disk that `folder` lies on has no room for them beside `reserve`
  */
-export function requireRoom(folder: string, what: string, bytes: number, reserve = RESERVE_BYTES): void {
+export function requireSpace(folder: string, what: string, bytes: number, reserve = RESERVE_BYTES): void {
   const { bavail, bsize } = statfsSync(folder);
   const free = bavail * bsize;
   if (free < bytes + reserve) {
@@ -64,14 +64,14 @@ export function requireRoom(folder: string, what: string, bytes: number, reserve
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
 
-export function saveState(work: string, state: TrainingState, step: number): void {
+export function saveCheckpoint(work: string, state: TrainingState, step: number): void {
   const tensors = Object.entries(parts(state)).map(([name, data]) => [name, { dims: [data.length], data }] as const);
   const all = new Map([...tensors, ["step", { dims: [1], data: Float32Array.of(step) }] as const]);
   writeSafetensors(paths(work).state, all, "F32");
 }
 
 /** Fills `state` with the last one saved. Returns how many steps it had done: 0 when there is none. */
-export function restoreState(work: string, state: TrainingState): number {
+export function restoreCheckpoint(work: string, state: TrainingState): number {
   const { state: file } = paths(work);
   if (!existsSync(file)) {
     return 0;

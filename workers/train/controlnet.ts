@@ -1,17 +1,18 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { stack } from "../../src/diffusion/rows.ts";
 import { hint } from "../../src/image/hint.ts";
 import { openBase } from "../../src/models/base.ts";
 import { findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
 import { controlnetConfig, parseConfig, UnsupportedError } from "../../src/models/config.ts";
 import { StoredWeights } from "../../src/models/weights.ts";
-import { denoisingFeeds, stack } from "../../src/training/batch.ts";
+import { denoisingFeeds } from "../../src/training/batch.ts";
 import { readDataset } from "../../src/training/dataset.ts";
 import { controlnetFrom } from "../../src/training/initialize.ts";
 import { controlnetStep } from "../../src/training/loss.ts";
 import { readParameters } from "../../src/training/stored.ts";
 import { dtypeOf, parametersOf, readNoising, requireResolution, STEM, writeComponent } from "./components.ts";
-import { encodePictures, encodePrompts, tokenize } from "./encoded.ts";
+import { encodeDatasetPrompts, encodePictures, tokenize } from "./encoded.ts";
 import { mirror, Pictures } from "./pictures.ts";
 import type { OpenSubject } from "./subject.ts";
 import { readValidation, validate } from "./validation.ts";
@@ -29,8 +30,8 @@ export function configFor(unet: Readonly<Record<string, unknown>>): Record<strin
   };
 }
 
-/** A ControlNet for a locked base: arXiv 2302.05543, section 3.2. */
-export const openControlnetTraining: OpenSubject = async (folders, settings, onPreparing) => {
+/** Reads and checks a base and a dataset, and encodes the dataset with the base's VAE and text encoder. */
+async function prepare(...[folders, settings, onPreparing]: Parameters<OpenSubject>) {
   const base = openBase(folders.base);
   if (base.text.length !== 1) {
     throw new UnsupportedError("a ControlNet for SDXL cannot be trained here yet");
@@ -44,8 +45,6 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
     : configFor(readJson(join(folders.base, "unet", "config.json")) as Record<string, unknown>);
   const config = parseConfig(controlnetConfig, rawConfig, "config.json");
   const unet = findCheckpoint(join(folders.base, "unet"), STEM.unet);
-  const { alphas, prediction } = readNoising(folders.base);
-
   const pairs = readDataset(folders.dataset, true);
   const validation = folders.validation === null ? [] : readValidation(folders.validation);
   const pictures = new Pictures(settings.resolution);
@@ -64,8 +63,30 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
     layers: tower.config.num_hidden_layers,
     width: tower.config.hidden_size,
   };
-  const prompts = await encodePrompts(text, tokens, cache, onPreparing);
+  const prompts = await encodeDatasetPrompts(text, tokens, cache, onPreparing);
 
+  return {
+    base,
+    textWidth: tower.config.hidden_size,
+    own,
+    rawConfig,
+    config,
+    unet,
+    pairs,
+    validation,
+    pictures,
+    tokens,
+    moments,
+    prompts,
+  };
+}
+
+/** A ControlNet for a locked base: arXiv 2302.05543, section 3.2. */
+export const openControlnetTraining: OpenSubject = async (folders, settings, onPreparing) => {
+  const ready = await prepare(folders, settings, onPreparing);
+  const { base, textWidth, own, rawConfig, config, unet, pairs, validation, pictures, tokens, moments, prompts } =
+    ready;
+  const { alphas, prediction } = readNoising(folders.base);
   const side = settings.resolution;
   return {
     count: pairs.length,
@@ -94,8 +115,8 @@ export const openControlnetTraining: OpenSubject = async (folders, settings, onP
           base.vae.scaling_factor,
           alphas,
         ),
-        encoder_hidden_states: stack([tokens.empty.length, tower.config.hidden_size], texts),
-        hint: stack([3, side, side], hints),
+        encoder_hidden_states: stack(texts, [tokens.empty.length, textWidth]),
+        hint: stack(hints, [3, side, side]),
       };
     },
     async *show(parameters, from, signal) {

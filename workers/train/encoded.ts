@@ -95,7 +95,7 @@ export function tokenize(
 }
 
 /** The last hidden states [77, D] of every pair's prompt, and of the empty one (null). */
-export async function encodePrompts(
+export async function encodeDatasetPrompts(
   encoder: { readonly graph: () => Graph; readonly folder: string; readonly layers: number; readonly width: number },
   { ids, empty }: { readonly ids: readonly number[][]; readonly empty: readonly number[] },
   cache: string,

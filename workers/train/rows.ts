@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { requireRoom } from "./checkpoint.ts";
+import { requireSpace } from "./checkpoint.ts";
 
 /** Float32 rows of one size in a file: what the locked networks make of a dataset, computed once. */
 export class Rows {
@@ -36,7 +36,7 @@ export class Rows {
       try {
         for (let i = 0; i < count; i++) {
           const left = (count - i) * size * Float32Array.BYTES_PER_ELEMENT;
-          requireRoom(folder, "dataset: what the base makes of its pictures and prompts", left);
+          requireSpace(folder, "dataset: what the base makes of its pictures and prompts", left);
           const { buffer, byteOffset, byteLength } = await make(i);
           writeFileSync(file, new Uint8Array(buffer, byteOffset, byteLength)); // whole: a disk that fills up takes a part first
         }

@@ -8,9 +8,16 @@ import { curve, type StepRecord } from "../../src/training/curve.ts";
 import { Draws } from "../../src/training/draws.ts";
 import { learningRate } from "../../src/training/learning-rate.ts";
 import { openBaseTraining } from "./base.ts";
-import { appendLoss, claim, restoreLosses, restoreState, saveState, TrainingError } from "./checkpoint.ts";
+import {
+  appendLoss,
+  claimWork,
+  restoreCheckpoint,
+  restoreLosses,
+  saveCheckpoint,
+  TrainingError,
+} from "./checkpoint.ts";
 import { openControlnetTraining } from "./controlnet.ts";
-import { startState, Trainer, type TrainingState } from "./step.ts";
+import { Stepper, startState, type TrainingState } from "./step.ts";
 import type { Folders, OnPreparing, OpenSubject, Signal, Subject } from "./subject.ts";
 import { openVaeTraining } from "./vae.ts";
 
@@ -57,8 +64,8 @@ async function run(
 ): Promise<boolean> {
   const subject = await subjects[name](folders, settings, onPreparing);
   const state = startState(subject.start(), settings);
-  claim(folders.work, settings, state);
-  const done = restoreState(folders.work, state);
+  claimWork(folders.work, settings, state);
+  const done = restoreCheckpoint(folders.work, state);
   const losses = restoreLosses(folders.work, done);
   const isSaved = (step: number) => step % settings.checkpointing_steps === 0 || step === settings.max_train_steps;
   const show = (step: number) => savePictures(folders.work, step, subject, state, signal);
@@ -71,18 +78,18 @@ async function run(
 
   const cells = settings.resolution / 8;
   const graph = (rows: number) => subject.graph(state.parameters, { batch: rows, height: cells, width: cells });
-  await using trainer = await Trainer.open(graph, settings.train_batch_size, state);
+  await using stepper = await Stepper.open(graph, settings.train_batch_size, state);
   const draws = new Draws(settings, subject.count);
   const { gradient_accumulation_steps: batches, max_train_steps: last } = settings;
   let step = done;
   while (step < last && !signal.aborted) {
     let loss = 0;
     for (let i = 0; i < batches; i++) {
-      loss += (await trainer.accumulate(await subject.feeds(draws.batch(step * batches + i)))) / batches;
+      loss += (await stepper.accumulate(await subject.feeds(draws.batch(step * batches + i)))) / batches;
     }
     step += 1;
     const learning_rate = learningRate(step, settings);
-    const grad_norm = trainer.update(step, { ...settings, learning_rate });
+    const grad_norm = stepper.update(step, { ...settings, learning_rate });
     if (!Number.isFinite(loss)) {
       throw new TrainingError(`the loss of step ${step} is not a number: a smaller learning rate may help`);
     }
@@ -92,7 +99,7 @@ async function run(
     let saved: string[] | null = null;
     if (isSaved(step)) {
       await drawCurve(folders.work, losses);
-      saveState(folders.work, state, step);
+      saveCheckpoint(folders.work, state, step);
       saved = await show(step);
       if (saved === null) {
         return false; // the run that goes on makes the pictures that are missing, and then tells of the step
@@ -103,7 +110,7 @@ async function run(
   }
   if (step < last) {
     await drawCurve(folders.work, losses);
-    saveState(folders.work, state, step);
+    saveCheckpoint(folders.work, state, step);
     return false;
   }
   await subject.save(state.average ?? state.parameters);

@@ -41,7 +41,8 @@ interface Thread {
   readonly gradients: Block;
 }
 
-export class Trainer {
+/** Carries the steps of a training out: gradients of batches, then an update with their mean. */
+export class Stepper {
   readonly state: TrainingState;
   /** The sum over the batches since the last update. */
   readonly gradients: Block;
@@ -58,7 +59,7 @@ export class Trainer {
    * @param graph a step of src/training/loss.ts for so many rows, over exactly the parameters of `state`
    * @param batch rows of every batch
    */
-  static async open(graph: (rows: number) => Graph, batch: number, state: TrainingState): Promise<Trainer> {
+  static async open(graph: (rows: number) => Graph, batch: number, state: TrainingState): Promise<Stepper> {
     const { tensors, data } = state.parameters;
     const shapes = new Map([...tensors].map(([name, { dims }]) => [name, dims]));
     const count = countShares(batch, data.length);
@@ -74,7 +75,7 @@ export class Trainer {
       return { worker: new Worker(join(import.meta.dirname, "share.ts"), { workerData }), gradients };
     });
     await Promise.all(threads.map(({ worker }) => once(worker, "message"))); // rejects when the thread fails
-    return new Trainer(threads, state, block(shapes));
+    return new Stepper(threads, state, block(shapes));
   }
 
   /** The loss of one batch; its gradients are added to those of the batches since the last update. */

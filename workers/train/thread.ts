@@ -1,6 +1,6 @@
 /**
  * The thread that a training of the service runs on: it prepares the dataset and computes. A step blocks it, so the main
- * thread (workers/train/main.ts) talks to Redis; whether to stop is read from memory that both share.
+ * thread (workers/train/thread-client.ts) talks to Redis; whether to stop is read from memory that both share.
  */
 import { existsSync, readdirSync, realpathSync, renameSync, rmSync } from "node:fs";
 import { constants, setPriority } from "node:os";
@@ -18,7 +18,7 @@ import { train } from "./run.ts";
 import type { Folders } from "./subject.ts";
 
 /** The thread's workerData. */
-export interface Task {
+export interface TrainingTask {
   /** `dataset` holds the pairs when it is there; else `archive` is unpacked to it. */
   readonly folders: Folders;
   readonly archive: string | null;
@@ -47,7 +47,7 @@ class Stopped extends Error {
 }
 
 const port = parentPort!;
-const task = workerData as Task;
+const task = workerData as TrainingTask;
 const { folders, archive, limits, within, settings, toldUpTo } = task;
 const flag = new Int32Array(task.stop);
 const asked = () => Atomics.load(flag, 0) !== 0;

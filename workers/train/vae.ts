@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { stack } from "../../src/diffusion/rows.ts";
 import { sample } from "../../src/image/hint.ts";
 import { readJson } from "../../src/models/checkpoint.ts";
 import type { VaeConfig } from "../../src/models/config.ts";
@@ -6,7 +7,6 @@ import { encode } from "../../src/models/vae.ts";
 import { Weights } from "../../src/models/weights.ts";
 import { build } from "../../src/onnx/build.ts";
 import { input } from "../../src/onnx/value.ts";
-import { stack } from "../../src/training/batch.ts";
 import { DatasetError, readDataset, refuse } from "../../src/training/dataset.ts";
 import { initialize, vaeShapes } from "../../src/training/initialize.ts";
 import { vaeStep } from "../../src/training/loss.ts";
@@ -91,10 +91,10 @@ export const openVaeTraining: OpenSubject = async (folders, settings, onPreparin
       const latents = [vae.latent_channels, side / 8, side / 8];
       const size = latents.reduce((product, dim) => product * dim, 1);
       return {
-        image: stack([3, side, side], images),
+        image: stack(images, [3, side, side]),
         noise: stack(
-          latents,
           rows.map(() => noise.normal(size)),
+          latents,
         ),
       };
     },

@@ -7,6 +7,7 @@ import type { Value } from "../../onnx/value.ts";
 export class NamedWeights {
   readonly #tensors: ReadonlyMap<string, WeightSource>;
   readonly #store: StoredWeights;
+  readonly #used = new Map<string, Value>();
 
   constructor(tensors: ReadonlyMap<string, WeightSource>) {
     this.#tensors = tensors;
@@ -22,7 +23,9 @@ export class NamedWeights {
     const shape = this.#tensors.get(name)?.shape;
     if (shape === undefined) throw new CheckpointError(`the file has no tensor "${name}"`);
     if (shape.length !== rank) throw new CheckpointError(`"${name}" has the shape [${shape}], not one of ${rank} axes`);
-    return this.#store.get(name, shape);
+    const value = this.#store.get(name, shape);
+    this.#used.set(name, value);
+    return value;
   }
 
   weight = (layer: string) => this.get(`${layer}.weight`, 4);
@@ -33,7 +36,9 @@ export class NamedWeights {
     return conv2d(x, this.weight(layer), this.bias(layer), options);
   }
 
+  /** Bytes of every tensor handed out so far, as float32. */
   get usedBytes(): number {
-    return this.#store.usedBytes;
+    const elements = [...this.#used.values()].map(({ shape }) => (shape as number[]).reduce((a, b) => a * b, 1));
+    return 4 * elements.reduce((a, b) => a + b, 0);
   }
 }

@@ -1,9 +1,10 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import { ControlNet, Model } from "../../schema/catalog.ts";
+import { z } from "zod";
+import { SHELVES, type ShelfName, type ShelfRoute, Unavailable } from "../../schema/catalog.ts";
 import { SCHEDULERS, Scheduler, type SchedulerName } from "../../schema/schedulers.ts";
-import type { Parts } from "../app.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
+import type { Service } from "../parts.ts";
 
 const ABOUT = {
   ddim: { description: "DDIM, eta 0 (arXiv 2010.02502)", stochastic: false, evaluations: "n" },
@@ -24,35 +25,30 @@ const ABOUT = {
   },
 } satisfies Record<SchedulerName, Omit<Scheduler, "id" | "object">>;
 
+/** A shelf's list, with what lies beside its things but cannot be served. */
+const shelfOf = <T extends z.ZodType>(entry: T) =>
+  listOf(entry).extend({
+    unavailable: z
+      .array(Unavailable.pick({ id: true, reason: true }))
+      .describe("What MODELS_DIR holds of this kind that cannot be served, and why."),
+  });
+
 const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: null });
 
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */
-export const catalog: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
+export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   const tags = ["catalog"];
-  app.get(
-    "/v1/models",
-    {
-      schema: {
-        operationId: "listModels",
-        summary: "The base models",
-        tags,
-        response: { 200: listOf(Model), ...problems(503) },
+  for (const [shelf, { entry, operationId, summary }] of Object.entries(SHELVES) as [ShelfName, ShelfRoute][]) {
+    app.get(
+      `/v1/${shelf}`,
+      { schema: { operationId, summary, tags, response: { 200: shelfOf(entry), ...problems(503) } } },
+      async () => {
+        const { [shelf]: entries, skipped } = await fleet.catalog();
+        const unavailable = skipped.filter((one) => one.shelf === shelf).map(({ id, reason }) => ({ id, reason }));
+        return { ...list<Record<string, unknown>>(entries), unavailable };
       },
-    },
-    async () => list((await queue.catalog()).models),
-  );
-  app.get(
-    "/v1/controlnets",
-    {
-      schema: {
-        operationId: "listControlNets",
-        summary: "The ControlNets, and which models they fit",
-        tags,
-        response: { 200: listOf(ControlNet), ...problems(503) },
-      },
-    },
-    async () => list((await queue.catalog()).controlnets),
-  );
+    );
+  }
   app.get(
     "/v1/schedulers",
     {

@@ -3,13 +3,15 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { BEGINNING, EVENT_ID, isFinal, type JobEvent, readEvents } from "../../jobs/events.ts";
-import type { Kind } from "../../jobs/kinds.ts";
-import { hasEnded, recordKey } from "../../jobs/record.ts";
-import { present, withUrls } from "../../jobs/view.ts";
-import type { Parts } from "../app.ts";
+import { recordKey } from "../../jobs/keys.ts";
+import type { JobKind } from "../../jobs/kind.ts";
+import { ALL_KINDS, kindOf } from "../../jobs/kinds.ts";
+import { hasEnded } from "../../jobs/record.ts";
+import { findJob } from "../accept.ts";
 import { ownerOf } from "../auth.ts";
 import { problems } from "../openapi.ts";
-import { findJob, jobParams } from "./jobs.ts";
+import type { Service } from "../parts.ts";
+import { jobParams } from "./jobs.ts";
 
 /** A comment this often tells proxies that the connection lives, and the server whether the client does. */
 const HEARTBEAT_MS = 15_000;
@@ -21,19 +23,20 @@ const REDIS_AWAY_MS = 500;
 const RETRY_MS = 1000;
 
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
-export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue }) => {
+export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
+  const { config, queue } = service;
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // clients connect again, to another gateway
 
-  const streamOf = (kind: Kind, name: string, progress: string, data: string) =>
+  const streamOf = (kind: JobKind) =>
     app.get(
-      `/v1/${kind}s/:id/events`,
+      `/v1/${kind.name}s/:id/events`,
       {
         schema: {
-          operationId: `stream${name}Events`,
-          summary: `What happens to a ${kind}, as it happens`,
-          description: `Server-sent events: \`queued\`, \`started\`, ${progress}, and \`succeeded\`, \`failed\` or \`canceled\`, after which the server closes. \`data\` is one line of JSON: ${data} All of them from the first; with \`Last-Event-ID\` from the one after it. Comments keep the connection open.`,
-          tags: [`${kind}s`],
+          operationId: `stream${kind.words.title}Events`,
+          summary: `What happens to a ${kind.name}, as it happens`,
+          description: `Server-sent events: \`queued\`, \`started\`, ${kind.words.progress}, and \`succeeded\`, \`failed\` or \`canceled\`, after which the server closes. \`data\` is one line of JSON: ${kind.words.data} All of them from the first; with \`Last-Event-ID\` from the one after it. Comments keep the connection open.`,
+          tags: [`${kind.name}s`],
           params: jobParams,
           headers: z.looseObject({
             "last-event-id": z
@@ -50,7 +53,7 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
         },
       },
       async (request, reply) => {
-        const { id } = await findJob(queue, kind, ownerOf(request), request.params.id);
+        const { id } = await findJob(service, kind, ownerOf(request), request.params.id);
         const last = request.headers["last-event-id"] ?? BEGINNING;
         if (isFinal(last)) return reply.code(204).send(undefined);
         const gone = new AbortController();
@@ -66,18 +69,7 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
           .send(stream as unknown as string);
       },
     );
-  streamOf(
-    "generation",
-    "Generation",
-    "one `progress` for each evaluation of the networks",
-    "`{step, total, preview?}` of a progress, else the generation as it was then; `preview` is a data: URI of a JPEG, when the request asks for it.",
-  );
-  streamOf(
-    "training",
-    "Training",
-    "one `progress` for each step (of more than 10,000 steps: that many, evenly spread, and the steps at which it is saved)",
-    "`{step, total, loss, learning_rate, validation}` of a progress, else the training as it was then; `validation` lists the pictures that were made at this step, as the training does.",
-  );
+  for (const kind of ALL_KINDS) streamOf(kind);
 
   /** The stream's text from after the event `last` to the final one. Redis may go and come back meanwhile. */
   async function* follow(id: string, last: string, signal: AbortSignal): AsyncGenerator<string> {
@@ -105,12 +97,9 @@ export const events: FastifyPluginAsyncZod<Parts> = async (app, { config, queue 
   }
 
   function textOf(job: string, { id, event, data }: JobEvent): string {
+    const kind = kindOf(job);
     const shown =
-      "request" in data
-        ? present(data, config.PUBLIC_URL)
-        : "validation" in data
-          ? { ...data, validation: withUrls(job, data.validation, config.PUBLIC_URL) }
-          : data;
+      event === "progress" ? kind.showStep(job, data, config.PUBLIC_URL) : kind.show(data, config.PUBLIC_URL);
     return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(shown)}\n\n`;
   }
 };

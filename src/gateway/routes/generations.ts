@@ -1,27 +1,20 @@
-import type { FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyReply } from "fastify";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { Refused } from "../../errors.ts";
-import { newGenerationId } from "../../jobs/kinds.ts";
-import { ACCEPTED_WITHIN_MS, expectFiles } from "../../jobs/list.ts";
-import { type GenerationRecord, hasEnded, type Idempotency } from "../../jobs/record.ts";
-import { present } from "../../jobs/view.ts";
+import { generation } from "../../jobs/generation.ts";
+import { hasEnded } from "../../jobs/record.ts";
 import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
 import { Generation } from "../../schema/generation.ts";
 import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.ts";
-import { inputKey, jobFolder, outputKey } from "../../storage/disk.ts";
-import type { Parts } from "../app.ts";
 import { ownerOf } from "../auth.ts";
+import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
-import type { ImagesIn } from "../images-in.ts";
 import { problems } from "../openapi.ts";
-import { resolve } from "../resolve.ts";
-import { checkWebhook, findJob, jobParams, jobRoutes, madeBefore } from "./jobs.ts";
+import type { Service } from "../parts.ts";
+import { jobParams, jobRoutes } from "./jobs.ts";
 
-type WithImages = Parts & { imagesIn: ImagesIn };
-
-export const generations: FastifyPluginAsyncZod<WithImages> = async (app, options) => {
-  const { config, queue, storage, outbound, imagesIn } = options;
+export const generations: FastifyPluginAsyncZod<Service> = async (app, service) => {
+  const { config } = service;
   const tags = ["generations"];
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // whoever waits is answered as it stands
@@ -49,47 +42,20 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
     },
     async (request, reply) => {
       const owner = ownerOf(request);
-      const submitted = await accept(request, owner, idempotencyOf(request));
+      const { body, log } = request;
+      const submitted = await acceptGeneration(service, body, { owner, idempotency: idempotencyOf(request), log });
       reply.header("Location", `${config.PUBLIC_URL}/v1/generations/${submitted.id}`);
       const wait = preferredWait(request.headers.prefer);
       if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);
-      if (wait === undefined) return reply.code(202).send(present(submitted, config.PUBLIC_URL));
+      if (wait === undefined) return reply.code(202).send(generation.show(submitted, config.PUBLIC_URL));
       const signal = untilNoLonger(reply, closing.signal, wait);
-      const record = await queue.readWhenEnded(submitted, owner, signal);
+      const record = await waitForGeneration(service, submitted, owner, signal);
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
-      return reply.code(hasEnded(record) ? 200 : 202).send(present(record, config.PUBLIC_URL));
+      return reply.code(hasEnded(record) ? 200 : 202).send(generation.show(record, config.PUBLIC_URL));
     },
   );
 
-  /** Accepts a new generation, or finds the one that the idempotency key has made. */
-  async function accept(
-    { body, log }: FastifyRequest<{ Body: GenerationInput }>,
-    owner: string,
-    idempotency: Idempotency | undefined,
-  ): Promise<GenerationRecord> {
-    const known = idempotency && (await queue.remembered(owner, idempotency));
-    if (known !== undefined) return madeBefore(known, options, "generation", owner);
-    const id = newGenerationId();
-    await checkWebhook(body.webhook, outbound);
-    const { request, images } = await resolve(body, await queue.catalog(), config, imagesIn, owner);
-    if (images.size > 0) await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
-    for (const [hash, bytes] of images) await storage.put(inputKey(id, hash), bytes);
-    const terms = { idempotency, mostQueued: config.MAX_QUEUE, mostOfOwner: config.MAX_JOBS_PER_KEY };
-    const submission = await queue.submit(id, request, owner, terms);
-    if (submission.outcome !== "accepted") {
-      if (images.size > 0) await storage.removeFolder(jobFolder(id));
-      return madeBefore(submission, options, "generation", owner);
-    }
-    log.info({ generation: id, model: request.model }, "accepted");
-    return submission.record as GenerationRecord;
-  }
-
-  jobRoutes(app, options, {
-    kind: "generation",
-    schema: Generation,
-    stops: "one step",
-    deletes: "With its pictures, its control images, its events and its webhook deliveries, also those that wait.",
-  });
+  jobRoutes(app, service, generation);
 
   app.get(
     "/v1/generations/:id/images/:n",
@@ -111,16 +77,10 @@ export const generations: FastifyPluginAsyncZod<WithImages> = async (app, option
     },
     async (request, reply) => {
       const { id, n } = request.params;
-      const record = await findJob(queue, "generation", ownerOf(request), id);
-      const image = /^\d+$/.test(n) ? record.images[Number(n)] : undefined;
-      if (image === undefined) {
-        const count = record.images.length;
-        throw new Refused(404, "not_found", `the generation "${id}" is ${record.status} and has ${count} images`);
-      }
+      const { image, read } = await findPicture(service, ownerOf(request), id, n);
       const etag = `"${image.sha256}"`;
       const known = namesTag(request.headers["if-none-match"], etag);
-      const bytes = known ? undefined : await storage.find(outputKey(id, image.sha256));
-      if (!known && bytes === undefined) throw new Refused(404, "not_found", `there is no generation "${id}" any more`);
+      const bytes = known ? undefined : await read();
       reply.header("ETag", etag).header("Cache-Control", "private, immutable");
       if (known) return reply.code(304).send(undefined);
       return reply.type(image.content_type).send(bytes);

@@ -1,14 +1,15 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import type { Parts } from "../app.ts";
 import { problems } from "../openapi.ts";
+import type { Service } from "../parts.ts";
 
 /** `/health`: this process answers. `/ready`: the service is able to take work. */
-export const health: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
+export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   app.get(
     "/health",
     {
       logLevel: "warn",
+      config: { open: true, anyQuery: true },
       schema: {
         operationId: "health",
         summary: "Is the gateway alive?",
@@ -23,16 +24,23 @@ export const health: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
     "/ready",
     {
       logLevel: "error",
+      config: { open: true, anyQuery: true },
       schema: {
         operationId: "ready",
         summary: "Can the service take work?",
         tags: ["service"],
-        response: { 200: z.object({ status: z.literal("ready") }), ...problems(503) },
+        response: {
+          200: z.object({
+            status: z.literal("ready"),
+            unavailable: z.int().describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why."),
+          }),
+          ...problems(503),
+        },
       },
     },
     async () => {
-      await queue.ready();
-      return { status: "ready" as const };
+      const { unavailable } = await fleet.ready();
+      return { status: "ready" as const, unavailable };
     },
   );
 };

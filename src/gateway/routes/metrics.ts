@@ -6,17 +6,18 @@ import type { Redis } from "ioredis";
 import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from "prom-client";
 import { z } from "zod";
 import { NotReady } from "../../errors.ts";
-import type { Kind } from "../../jobs/kinds.ts";
-import { WORKERS } from "../../jobs/queue.ts";
-import { outcomesKey, statusKey } from "../../jobs/record.ts";
+import { WORKERS } from "../../jobs/fleet.ts";
+import { outcomesKey, statusKey } from "../../jobs/keys.ts";
+import type { JobKind } from "../../jobs/kind.ts";
+import { ALL_KINDS, KINDS } from "../../jobs/kinds.ts";
 import { openRegistry, publishedMetrics, STARTS } from "../../observe/metrics.ts";
-import { DUE } from "../../webhooks/outbox.ts";
-import type { Parts } from "../app.ts";
+import { DUE } from "../../webhooks/keys.ts";
+import type { Service } from "../parts.ts";
 
 const COUNT_AGAIN_MS = 1000;
 
 /** Measures the requests of all routes that are made after it, and serves the numbers. */
-export function metrics(app: FastifyInstance, { queue }: Parts): void {
+export function metrics(app: FastifyInstance, { queue }: Service): void {
   const registry = openRegistry(`gateway-${hostname()}-${process.pid}`);
   const requests = new Histogram({
     name: "controlnet_http_request_seconds",
@@ -44,6 +45,7 @@ export function metrics(app: FastifyInstance, { queue }: Parts): void {
     "/metrics",
     {
       logLevel: "warn",
+      config: { anyQuery: true },
       schema: {
         operationId: "metrics",
         summary: "Numbers for Prometheus",
@@ -92,7 +94,7 @@ async function readState(redis: Redis, registry: Registry): Promise<void> {
   };
   const [[seconds, microseconds], oldest, due, earliest, starts, memory] = await Promise.all([
     redis.time(),
-    redis.zrange(statusKey("generation", "queued"), "0", "0", "WITHSCORES"),
+    redis.zrange(statusKey(KINDS.generation, "queued"), "0", "0", "WITHSCORES"),
     redis.zcard(DUE),
     redis.zrange(DUE, "0", "0", "WITHSCORES"),
     redis.hgetall(STARTS),
@@ -100,14 +102,15 @@ async function readState(redis: Redis, registry: Registry): Promise<void> {
   ]);
   const now = Number(seconds) * 1000 + Number(microseconds) / 1000;
   const age = ([, since]: string[]) => (since === undefined ? 0 : Math.max(0, (now - Number(since)) / 1000));
-  const jobs = async (kind: Kind, name: string) => {
+  const jobs = async (kind: JobKind) => {
     const none = { succeeded: 0, failed: 0, canceled: 0 };
-    gauge(`${kind}s_queued`, `${name} that wait.`, await redis.zcard(statusKey(kind, "queued")));
-    gauge(`${kind}s_processing`, `${name} that run.`, await redis.zcard(statusKey(kind, "processing")));
+    const { name, words } = kind;
+    gauge(`${name}s_queued`, `${words.title}s that wait.`, await redis.zcard(statusKey(kind, "queued")));
+    gauge(`${name}s_processing`, `${words.title}s that run.`, await redis.zcard(statusKey(kind, "processing")));
     const ended = { ...none, ...(await redis.hgetall(outcomesKey(kind))) };
-    counter(`${kind}s_ended_total`, `${name} that have ended.`, "status", ended);
+    counter(`${name}s_ended_total`, `${words.title}s that have ended.`, "status", ended);
   };
-  await Promise.all([jobs("generation", "Generations"), jobs("training", "Trainings")]);
+  await Promise.all(ALL_KINDS.map(jobs));
   gauge("oldest_queued_seconds", "How long the one that waits longest has waited.", age(oldest));
   gauge("webhooks_pending", "Webhook deliveries to be tried, now or later.", due);
   gauge("webhooks_lag_seconds", "How long the delivery that is most overdue is overdue.", age(earliest));

@@ -6,12 +6,12 @@ import { z } from "zod";
 import { Refused } from "../../errors.ts";
 import { Upload } from "../../schema/upload.ts";
 import { archiveTypeOf } from "../../storage/archive-type.ts";
-import type { Received } from "../../storage/disk.ts";
-import type { Uploaded, Uploads } from "../../storage/uploads.ts";
-import type { Parts } from "../app.ts";
+import type { Received } from "../../storage/storage.ts";
+import type { Uploaded } from "../../storage/uploads.ts";
 import { ownerOf } from "../auth.ts";
 import { check } from "../images-in.ts";
 import { problems } from "../openapi.ts";
+import type { Service } from "../parts.ts";
 
 const SWEEP_MS = 600_000;
 
@@ -31,10 +31,7 @@ class ArchiveBody {
 }
 
 /** `POST /v1/uploads`, and the sweep that removes what has expired. */
-export const uploads: FastifyPluginAsyncZod<Parts & { uploads: Uploads }> = async (
-  app,
-  { config, storage, uploads },
-) => {
+export const uploads: FastifyPluginAsyncZod<Service> = async (app, { config, storage, uploads }) => {
   app.removeAllContentTypeParsers(); // those of this plugin alone
   app.addContentTypeParser(/^image\//, { parseAs: "buffer" }, (_request, body, done) => done(null, body));
   app.addContentTypeParser(ARCHIVE, async (request: FastifyRequest, body: IncomingMessage) => {

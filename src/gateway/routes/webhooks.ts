@@ -5,15 +5,15 @@ import { closed } from "../../schema/closed.ts";
 import { WebhookDelivery } from "../../schema/webhook.ts";
 import { deliveriesOf, listDeliveries, replay } from "../../webhooks/outbox.ts";
 import { rotateSecret, signingSecrets } from "../../webhooks/signing.ts";
-import type { Parts } from "../app.ts";
 import { ownerOf } from "../auth.ts";
 import { problems } from "../openapi.ts";
 import { listOf, pageOf, paging } from "../paging.ts";
+import type { Service } from "../parts.ts";
 
 const Secret = z.object({ key: z.string().describe("`whsec_` and the key in base64, as Standard Webhooks has it.") });
 
 /** The secret that signs an owner's webhooks, and the log of what was delivered. */
-export const webhooks: FastifyPluginAsyncZod<Parts> = async (app, { queue }) => {
+export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) => {
   const tags = ["webhooks"];
 
   app.get(

@@ -5,12 +5,13 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import { after, describe, test } from "node:test";
 import { Webhook } from "standardwebhooks";
-import { OWNER_WITHOUT_KEYS } from "../../../src/jobs/queue.ts";
-import { claim, finish, type Outcome } from "../../../src/jobs/record.ts";
+import { OWNER_WITHOUT_KEYS } from "../../../src/config/api-keys.ts";
+import { claimJob, finish, type Outcome } from "../../../src/jobs/attempt.ts";
 import type { Generation } from "../../../src/schema/generation.ts";
 import type { WebhookDelivery } from "../../../src/schema/webhook.ts";
 import { forgetDeliveries } from "../../../src/webhooks/outbox.ts";
-import { POLICY, type Policy, startDeliverer } from "../../../workers/deliver/main.ts";
+import { POLICY, type Policy } from "../../../workers/deliver/policy.ts";
+import { startDeliverer } from "../../../workers/deliver/worker.ts";
 import { conforms, conformsToItsType } from "../../support/conforms.ts";
 import { CATALOG, log, startGateway } from "../../support/gateway.ts";
 import { kill, startNode, until } from "../../support/processes.ts";
@@ -69,7 +70,7 @@ const answering = (...statuses: number[]) =>
 async function generate(webhook: { url: string; events?: string[] }, outcome = SUCCESS): Promise<string> {
   const answer = conforms(await gateway.http.post("/v1/generations").send({ prompt: "x", webhook }));
   assert.equal(answer.status, 202, answer.text);
-  const claimed = await claim(gateway.connection, answer.body.id);
+  const claimed = await claimJob(gateway.connection, answer.body.id);
   await finish(gateway.connection, claimed!, outcome);
   return answer.body.id;
 }
@@ -149,8 +150,8 @@ test("a worker that takes a generation over does not tell of its start again", a
   const { body } = await gateway.http
     .post("/v1/generations")
     .send({ prompt: "x", webhook: { url, events: ["started"] } });
-  await claim(gateway.connection, body.id);
-  await claim(gateway.connection, body.id);
+  await claimJob(gateway.connection, body.id);
+  await claimJob(gateway.connection, body.id);
   assert.equal((await deliveries(body.id)).length, 1);
 });
 
@@ -385,7 +386,7 @@ test("a generation's state and its webhook are one change: killing Redis at any 
       return (await gateway.http.post("/v1/generations").send(body)).body.id as string;
     }),
   );
-  const claims = await Promise.all(ids.map((id) => claim(connection, id)));
+  const claims = await Promise.all(ids.map((id) => claimJob(connection, id)));
   const pid = Number(/process_id:(\d+)/.exec(await connection.info("server"))![1]);
   const ends = claims.map((claimed) => finish(connection, claimed!, SUCCESS));
   await ends[50];

@@ -1,12 +1,16 @@
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
 import type { Redis } from "ioredis";
+import { OWNER_WITHOUT_KEYS } from "../../../src/config/api-keys.ts";
 import { readConfig } from "../../../src/config/config.ts";
+import { claimJob, finish } from "../../../src/jobs/attempt.ts";
 import { BEGINNING, type JobEvent, readEvents } from "../../../src/jobs/events.ts";
-import { connectPatiently, GenerationQueue, OWNER_WITHOUT_KEYS } from "../../../src/jobs/queue.ts";
-import { claim, finish, type GenerationRecord, hasEnded } from "../../../src/jobs/record.ts";
+import { type GenerationRecord, generation } from "../../../src/jobs/generation.ts";
+import { JobQueue } from "../../../src/jobs/queue.ts";
+import { hasEnded } from "../../../src/jobs/record.ts";
+import { connectPatiently } from "../../../src/redis/connection.ts";
 import { GenerationRequest } from "../../../src/schema/generation-request.ts";
-import { startWorker } from "../../../workers/generate/main.ts";
+import { startWorker } from "../../../workers/generate/worker.ts";
 import { log } from "../../support/gateway.ts";
 import { kill, startNode, startRedis, temporaryFolder, until } from "../../support/processes.ts";
 import { SD15 } from "../../support/tiny.ts";
@@ -34,7 +38,7 @@ async function startQueue(env: Record<string, string> = {}) {
   const redis = await startRedis(stack);
   const settings = { EXECUTION_PROVIDER: "cpu", DATA_DIR: await temporaryFolder(stack), ...env };
   const config = { ...readConfig(settings), REDIS_URL: redis.url };
-  const queue = new GenerationQueue(redis.url, () => {});
+  const queue = new JobQueue(redis.url, () => {});
   const connection = connectPatiently(redis.url);
   connection.on("error", () => {}); // it goes and comes back
   await connection.ping();
@@ -59,14 +63,14 @@ async function startQueue(env: Record<string, string> = {}) {
       until(
         `the end of ${id}`,
         async () => {
-          const record = await queue.read("generation", id, OWNER_WITHOUT_KEYS);
+          const record = await queue.read(generation, id, OWNER_WITHOUT_KEYS);
           return record && hasEnded(record) ? record : undefined;
         },
         60_000,
       ),
     processing: (id: string, step: number) =>
       until(`step ${step} of ${id}`, async () => {
-        const { status, progress } = (await queue.read("generation", id, OWNER_WITHOUT_KEYS))!;
+        const { status, progress } = (await queue.read(generation, id, OWNER_WITHOUT_KEYS))!;
         return status === "processing" && progress.step >= step;
       }),
   };
@@ -117,7 +121,7 @@ test("a worker that is asked to stop hands its generation back at once, and the 
   await kill(first.child, "SIGTERM");
   assert.equal(first.child.exitCode, 0);
   assert.notEqual(await connection.zscore("bull:generations:prioritized", "gen_back"), null);
-  assert.equal((await queue.read("generation", "gen_back", OWNER_WITHOUT_KEYS))?.status, "processing");
+  assert.equal((await queue.read(generation, "gen_back", OWNER_WITHOUT_KEYS))?.status, "processing");
   work();
   assert.equal((await ended("gen_back")).status, "succeeded");
 });
@@ -177,14 +181,14 @@ test("a worker whose engine thread dies says so and leaves the generation to the
   const worker = await startWorker(config, new URL("../../support/dying-engine.ts", import.meta.url), log, resolve);
   await queue.submit("gen_poison", REQUEST);
   assert.match((await death).message, /out of memory/);
-  assert.equal((await queue.read("generation", "gen_poison", OWNER_WITHOUT_KEYS))?.status, "processing");
+  assert.equal((await queue.read(generation, "gen_poison", OWNER_WITHOUT_KEYS))?.status, "processing");
   await worker.close();
 });
 
 test("a generation that has killed too many workers fails with the reason", async () => {
   const { queue, connection, work, ended } = await startQueue({ MAX_TAKEOVERS: "2" });
   await queue.submit("gen_poison", REQUEST);
-  for (let worker = 0; worker < 3; worker++) assert.ok(await claim(connection, "gen_poison"));
+  for (let worker = 0; worker < 3; worker++) assert.ok(await claimJob(connection, "gen_poison"));
   work();
   const { status, error } = await ended("gen_poison");
   assert.equal(status, "failed");
@@ -194,13 +198,13 @@ test("a generation that has killed too many workers fails with the reason", asyn
 test("a worker that was taken for dead cannot overwrite what the one after it made", async () => {
   const { queue, connection } = await startQueue();
   await queue.submit("gen_twice", REQUEST);
-  const slow = await claim(connection, "gen_twice");
-  const quick = await claim(connection, "gen_twice");
+  const slow = await claimJob(connection, "gen_twice");
+  const quick = await claimJob(connection, "gen_twice");
   assert.equal(await finish(connection, slow!, { status: "canceled" }), null);
   assert.equal(await finish(connection, quick!, { status: "failed", error: { code: "quick", message: "" } }), "failed");
   assert.equal(await finish(connection, slow!, { status: "canceled" }), null);
-  assert.equal((await queue.read("generation", "gen_twice", OWNER_WITHOUT_KEYS))?.error?.code, "quick");
-  assert.equal(await claim(connection, "gen_twice"), undefined);
+  assert.equal((await queue.read(generation, "gen_twice", OWNER_WITHOUT_KEYS))?.error?.code, "quick");
+  assert.equal(await claimJob(connection, "gen_twice"), undefined);
 });
 
 test("what the engine cannot do fails with its reason, and the worker goes on", async () => {

@@ -5,7 +5,8 @@ import { loadControlNet, loadModel, type Runner } from "../../../src/diffusion/l
 import type { Run } from "../../../src/diffusion/model.ts";
 import { prepare } from "../../../src/diffusion/pipeline.ts";
 import { hint } from "../../../src/image/hint.ts";
-import { type Network, openBase, openControlNet, network as openNetwork } from "../../../src/models/base.ts";
+import { openBase, openControlNet } from "../../../src/models/base.ts";
+import { type Network, storedNetwork as openNetwork } from "../../../src/models/network.ts";
 import type { Tensor } from "../../../src/onnx/tensor.ts";
 import { Memo } from "../../../workers/runtime/memo.ts";
 import { readImage, request, runner, SD15 } from "../../support/tiny.ts";

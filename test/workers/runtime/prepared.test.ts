@@ -13,9 +13,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { openBase, network as openNetwork } from "../../../src/models/base.ts";
+import { openBase } from "../../../src/models/base.ts";
 import { readCheckpoint } from "../../../src/models/checkpoint.ts";
 import { convolution, linear, toTokens } from "../../../src/models/layers.ts";
+import { storedNetwork as openNetwork } from "../../../src/models/network.ts";
 import { input } from "../../../src/onnx/value.ts";
 import { PreparedCache, prepareKey } from "../../../workers/runtime/prepared.ts";
 import { CPU, openPrepared, openSession, type Session } from "../../../workers/runtime/runtime.ts";

@@ -4,9 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { network } from "../../../src/models/base.ts";
 import { readCheckpoint } from "../../../src/models/checkpoint.ts";
 import { linear } from "../../../src/models/layers.ts";
+import { storedNetwork } from "../../../src/models/network.ts";
 import { input } from "../../../src/onnx/value.ts";
 import { PreparedCache } from "../../../workers/runtime/prepared.ts";
 import { CPU, openPrepared } from "../../../workers/runtime/runtime.ts";
@@ -22,7 +22,7 @@ test("a network is prepared in little more memory than its weights take as float
   const layers = Array.from({ length: LAYERS }, (_, i) => `layer_${i}`);
   const file = join(folder, "weights.safetensors");
   writeFile(file, new Map(layers.map((name) => [`${name}.weight`, { dtype: "F16", shape: [SIZE, SIZE] }])));
-  const deep = network(readCheckpoint(file), (w) => {
+  const deep = storedNetwork(readCheckpoint(file), (w) => {
     const x = input("x", "float32", ["B", SIZE]);
     const y = layers.reduce((value, name) => linear(w.at(name), value, SIZE, { bias: false }), x);
     return { inputs: [x], outputs: { y } };

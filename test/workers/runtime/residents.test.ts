@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { type Network, network as openNetwork } from "../../../src/models/base.ts";
+import { type Network, storedNetwork as openNetwork } from "../../../src/models/network.ts";
 import { add } from "../../../src/onnx/operators.ts";
 import { input } from "../../../src/onnx/value.ts";
 import { PreparedCache } from "../../../workers/runtime/prepared.ts";

@@ -1,17 +1,17 @@
 /** Clients as processes of their own, so that what they do takes no time from what is measured. */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 
 /** No client takes as long: one that does goes round in circles. */
 const LIMIT_MS = 300_000;
 
-/** Starts a client of this folder with a job, which it finds as JSON in its first argument. */
-export function elsewhere(stack: AsyncDisposableStack, file: string, job: object) {
-  const child = fork(join(import.meta.dirname, file), [JSON.stringify(job)], { timeout: LIMIT_MS });
+/** Starts the client at `file` with a job, which it finds as JSON in its first argument. */
+export function elsewhere(stack: AsyncDisposableStack, file: URL, job: object) {
+  const child = fork(fileURLToPath(file), [JSON.stringify(job)], { timeout: LIMIT_MS });
   stack.defer(() => void child.kill("SIGKILL"));
   const gone = once(child, "disconnect").then(() => {
-    throw new Error(`${file} has ended without an answer`);
+    throw new Error(`${file.pathname} has ended without an answer`);
   });
   gone.catch(() => {});
   return {

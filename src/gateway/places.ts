@@ -1,13 +1,13 @@
 import pLimit, { type LimitFunction } from "p-limit";
 
 /**
- * Turns at what only a few can do at once. Those of one owner wait for one another, so that whoever comes finds at most
- * `ofOwner` of each other owner before him, however many they are.
+ * Places at what only a few can do at once. Tasks of one owner wait for one another, so that whoever comes finds at most
+ * `ofOwner` of each other owner ahead, however many they are.
  */
-export class Turns {
+export class Places {
   readonly #ofOwner: number;
   readonly #all: LimitFunction;
-  /** Of the owners that have or await a turn. */
+  /** Of the owners that have or await a place. */
   readonly #owners = new Map<string, LimitFunction>();
 
   constructor(atOnce: number, ofOwner: number) {
@@ -15,7 +15,7 @@ export class Turns {
     this.#ofOwner = ofOwner;
   }
 
-  /** @throws the signal's reason when it has aborted before the turn */
+  /** @throws the signal's reason when it has aborted before there was a place */
   async take<T>(owner: string, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     const own = this.#owners.get(owner) ?? pLimit(this.#ofOwner);
     this.#owners.set(owner, own);

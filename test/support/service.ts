@@ -1,13 +1,14 @@
-/** The service for a measurement: a Redis and a gateway as processes, and somebody who says what workers would offer. */
+/** The service as processes of its own: a Redis and a gateway, and a worker or somebody who says what workers would offer. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { connectPatiently, heartbeat } from "../src/jobs/queue.ts";
-import { CATALOG } from "../test/support/gateway.ts";
-import { freePort, startNode, startRedis, temporaryFolder, until } from "../test/support/processes.ts";
+import { heartbeat } from "../../src/jobs/fleet.ts";
+import { connectPatiently } from "../../src/redis/connection.ts";
+import { CATALOG } from "./gateway.ts";
+import { freePort, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
 
 const OFFER_MS = 1000;
 /** Random networks of Stable Diffusion 1.5's form: small, so that what is measured is the service. */
-export const TINY_MODELS = join(import.meta.dirname, "../test/fixtures/sd15");
+export const TINY_MODELS = join(import.meta.dirname, "../fixtures/sd15");
 
 /** @param work a real worker, with tiny networks; else whoever offers takes nothing */
 export async function startService(

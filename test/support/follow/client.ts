@@ -1,7 +1,7 @@
 /** Follows the events of generations, each by a client of its own; some hang up now and then and come back. */
 import { createParser } from "eventsource-parser";
 import { Agent, request } from "undici";
-import { say } from "./elsewhere.ts";
+import { say } from "../elsewhere.ts";
 
 export interface Job {
   url: string;

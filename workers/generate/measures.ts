@@ -1,8 +1,7 @@
-/** What workers measure of the generations and trainings that they carry out, for Prometheus. */
 import { exponentialBuckets, Histogram, type Registry } from "prom-client";
 import type { Metrics } from "../../src/schema/generation.ts";
 
-/** Returns what takes the numbers of a generation that has succeeded. */
+/** What a worker measures of the generations that have succeeded, for Prometheus. Returns what takes the numbers of one. */
 export function measureGenerations(registry: Registry): (model: string, metrics: Metrics) => void {
   const stage = new Histogram({
     name: "controlnet_stage_seconds",
@@ -25,16 +24,4 @@ export function measureGenerations(registry: Registry): (model: string, metrics:
     }
     if (steps_per_second) step.observe({ model }, 1 / steps_per_second);
   };
-}
-
-/** Returns what takes the seconds of a training's step. */
-export function measureTrainings(registry: Registry): (base: string, seconds: number) => void {
-  const step = new Histogram({
-    name: "controlnet_training_step_seconds",
-    help: "Steps of trainings, saving left out.",
-    labelNames: ["base"],
-    buckets: exponentialBuckets(0.05, 2, 13), // 50 ms to 3 min
-    registers: [registry],
-  });
-  return (base, seconds) => step.observe({ base }, seconds);
 }
