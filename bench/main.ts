@@ -5,6 +5,7 @@ import { run as demo } from "./demo.ts";
 import { removeTemporary } from "./folders.ts";
 import { run as fullSize } from "./full-size.ts";
 import { run as hostile } from "./hostile.ts";
+import { run as hostileFiles } from "./hostile-files.ts";
 import { run as latency } from "./latency.ts";
 import { run as load } from "./load/main.ts";
 import { run as savings } from "./savings.ts";
@@ -19,6 +20,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   convergence,
   demo,
   hostile,
+  "hostile-files": hostileFiles,
   latency,
   load,
   savings,

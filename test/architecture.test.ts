@@ -48,6 +48,12 @@ test("diffusion never imports the runtime, the worker or the service", () => {
   );
 });
 
+test("annotators never import the runtime, the worker or the service", () => {
+  arrows("src/annotators/", (target) =>
+    /^src\/(annotators|image|onnx|models)\/|^src\/diffusion\/model\.ts$|^node:|^zod$/.test(target),
+  );
+});
+
 test("the gateway imports no tensors and no runtime", () => {
   arrows("src/gateway/", (target) => !/^(workers|src\/(onnx|models|diffusion)|onnxruntime)/.test(target));
 });

@@ -4,7 +4,7 @@
  */
 
 /** Bytes per element. Networks read floating point alone; counters and the like lie beside their weights. */
-const elementBytes = {
+export const elementBytes = {
   F32: 4,
   F16: 2,
   BF16: 2,

@@ -5,9 +5,8 @@ import { test } from "node:test";
 import { type ResizeMode, resizeModes } from "../../src/image/fit.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { type ResizeFilter, resize } from "../../src/image/resize.ts";
+import { drawn, type Kind, type Size } from "./drawn.ts";
 
-type Size = [width: number, height: number];
-type Kind = "noise" | "edges" | "ramp";
 interface Case {
   kind: Kind;
   from: Size;
@@ -21,23 +20,6 @@ interface Case {
 const reference: { cases: Case[]; bytes: string } = JSON.parse(
   readFileSync(new URL("../fixtures/image/resize.json", import.meta.url), "utf8"),
 );
-
-function noise(i: number): number {
-  let x = Math.imul(i, 0x9e3779b1);
-  x = Math.imul(x ^ (x >>> 15), 0x85ebca77);
-  return (x ^ (x >>> 13)) & 255;
-}
-
-const kinds = {
-  noise,
-  edges: (i) => (noise(i) >> 7) * 255,
-  ramp: (i, pixels) => Math.floor((Math.floor(i / 3) * 255) / pixels),
-} satisfies Record<Kind, (i: number, pixels: number) => number>;
-
-function drawn(kind: Kind, [width, height]: Size): Pixels {
-  const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => kinds[kind](i, width * height));
-  return { width, height, data };
-}
 
 function cut({ width, data }: Pixels, x: number, y: number, w: number, h: number): Uint8Array {
   const rows = Array.from({ length: h }, (_, row) => data.subarray(((y + row) * width + x) * 3).subarray(0, w * 3));

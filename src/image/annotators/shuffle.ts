@@ -1,0 +1,91 @@
+import { MersenneTwister } from "../../random/mersenne-twister.ts";
+import type { Pixels } from "../pixels.ts";
+import { roundHalfEven } from "../rounding.ts";
+
+const f = Math.fround;
+
+/**
+ * The picture's colours at other places: each pixel is read where two smooth random surfaces say (controlnet_aux
+ * `ContentShuffleDetector`; `cv2.remap` of OpenCV 5). The surfaces are NumPy's after `numpy.random.seed(seed)`.
+ * @param patch pixels between two of the random numbers that a surface goes through: f upstream
+ * @param seed 0 … 2³² - 1
+ */
+export function shuffle(pixels: Pixels, patch: number, seed: number): Pixels {
+  const { width, height } = pixels;
+  const words = new MersenneTwister(seed);
+  const across = surface(words, width, height, patch);
+  const down = surface(words, width, height, patch);
+  const data = new Uint8Array(width * height * 3);
+  for (let p = 0; p < across.length; p++)
+    sample(pixels, f(across[p]! * (width - 1)), f(down[p]! * (height - 1)), data, p * 3);
+  return { width, height, data };
+}
+
+/** A random number, 0 … 1, every `patch` pixels, cubic between them, then stretched to 0 … 1: [height, width]. */
+function surface(words: MersenneTwister, width: number, height: number, patch: number): Float64Array {
+  const [columns, rows] = [Math.floor(width / patch) + 2, Math.floor(height / patch) + 2];
+  const noise = Float64Array.from({ length: rows * columns }, () => uniform(words));
+  const [xs, ys] = [cubicTaps(columns, width, patch), cubicTaps(rows, height, patch)];
+  const stretched = new Float64Array(rows * width);
+  for (let row = 0, o = 0; row < rows; row++)
+    for (let x = 0; x < width; x++, o++)
+      for (let t = 0; t < 4; t++) stretched[o]! += noise[row * columns + xs.index[4 * x + t]!]! * xs.weight[4 * x + t]!;
+
+  const out = new Float64Array(width * height);
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let y = 0, o = 0; y < height; y++)
+    for (let x = 0; x < width; x++, o++) {
+      let sum = 0;
+      for (let t = 4 * y; t < 4 * y + 4; t++) sum += stretched[ys.index[t]! * width + x]! * ys.weight[t]!;
+      out[o] = sum;
+      if (sum < least) least = sum;
+      if (sum > most) most = sum;
+    }
+  for (let o = 0; o < out.length; o++) out[o] = (out[o]! - least) / (most - least);
+  return out;
+}
+
+/** NumPy's `random_sample`: 53 bits, 0 … 1. */
+function uniform(words: MersenneTwister): number {
+  const high = words.word() >>> 5;
+  return (high * 2 ** 26 + (words.word() >>> 6)) / 2 ** 53;
+}
+
+/** Where `count` numbers stretched to `length` pixels and `patch` more at each end are read for the pixels between these ends. */
+function cubicTaps(count: number, length: number, patch: number): { index: Int32Array; weight: Float32Array } {
+  const index = new Int32Array(4 * length);
+  const weight = new Float32Array(4 * length);
+  const scale = count / (length + 2 * patch);
+  for (let i = 0; i < length; i++) {
+    const place = f((i + patch + 0.5) * scale - 0.5);
+    const first = Math.floor(place);
+    weight.set(cubicWeights(f(place - first)), 4 * i);
+    for (let t = 0; t < 4; t++) index[4 * i + t] = Math.min(Math.max(first + t - 1, 0), count - 1);
+  }
+  return { index, weight };
+}
+
+/** Keys' kernel with a = -0.75, in float32 as OpenCV computes it. */
+function cubicWeights(x: number): [number, number, number, number] {
+  const inner = (d: number) => f(f(f(f(f(1.25 * d) - 2.25) * d) * d) + 1);
+  const before = f(x + 1);
+  const outer = f(f(f(f(f(f(-0.75 * before) + 3.75) * before) - 6) * before) + 3);
+  const [a, b] = [inner(x), inner(f(1 - x))];
+  return [outer, a, b, f(f(f(1 - outer) - a) - b)];
+}
+
+/** Writes the colour between four pixels; places lie within the picture. */
+function sample({ width, height, data }: Pixels, x: number, y: number, out: Uint8Array, o: number): void {
+  const [left, top] = [Math.floor(x), Math.floor(y)];
+  const [dx, dy] = [f(x - left), f(y - top)];
+  const upper = (top * width + left) * 3;
+  const right = left < width - 1 ? 3 : 0;
+  const below = top < height - 1 ? width * 3 : 0;
+  for (let c = 0; c < 3; c++) {
+    const [a, b] = [data[upper + c]!, data[upper + right + c]!];
+    const [d, e] = [data[upper + below + c]!, data[upper + below + right + c]!];
+    const first = f(a + f(dx * (b - a)));
+    const second = f(d + f(dx * (e - d)));
+    out[o + c] = roundHalfEven(f(first + f(dy * f(second - first))));
+  }
+}
