@@ -5,7 +5,7 @@ import { type Lora, loraMisfit, openLora } from "../../src/models/lora/lora.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openT2iAdapter, openT2iAdapterFile, type T2iAdapter, t2iAdapterMisfit } from "../../src/models/t2i-adapter.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
-import type { Shelf } from "./shelves.ts";
+import type { Shelf } from "./shelf.ts";
 
 /** Which models something fits, and why not the others. */
 function fits(models: ReadonlyMap<string, BaseModel>, misfit: (model: BaseModel) => string | null) {

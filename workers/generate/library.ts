@@ -4,7 +4,8 @@ import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import type { Catalog, ShelfName, Unavailable } from "../../src/schema/catalog.ts";
 import { type Found, findAll } from "./finding.ts";
-import { type Opened, SHELVES, type Shelf } from "./shelves.ts";
+import type { Shelf } from "./shelf.ts";
+import { type Opened, SHELVES } from "./shelves.ts";
 
 export type Library = { readonly [Name in ShelfName]: ReadonlyMap<string, Opened<Name>> } & {
   readonly catalog: Omit<Catalog, "execution_provider">;

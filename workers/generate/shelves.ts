@@ -13,26 +13,7 @@ import { CELL } from "../../src/models/vae.ts";
 import type { Catalog, ShelfName } from "../../src/schema/catalog.ts";
 import { resolutionMultiple } from "../train/components.ts";
 import { adapters, embeddings, ip_adapters, loras } from "./adapter-shelves.ts";
-
-/** What is told of something on a shelf, beside what it is. */
-export interface Surroundings {
-  /** The base models of MODELS_DIR: what the other shelves' things fit, or not. */
-  readonly models: ReadonlyMap<string, BaseModel>;
-  /** Whether it can be trained on: in the diffusers layout, and with room beside it. */
-  readonly forTraining: boolean;
-}
-
-export interface Shelf<Opened, Entry> {
-  /** Where in MODELS_DIR its things lie; "" = in MODELS_DIR itself. */
-  readonly place: string;
-  /** A folder there that its things share, and which is none of them. */
-  readonly companion?: string;
-  /** @throws CheckpointError, ShapeError, UnsupportedError: the reason that a client is told */
-  openFolder(path: string): Opened;
-  openFile(path: string): Opened;
-  /** Its entry in the catalog. @throws Error when it cannot be served after all */
-  describe(id: string, opened: Opened, surroundings: Surroundings): Entry;
-}
+import type { Shelf, Surroundings } from "./shelf.ts";
 
 /** diffusers' size when a U-Net's config has no sample_size. */
 const DEFAULT_SAMPLE_SIZE = 64;
