@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { readTensors } from "../../check/tensors.ts";
+import { noFeatures } from "../../src/diffusion/adapters/t2i-adapters.ts";
 import { noResiduals } from "../../src/diffusion/control.ts";
 import { readCheckpoint } from "../../src/models/checkpoint.ts";
 import { controlnetConfig, type EncoderConfig, parseConfig, unetConfig } from "../../src/models/config.ts";
@@ -65,7 +66,7 @@ const told = (config: EncoderConfig) => ({
 async function unetOut(raw: object): Promise<Float32Array> {
   const config = parseConfig(unetConfig, raw, "unet");
   requireLevels(config, "unet");
-  const { out } = await run((w) => unet(w, config), { ...told(config), ...noResiduals(config) });
+  const { out } = await run((w) => unet(w, config), { ...told(config), ...noResiduals(config), ...noFeatures(config) });
   return out!.data as Float32Array;
 }
 
