@@ -10,6 +10,7 @@ import { type Adapted, type Chosen, NOTHING } from "./adapters/adapt.ts";
 import { type FeaturesAt, prepareFeatures } from "./adapters/t2i-adapters.ts";
 import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle } from "./control.ts";
 import { guidanceEmbedding, guide } from "./guidance.ts";
+import { mendedConfig } from "./mended-config.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
 import { fill, repeatRow } from "./rows.ts";
@@ -125,7 +126,8 @@ export async function prepare(
   };
   const latentDims = [model.vae.latent_channels, ...cells] as const;
   const strength = request.strength ?? 1;
-  const sampler = createSampler(request.scheduler, model.scheduler, request.num_inference_steps, { strength });
+  const { config, warnings: mended } = mendedConfig(model.scheduler, request, model.text.length);
+  const sampler = createSampler(request.scheduler, config, request.num_inference_steps, { strength });
   const total = sampler.total;
   const controls = await prepareControls(request, controlnets, images, { height: latentDims[1], total });
 
@@ -143,7 +145,17 @@ export async function prepare(
   }
   const featuresAt = await prepareFeatures(model.unet, adapters, total);
   const start = { step: 0, pictures: states };
-  return { request, model, sampler, conditions, pictures, featuresAt, start, latentDims, warnings };
+  return {
+    request,
+    model,
+    sampler,
+    conditions,
+    pictures,
+    featuresAt,
+    start,
+    latentDims,
+    warnings: [...warnings, ...mended],
+  };
 }
 
 function beginFromNoise(sampler: Sampler, dims: readonly number[], draw: (count: number) => Float32Array): Beginning {

@@ -284,6 +284,35 @@ export function ownScheduler(raw: Readonly<Record<string, unknown>>): SchedulerN
   throw new SchedulerConfigError("algorithm_type", config.algorithm_type, "is not supported without use_karras_sigmas");
 }
 
+/** A scheduler_config.json as it stands. */
+export type RawConfig = Readonly<Record<string, unknown>>;
+
+/** The class of diffusers that carries a scheduler out. */
+export const classOf = (name: SchedulerName): SchedulerClass => NAMES[name].className;
+
+/** A config as the class reads it that it is written for; null where that is none of those carried out. */
+export function readOwn(
+  raw: RawConfig,
+): { className: SchedulerClass; keys: readonly string[]; config: SchedulerConfig } | null {
+  try {
+    const className = classOf(ownScheduler(raw));
+    return { className, keys: CLASSES[className].keys, config: readAs(className, raw) };
+  } catch {
+    return null;
+  }
+}
+
+/** Other classes of diffusers whose noise is that of the schedulers offered, so that another sampler can go its way. */
+const SAME_NOISE: ReadonlySet<unknown> = new Set([
+  ...[
+    "DEISMultistepScheduler",
+    "DPMSolverSDEScheduler",
+    "DPMSolverSinglestepScheduler",
+    "KDPM2AncestralDiscreteScheduler",
+  ],
+  ...["KDPM2DiscreteScheduler", "LMSDiscreteScheduler", "SASolverScheduler", "TCDScheduler"],
+]);
+
 /** Taken, the first that a checkpoint's config allows, where its own scheduler is none of those offered. */
 const FALLBACKS: readonly SchedulerName[] = ["dpmpp_2m", "ddim"];
 
@@ -295,8 +324,10 @@ export function defaultScheduler(raw: Readonly<Record<string, unknown>>): {
   try {
     return { scheduler: ownScheduler(raw), warnings: [] };
   } catch (error) {
+    const known = raw._class_name as string;
+    const sameNoise = known === undefined || known in CLASSES || SAME_NOISE.has(known);
     const scheduler = FALLBACKS.find((name) => configIfAllowed(raw, name) !== undefined);
-    if (!(error instanceof SchedulerConfigError) || scheduler === undefined) {
+    if (!(error instanceof SchedulerConfigError) || scheduler === undefined || !sameNoise) {
       throw error;
     }
     return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };

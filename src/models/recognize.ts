@@ -20,6 +20,7 @@ const BY_TENSOR: readonly (readonly [RegExp, string])[] = [
   [/^depth_model\./, "SD 2 with a depth input"],
   [/^noise_augmentor\./, "SD 2 unCLIP"],
   [/(^|\.)label_emb\.weight$/, "the SD x4 upscaler"],
+  [/^edm_(mean|std)$|^edm_vpred\.sigma_/, "an EDM checkpoint (Playground v2.5, CosXL)"],
   [/^(task_embedding$|controlnet_add_embedding\.|control_add_embedding\.)/, "ControlNet Union"],
   [/^lora_controlnet$/, "Control-LoRA"],
   [/^lllite_/, "ControlNet-LLLite"],
