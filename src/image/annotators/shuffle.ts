@@ -1,8 +1,9 @@
 import { MersenneTwister } from "../../random/mersenne-twister.ts";
 import type { Pixels } from "../pixels.ts";
-import { roundHalfEven } from "../rounding.ts";
 
 const f = Math.fround;
+/** 1.5 · 2⁵²: what is added to it loses its fraction, half to even. */
+const WHOLE = 6_755_399_441_055_744;
 
 /**
  * The picture's colours at other places: each pixel is read where two smooth random surfaces say (controlnet_aux
@@ -16,13 +17,23 @@ export function shuffle(pixels: Pixels, patch: number, seed: number): Pixels {
   const across = surface(words, width, height, patch);
   const down = surface(words, width, height, patch);
   const data = new Uint8Array(width * height * 3);
-  for (let p = 0; p < across.length; p++)
-    sample(pixels, f(across[p]! * (width - 1)), f(down[p]! * (height - 1)), data, p * 3);
+  for (let p = 0; p < width * height; p++) {
+    const x = ((across.values[p]! - across.least) / across.range) * (width - 1);
+    const y = ((down.values[p]! - down.least) / down.range) * (height - 1);
+    sample(pixels, f(x), f(y), data, p * 3);
+  }
   return { width, height, data };
 }
 
-/** A random number, 0 … 1, every `patch` pixels, cubic between them, then stretched to 0 … 1: [height, width]. */
-function surface(words: MersenneTwister, width: number, height: number, patch: number): Float64Array {
+/** Numbers for all pixels, [height, width], of which the least and the largest are `range` apart. */
+interface Surface {
+  readonly values: Float64Array;
+  readonly least: number;
+  readonly range: number;
+}
+
+/** A random number, 0 … 1, every `patch` pixels, and cubic between them. */
+function surface(words: MersenneTwister, width: number, height: number, patch: number): Surface {
   const [columns, rows] = [Math.floor(width / patch) + 2, Math.floor(height / patch) + 2];
   const noise = Float64Array.from({ length: rows * columns }, () => uniform(words));
   const [xs, ys] = [cubicTaps(columns, width, patch), cubicTaps(rows, height, patch)];
@@ -31,19 +42,22 @@ function surface(words: MersenneTwister, width: number, height: number, patch: n
     for (let x = 0; x < width; x++, o++)
       for (let t = 0; t < 4; t++) stretched[o]! += noise[row * columns + xs.index[4 * x + t]!]! * xs.weight[4 * x + t]!;
 
-  const out = new Float64Array(width * height);
+  const values = new Float64Array(width * height);
   let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let y = 0, o = 0; y < height; y++)
+  for (let y = 0, o = 0; y < height; y++) {
+    const [a, b, c, d] = [0, 1, 2, 3].map((t) => stretched.subarray(ys.index[4 * y + t]! * width)) as Rows;
+    const [wa, wb, wc, wd] = [...ys.weight.subarray(4 * y, 4 * y + 4)] as [number, number, number, number];
     for (let x = 0; x < width; x++, o++) {
-      let sum = 0;
-      for (let t = 4 * y; t < 4 * y + 4; t++) sum += stretched[ys.index[t]! * width + x]! * ys.weight[t]!;
-      out[o] = sum;
-      if (sum < least) least = sum;
-      if (sum > most) most = sum;
+      const value = a[x]! * wa + b[x]! * wb + c[x]! * wc + d[x]! * wd;
+      values[o] = value;
+      if (value < least) least = value;
+      if (value > most) most = value;
     }
-  for (let o = 0; o < out.length; o++) out[o] = (out[o]! - least) / (most - least);
-  return out;
+  }
+  return { values, least, range: most > least ? most - least : 1 };
 }
+
+type Rows = [Float64Array, Float64Array, Float64Array, Float64Array];
 
 /** NumPy's `random_sample`: 53 bits, 0 … 1. */
 function uniform(words: MersenneTwister): number {
@@ -81,11 +95,10 @@ function sample({ width, height, data }: Pixels, x: number, y: number, out: Uint
   const upper = (top * width + left) * 3;
   const right = left < width - 1 ? 3 : 0;
   const below = top < height - 1 ? width * 3 : 0;
-  for (let c = 0; c < 3; c++) {
-    const [a, b] = [data[upper + c]!, data[upper + right + c]!];
-    const [d, e] = [data[upper + below + c]!, data[upper + below + right + c]!];
-    const first = f(a + f(dx * (b - a)));
-    const second = f(d + f(dx * (e - d)));
-    out[o + c] = roundHalfEven(f(first + f(dy * f(second - first))));
+  for (let i = upper; i < upper + 3; i++) {
+    const lower = i + below;
+    const first = f(data[i]! + f(dx * (data[i + right]! - data[i]!)));
+    const second = f(data[lower]! + f(dx * (data[lower + right]! - data[lower]!)));
+    out[o + i - upper] = f(first + f(dy * f(second - first))) + WHOLE - WHOLE;
   }
 }
