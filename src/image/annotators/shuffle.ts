@@ -16,18 +16,23 @@ export function shuffle(pixels: Pixels, patch: number, seed: number): Pixels {
   const words = new MersenneTwister(seed);
   const across = surface(words, width, height, patch);
   const down = surface(words, width, height, patch);
+  const [xs, ys] = [new Float64Array(width), new Float64Array(width)];
   const data = new Uint8Array(width * height * 3);
-  for (let p = 0; p < width * height; p++) {
-    const x = ((across.values[p]! - across.least) / across.range) * (width - 1);
-    const y = ((down.values[p]! - down.least) / down.range) * (height - 1);
-    sample(pixels, f(x), f(y), data, p * 3);
+  for (let y = 0, o = 0; y < height; y++) {
+    across.row(y, xs);
+    down.row(y, ys);
+    for (let x = 0; x < width; x++, o += 3) {
+      const atX = f(((xs[x]! - across.least) / across.range) * (width - 1));
+      const atY = f(((ys[x]! - down.least) / down.range) * (height - 1));
+      sample(pixels, atX, atY, data, o);
+    }
   }
   return { width, height, data };
 }
 
-/** Numbers for all pixels, [height, width], of which the least and the largest are `range` apart. */
+/** A number for each pixel, made row by row; the least and the largest are `range` apart. */
 interface Surface {
-  readonly values: Float64Array;
+  row(y: number, into: Float64Array): void;
   readonly least: number;
   readonly range: number;
 }
@@ -42,22 +47,36 @@ function surface(words: MersenneTwister, width: number, height: number, patch: n
     for (let x = 0; x < width; x++, o++)
       for (let t = 0; t < 4; t++) stretched[o]! += noise[row * columns + xs.index[4 * x + t]!]! * xs.weight[4 * x + t]!;
 
-  const values = new Float64Array(width * height);
-  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let y = 0, o = 0; y < height; y++) {
+  const row = (y: number, into: Float64Array) => {
     const [a, b, c, d] = [0, 1, 2, 3].map((t) => stretched.subarray(ys.index[4 * y + t]! * width)) as Rows;
-    const [wa, wb, wc, wd] = [...ys.weight.subarray(4 * y, 4 * y + 4)] as [number, number, number, number];
-    for (let x = 0; x < width; x++, o++) {
-      const value = a[x]! * wa + b[x]! * wb + c[x]! * wc + d[x]! * wd;
-      values[o] = value;
-      if (value < least) least = value;
-      if (value > most) most = value;
-    }
+    mix(into, a, b, c, d, ys.weight.subarray(4 * y, 4 * y + 4));
+  };
+  const values = new Float64Array(width);
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let y = 0; y < height; y++) {
+    row(y, values);
+    const [rowLeast, rowMost] = extent(values);
+    least = Math.min(least, rowLeast);
+    most = Math.max(most, rowMost);
   }
-  return { values, least, range: most > least ? most - least : 1 };
+  return { row, least, range: most > least ? most - least : 1 };
 }
 
 type Rows = [Float64Array, Float64Array, Float64Array, Float64Array];
+
+function mix(row: Float64Array, ...[a, b, c, d, weights]: [...Rows, Float32Array]): void {
+  const [wa, wb, wc, wd] = [weights[0]!, weights[1]!, weights[2]!, weights[3]!];
+  for (let x = 0; x < row.length; x++) row[x] = a[x]! * wa + b[x]! * wb + c[x]! * wc + d[x]! * wd;
+}
+
+function extent(row: Float64Array): [least: number, most: number] {
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let x = 0; x < row.length; x++) {
+    if (row[x]! < least) least = row[x]!;
+    if (row[x]! > most) most = row[x]!;
+  }
+  return [least, most];
+}
 
 /** NumPy's `random_sample`: 53 bits, 0 … 1. */
 function uniform(words: MersenneTwister): number {
@@ -92,13 +111,14 @@ function cubicWeights(x: number): [number, number, number, number] {
 function sample({ width, height, data }: Pixels, x: number, y: number, out: Uint8Array, o: number): void {
   const [left, top] = [Math.floor(x), Math.floor(y)];
   const [dx, dy] = [f(x - left), f(y - top)];
-  const upper = (top * width + left) * 3;
+  const i = (top * width + left) * 3;
   const right = left < width - 1 ? 3 : 0;
-  const below = top < height - 1 ? width * 3 : 0;
-  for (let i = upper; i < upper + 3; i++) {
-    const lower = i + below;
-    const first = f(data[i]! + f(dx * (data[i + right]! - data[i]!)));
-    const second = f(data[lower]! + f(dx * (data[lower + right]! - data[lower]!)));
-    out[o + i - upper] = f(first + f(dy * f(second - first))) + WHOLE - WHOLE;
+  const below = i + (top < height - 1 ? width * 3 : 0);
+  for (let c = 0; c < 3; c++) {
+    const first = between(data[i + c]!, data[i + right + c]!, dx);
+    const second = between(data[below + c]!, data[below + right + c]!, dx);
+    out[o + c] = between(first, second, dy) + WHOLE - WHOLE;
   }
 }
+
+const between = (a: number, b: number, share: number) => f(a + f(share * f(b - a)));
