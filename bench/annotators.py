@@ -11,7 +11,7 @@ data = np.fromfile(sys.argv[1], np.uint8)
 side = math.isqrt(data.size // 3)
 picture = data.reshape(side, side, 3)
 floats = lambda: picture.astype(np.float32)
-three = lambda grey: np.repeat(grey[..., None], 3, axis=2)
+three = lambda grey: cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
 
 
 def hough():
