@@ -59,7 +59,7 @@ const STEPS: Record<string, (pixels: Pixels, params: StepParams) => Pixels> = {
     const { width, height } = pixels;
     return greyPicture(width, height, ridgesAbove(greyLevels(pixels), width, height, threshold, sigma));
   },
-  scribble_tail: (pixels) => scribbleFromEdges(greyLevels(pixels), pixels.width, pixels.height),
+  scribble_tail: scribbleFromEdges,
   thin(pixels, { prunings }) {
     const map = greyLevels(pixels);
     thin(map, pixels.width, pixels.height, prunings);
