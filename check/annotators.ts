@@ -1,5 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { depthMap } from "../src/annotators/depth.ts";
+import { safeStep } from "../src/annotators/soft-edge.ts";
 import { inpaint } from "../src/image/annotators/inpaint.ts";
 import { normalFromDepth } from "../src/image/annotators/normal-from-depth.ts";
 import { ridgesAbove, scribbleFromEdges } from "../src/image/annotators/scribble-from-edges.ts";
@@ -12,7 +14,7 @@ import { resizeNearest } from "../src/image/nearest.ts";
 import { resizeArea, resizeCubic, resizeImage, resizeLanczos4, resizeLinear } from "../src/image/opencv-resize.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import { thin } from "../src/image/thin.ts";
-import { ANNOTATORS, type AnnotatorName } from "../src/schema/annotators.ts";
+import { ANNOTATORS } from "../src/schema/annotators.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -45,6 +47,7 @@ interface StepParams {
   readonly prunings: boolean;
   readonly threshold: number;
   readonly sigma: number;
+  readonly steps: number;
 }
 
 /** Steps that annotators are made of, which have reference maps of their own. */
@@ -59,7 +62,11 @@ const STEPS: Record<string, (pixels: Pixels, params: StepParams) => Pixels> = {
     const { width, height } = pixels;
     return greyPicture(width, height, ridgesAbove(greyLevels(pixels), width, height, threshold, sigma));
   },
-  scribble_tail: (pixels) => scribbleFromEdges(greyLevels(pixels), pixels.width, pixels.height),
+  scribble_tail: scribbleFromEdges,
+  safe_step(pixels, { steps }) {
+    const levels = greyLevels(pixels).map((level) => Math.min(safeStep(level / 255, steps) * 255, 255));
+    return greyPicture(pixels.width, pixels.height, levels);
+  },
   thin(pixels, { prunings }) {
     const map = greyLevels(pixels);
     thin(map, pixels.width, pixels.height, prunings);
@@ -118,8 +125,9 @@ export async function check(dir: string): Promise<Finding[]> {
     const depth = tensors.get(reference.picture);
     if (depth !== undefined) {
       const [height, width] = depth.dims as [number, number];
-      const { bg_threshold, a } = reference.params as { bg_threshold: number; a: number };
       const plane = { width, height, data: depth.data as Float32Array };
+      if (reference.annotator === "depth_midas_tail") return offShare(depthMap(plane).data, wanted.data, levels);
+      const { bg_threshold, a } = reference.params as { bg_threshold: number; a: number };
       return offShare(normalFromDepth(plane, bg_threshold, a).data, wanted.data, levels);
     }
     const pixels = await picture(`pictures/${reference.picture}.png`);
@@ -151,4 +159,5 @@ export async function check(dir: string): Promise<Finding[]> {
   return [...within, ...short];
 }
 
-const isHere = (name: string): name is AnnotatorName => name in ANNOTATORS || name in STEPS;
+// Line segments by LSD and the depth of ZoeDepth and LeReS, which the service does not offer, are left out.
+const isHere = (name: string) => name in ANNOTATORS || name in STEPS || name === "depth_midas_tail";

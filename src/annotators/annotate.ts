@@ -1,5 +1,6 @@
 import type { Run } from "../diffusion/model.ts";
 import { normalFromDepth } from "../image/annotators/normal-from-depth.ts";
+import { scribbleFromEdges } from "../image/annotators/scribble-from-edges.ts";
 import { drawLine } from "../image/drawing/line.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { drawPose } from "../image/pose/draw.ts";
@@ -13,7 +14,6 @@ import { type Line, type MlsdParameters, straightLines } from "./mlsd.ts";
 import type { Net } from "./network.ts";
 import { metricNormalMap, normalMap } from "./normal.ts";
 import type { ProcessorConfig } from "./processor.ts";
-import { scribbleOf } from "./scribble.ts";
 import { segmentationMap } from "./segmentation.ts";
 import { hedMap, pidinetMap, teedMap } from "./soft-edge.ts";
 import { bodyPoints } from "./vitpose.ts";
@@ -62,9 +62,10 @@ export const networkMaps = {
   softedge_teed: async (pixels, folder, params: { safe_steps: number }) =>
     plain(await teedMap(pixels, model(folder), params)),
   softedge_pidinet: async (pixels, folder, params: Filtered) => plain(await pidinetMap(pixels, model(folder), params)),
-  scribble_hed: async (pixels, folder) => plain(scribbleOf(await hedMap(pixels, model(folder), { safe: false }))),
+  scribble_hed: async (pixels, folder) =>
+    plain(scribbleFromEdges(await hedMap(pixels, model(folder), { safe: false }))),
   scribble_pidinet: async (pixels, folder) =>
-    plain(scribbleOf(await pidinetMap(pixels, model(folder), { safe: false, apply_filter: false }))),
+    plain(scribbleFromEdges(await pidinetMap(pixels, model(folder), { safe: false, apply_filter: false }))),
   lineart_realistic: async (pixels, folder) => plain(await lineArtMap(pixels, model(folder))),
   lineart_coarse: async (pixels, folder) => plain(await lineArtMap(pixels, model(folder))),
   lineart_anime: async (pixels, folder) => plain(await animeLineArtMap(pixels, model(folder))),

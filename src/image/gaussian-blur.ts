@@ -77,9 +77,7 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
       const i = start + source[x]!;
       padded[x] = data[i]! + data[i + 1]! * GREEN + data[i + 2]! * BLUE;
     }
-    packed.fill(0);
-    for (let k = 0; k <= radius; k++)
-      addPair(packed, padded.subarray(radius - k), padded.subarray(radius + k), k === 0 ? half[0]! / 2 : half[k]!);
+    addKernel(packed, half, (k) => padded.subarray(radius + k));
     for (let x = 0, i = 0; x < width; x++) {
       const blue = Math.floor(packed[x]! / BLUE);
       const rest = (packed[x]! - blue * BLUE) >>> 0;
@@ -95,8 +93,7 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
     () => new Float64Array(pairs),
     across,
     (y, near) => {
-      sums.fill(0);
-      for (let k = 0; k <= radius; k++) addPair(sums, near(-k), near(k), k === 0 ? half[0]! / 2 : half[k]!);
+      addKernel(sums, half, near);
       const end = (y + 1) * width * 3;
       for (let i = 0, o = y * width * 3; i < pairs; i++) {
         const second = Math.floor(sums[i]! / SECOND);
@@ -108,9 +105,28 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
   return { width, height, data: out };
 }
 
-function addPair(sums: Float64Array, a: Float64Array, b: Float64Array, weight: number): void {
-  if (weight === 0) return;
-  for (let i = 0; i < sums.length; i++) sums[i]! += weight * (a[i]! + b[i]!);
+/** Sets `sums` to the numbers weighted by the kernel; `at` gives those `k` places on, before where k < 0. */
+function addKernel(sums: Float64Array, half: Float64Array, at: (k: number) => Float64Array): void {
+  const middle = at(0);
+  for (let i = 0; i < sums.length; i++) sums[i] = half[0]! * middle[i]!;
+  const taps = [...half.keys()].filter((k) => k > 0 && half[k] !== 0);
+  for (let t = 0; t < taps.length; t += 2) {
+    const [k, next] = [taps[t]!, taps[t + 1] ?? 0];
+    // Two taps at once: the sums are read and written half as often.
+    addPairs(sums, at(-k), at(k), half[k]!, at(-next), at(next), next === 0 ? 0 : half[next]!);
+  }
+}
+
+function addPairs(
+  sums: Float64Array,
+  a: Float64Array,
+  b: Float64Array,
+  near: number,
+  c: Float64Array,
+  d: Float64Array,
+  far: number,
+): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += near * (a[i]! + b[i]!) + far * (c[i]! + d[i]!);
 }
 
 /**

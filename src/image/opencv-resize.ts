@@ -48,17 +48,23 @@ function areaPlace(inSize: number, outSize: number, i: number): [floor: number, 
   return [floor, x <= 0 ? 0 : f(x - Math.floor(x))];
 }
 
-/** Sums along rows, as whole numbers: [H, width, 3]. */
-function across({ width, height, data }: Pixels, { taps, index, weight }: Taps): Int32Array {
+/** Sums along those rows that are asked for, as whole numbers: [H, width, 3]. */
+function across({ width, height, data }: Pixels, { taps, index, weight }: Taps, rows: Int32Array): Int32Array {
   const outWidth = index.length / taps;
   const out = new Int32Array(height * outWidth * 3);
-  for (let y = 0, o = 0; y < height; y++) {
-    for (let x = 0; x < outWidth; x++) {
-      for (let c = 0; c < 3; c++, o++) {
-        let sum = 0;
-        for (let k = taps * x; k < taps * (x + 1); k++) sum += data[(y * width + index[k]!) * 3 + c]! * weight[k]!;
-        out[o] = sum;
+  for (const y of new Set(rows)) {
+    for (let x = 0, o = y * outWidth * 3; x < outWidth; x++, o += 3) {
+      let [red, green, blue] = [0, 0, 0];
+      for (let k = taps * x; k < taps * (x + 1); k++) {
+        const i = (y * width + index[k]!) * 3;
+        const times = weight[k]!;
+        red += data[i]! * times;
+        green += data[i + 1]! * times;
+        blue += data[i + 2]! * times;
       }
+      out[o] = red;
+      out[o + 1] = green;
+      out[o + 2] = blue;
     }
   }
   return out;
@@ -77,7 +83,7 @@ function linearAs(placed: typeof place, pixels: Pixels, width: number, height: n
     const [floor, y] = placed(pixels.height, height, i);
     return [floor, [f(1 - y), y]];
   });
-  const sums = across(pixels, columns);
+  const sums = across(pixels, columns, rows.index);
   const out = new Uint8Array(width * height * 3);
   for (let y = 0, o = 0; y < height; y++) {
     const [upper, lower] = [rows.index[2 * y]! * width * 3, rows.index[2 * y + 1]! * width * 3];
@@ -102,8 +108,8 @@ const convolved =
         const [floor, fraction] = place(inSize, outSize, i);
         return [floor - before, weights(fraction)];
       });
-    const sums = across(pixels, axis(pixels.width, width));
     const { index, weight } = axis(pixels.height, height);
+    const sums = across(pixels, axis(pixels.width, width), index);
     const out = new Uint8Array(width * height * 3);
     for (let y = 0, o = 0; y < height; y++) {
       for (let x = 0; x < width * 3; x++, o++) {
@@ -169,41 +175,70 @@ function blocks({ width: stride, data }: Pixels, width: number, height: number, 
   return { width, height, data: out };
 }
 
-/** The inputs that each output covers, with the share of it that each fills. */
-function shares(inSize: number, outSize: number): (readonly [input: number, share: number])[][] {
+/** The inputs that each output covers, from `start[i]` to before `start[i + 1]`, with the share of it that each fills. */
+interface Shares {
+  readonly start: Int32Array;
+  readonly input: Int32Array;
+  readonly share: Float32Array;
+}
+
+function shares(inSize: number, outSize: number): Shares {
   const scale = scaleOf(inSize, outSize);
-  return Array.from({ length: outSize }, (_, i) => {
+  const [input, share]: [number[], number[]] = [[], []];
+  const start = new Int32Array(outSize + 1);
+  const add = (at: number, part: number) => {
+    input.push(at);
+    share.push(part);
+  };
+  for (let i = 0; i < outSize; i++) {
     const begin = i * scale;
     const size = Math.min(scale, inSize - begin);
     const last = Math.min(Math.floor(begin + scale), inSize - 1);
     const first = Math.min(Math.ceil(begin), last);
-    const found: [number, number][] = [];
-    if (first - begin > 1e-3) found.push([first - 1, f((first - begin) / size)]);
-    for (let input = first; input < last; input++) found.push([input, f(1 / size)]);
+    if (first - begin > 1e-3) add(first - 1, (first - begin) / size);
+    for (let whole = first; whole < last; whole++) add(whole, 1 / size);
     const rest = begin + scale - last;
-    if (rest > 1e-3) found.push([last, f(Math.min(rest, 1, size) / size)]);
-    return found;
-  });
+    if (rest > 1e-3) add(last, Math.min(rest, 1, size) / size);
+    start[i + 1] = input.length;
+  }
+  return { start, input: Int32Array.from(input), share: Float32Array.from(share) };
 }
 
-function covered({ width: inWidth, height: inHeight, data }: Pixels, width: number, height: number): Pixels {
-  const stride = width * 3;
-  const rows = new Float32Array(inHeight * stride);
-  for (const [x, parts] of shares(inWidth, width).entries())
-    for (let y = 0; y < inHeight; y++)
-      for (let c = 0; c < 3; c++) {
-        let sum = 0;
-        for (const [input, share] of parts) sum = f(sum + f(data[(y * inWidth + input) * 3 + c]! * share));
-        rows[y * stride + x * 3 + c] = sum;
-      }
-  const out = new Uint8Array(height * stride);
-  for (const [y, parts] of shares(inHeight, height).entries())
-    for (let x = 0; x < stride; x++) {
-      let sum = 0;
-      for (const [input, share] of parts) sum = f(sum + f(rows[input * stride + x]! * share));
-      out[y * stride + x] = byte(roundHalfEven(sum));
-    }
+function covered(pixels: Pixels, width: number, height: number): Pixels {
+  const { width: inWidth, data } = pixels;
+  const [columns, rows] = [shares(inWidth, width), shares(pixels.height, height)];
+  const sums = new Float32Array(width * 3);
+  const out = new Uint8Array(height * width * 3);
+  for (let y = 0; y < height; y++) {
+    sums.fill(0);
+    for (let k = rows.start[y]!; k < rows.start[y + 1]!; k++)
+      addRow(sums, data, rows.input[k]! * inWidth * 3, columns, rows.share[k]!);
+    for (let i = 0, o = y * sums.length; i < sums.length; i++, o++) out[o] = byte(roundHalfEven(sums[i]!));
+  }
   return { width, height, data: out };
+}
+
+/** Adds a share of the row at `offset`, made narrower. Every sum is rounded to float32. */
+function addRow(
+  sums: Float32Array,
+  data: Uint8Array,
+  offset: number,
+  { start, input, share }: Shares,
+  part: number,
+): void {
+  for (let x = 0, o = 0; o < sums.length; x++, o += 3) {
+    let [red, green, blue] = [0, 0, 0];
+    for (let k = start[x]!; k < start[x + 1]!; k++) {
+      const i = offset + input[k]! * 3;
+      const weight = share[k]!;
+      red = f(red + f(data[i]! * weight));
+      green = f(green + f(data[i + 1]! * weight));
+      blue = f(blue + f(data[i + 2]! * weight));
+    }
+    sums[o] = sums[o]! + f(red * part);
+    sums[o + 1] = sums[o + 1]! + f(green * part);
+    sums[o + 2] = sums[o + 2]! + f(blue * part);
+  }
 }
 
 /** A picture whose shorter side is about `resolution`, both sides multiples of 64 (controlnet_aux and ControlNet `resize_image`). */

@@ -3,8 +3,8 @@
  * Source: Otsu, "A Threshold Selection Method from Gray-Level Histograms", 1979; opencv/opencv `modules/imgproc/src/thresh.cpp`.
  */
 export function otsu(levels: Uint8Array): number {
-  const counts = new Float64Array(256);
-  for (const level of levels) counts[level]!++;
+  const counts = new Uint32Array(256);
+  for (let p = 0; p < levels.length; p++) counts[levels[p]!]!++;
   const scale = 1 / levels.length;
   let mean = 0;
   for (let i = 0; i < 256; i++) mean += i * counts[i]!;

@@ -18,22 +18,26 @@ const LIGHTNESS = Int32Array.from({ length: 2041 }, (_, level) => {
  * for colouring got their maps: Mikubill/sd-webui-controlnet `recolor_luminance`.
  */
 export function recolorLuminance({ width, height, data }: Pixels, gammaCorrection: number): Pixels {
-  return corrected(width, height, gammaCorrection, (i) => {
+  const curve = gammaCurve(gammaCorrection);
+  const levels = new Uint8Array(width * height);
+  for (let p = 0, i = 0; p < levels.length; p++, i += 3) {
     const y = (LINEAR[data[i]!]! * 296 + LINEAR[data[i + 1]!]! * 2929 + LINEAR[data[i + 2]!]! * 871 + 2048) >> 12;
-    return (LIGHTNESS[y]! * 296 - 1_336_934 + 16_384) >> 15;
-  });
+    levels[p] = curve[(LIGHTNESS[y]! * 296 - 1_336_934 + 16_384) >> 15]!;
+  }
+  return greyPicture(width, height, levels);
 }
 
 /** The largest of red, green and blue (Mikubill/sd-webui-controlnet `recolor_intensity`). */
-export const recolorIntensity = ({ width, height, data }: Pixels, gammaCorrection: number) =>
-  corrected(width, height, gammaCorrection, (i) => Math.max(data[i]!, data[i + 1]!, data[i + 2]!));
-
-/** Levels to the power of gamma, in float32, truncated. */
-function corrected(width: number, height: number, gamma: number, level: (i: number) => number): Pixels {
-  const curve = Uint8Array.from({ length: 256 }, (_, byte) =>
-    Math.min(Math.fround(Math.fround(Math.fround(byte / 255) ** gamma) * 255), 255),
-  );
+export function recolorIntensity({ width, height, data }: Pixels, gammaCorrection: number): Pixels {
+  const curve = gammaCurve(gammaCorrection);
   const levels = new Uint8Array(width * height);
-  for (let p = 0; p < levels.length; p++) levels[p] = curve[level(p * 3)]!;
+  for (let p = 0, i = 0; p < levels.length; p++, i += 3)
+    levels[p] = curve[Math.max(data[i]!, data[i + 1]!, data[i + 2]!)]!;
   return greyPicture(width, height, levels);
 }
+
+/** Each level to the power of gamma, in float32, truncated. */
+const gammaCurve = (gamma: number) =>
+  Uint8Array.from({ length: 256 }, (_, byte) =>
+    Math.min(Math.fround(Math.fround(Math.fround(byte / 255) ** gamma) * 255), 255),
+  );

@@ -1,15 +1,15 @@
 import { blurFloat, gaussianBlur } from "../gaussian-blur.ts";
-import { greyPicture } from "../grey-level.ts";
+import { greyLevels, greyPicture } from "../grey-level.ts";
 import type { Pixels } from "../pixels.ts";
 
 const [EDGE, SIGMA, LEAST] = [127, 3, 4];
 
 /**
- * Soft edges as a scribble: their ridges alone, drawn broad (controlnet_aux `HEDdetector(scribble=True)`).
- * @param edges [height, width], 0 … 255
+ * A map of soft edges as a scribble: their ridges alone, drawn broad (controlnet_aux `HEDdetector(scribble=True)`).
  */
-export function scribbleFromEdges(edges: Uint8Array, width: number, height: number): Pixels {
-  const thin = ridgesAbove(edges, width, height, EDGE, SIGMA);
+export function scribbleFromEdges(edges: Pixels): Pixels {
+  const { width, height } = edges;
+  const thin = ridgesAbove(greyLevels(edges), width, height, EDGE, SIGMA);
   const broad = gaussianBlur(greyPicture(width, height, thin), SIGMA);
   return { width, height, data: broad.data.map((level) => (level > LEAST ? 255 : 0)) };
 }

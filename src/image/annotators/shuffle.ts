@@ -1,8 +1,9 @@
 import { MersenneTwister } from "../../random/mersenne-twister.ts";
 import type { Pixels } from "../pixels.ts";
-import { roundHalfEven } from "../rounding.ts";
 
 const f = Math.fround;
+/** 1.5 · 2⁵²: what is added to it loses its fraction, half to even. */
+const WHOLE = 6_755_399_441_055_744;
 
 /**
  * The picture's colours at other places: each pixel is read where two smooth random surfaces say (controlnet_aux
@@ -15,14 +16,29 @@ export function shuffle(pixels: Pixels, patch: number, seed: number): Pixels {
   const words = new MersenneTwister(seed);
   const across = surface(words, width, height, patch);
   const down = surface(words, width, height, patch);
+  const [xs, ys] = [new Float64Array(width), new Float64Array(width)];
   const data = new Uint8Array(width * height * 3);
-  for (let p = 0; p < across.length; p++)
-    sample(pixels, f(across[p]! * (width - 1)), f(down[p]! * (height - 1)), data, p * 3);
+  for (let y = 0, o = 0; y < height; y++) {
+    across.row(y, xs);
+    down.row(y, ys);
+    for (let x = 0; x < width; x++, o += 3) {
+      const atX = f(((xs[x]! - across.least) / across.range) * (width - 1));
+      const atY = f(((ys[x]! - down.least) / down.range) * (height - 1));
+      sample(pixels, atX, atY, data, o);
+    }
+  }
   return { width, height, data };
 }
 
-/** A random number, 0 … 1, every `patch` pixels, cubic between them, then stretched to 0 … 1: [height, width]. */
-function surface(words: MersenneTwister, width: number, height: number, patch: number): Float64Array {
+/** A number for each pixel, made row by row; the least and the largest are `range` apart. */
+interface Surface {
+  row(y: number, into: Float64Array): void;
+  readonly least: number;
+  readonly range: number;
+}
+
+/** A random number, 0 … 1, every `patch` pixels, and cubic between them. */
+function surface(words: MersenneTwister, width: number, height: number, patch: number): Surface {
   const [columns, rows] = [Math.floor(width / patch) + 2, Math.floor(height / patch) + 2];
   const noise = Float64Array.from({ length: rows * columns }, () => uniform(words));
   const [xs, ys] = [cubicTaps(columns, width, patch), cubicTaps(rows, height, patch)];
@@ -31,18 +47,35 @@ function surface(words: MersenneTwister, width: number, height: number, patch: n
     for (let x = 0; x < width; x++, o++)
       for (let t = 0; t < 4; t++) stretched[o]! += noise[row * columns + xs.index[4 * x + t]!]! * xs.weight[4 * x + t]!;
 
-  const out = new Float64Array(width * height);
+  const row = (y: number, into: Float64Array) => {
+    const [a, b, c, d] = [0, 1, 2, 3].map((t) => stretched.subarray(ys.index[4 * y + t]! * width)) as Rows;
+    mix(into, a, b, c, d, ys.weight.subarray(4 * y, 4 * y + 4));
+  };
+  const values = new Float64Array(width);
   let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
-  for (let y = 0, o = 0; y < height; y++)
-    for (let x = 0; x < width; x++, o++) {
-      let sum = 0;
-      for (let t = 4 * y; t < 4 * y + 4; t++) sum += stretched[ys.index[t]! * width + x]! * ys.weight[t]!;
-      out[o] = sum;
-      if (sum < least) least = sum;
-      if (sum > most) most = sum;
-    }
-  for (let o = 0; o < out.length; o++) out[o] = (out[o]! - least) / (most - least);
-  return out;
+  for (let y = 0; y < height; y++) {
+    row(y, values);
+    const [rowLeast, rowMost] = extent(values);
+    least = Math.min(least, rowLeast);
+    most = Math.max(most, rowMost);
+  }
+  return { row, least, range: most > least ? most - least : 1 };
+}
+
+type Rows = [Float64Array, Float64Array, Float64Array, Float64Array];
+
+function mix(row: Float64Array, ...[a, b, c, d, weights]: [...Rows, Float32Array]): void {
+  const [wa, wb, wc, wd] = [weights[0]!, weights[1]!, weights[2]!, weights[3]!];
+  for (let x = 0; x < row.length; x++) row[x] = a[x]! * wa + b[x]! * wb + c[x]! * wc + d[x]! * wd;
+}
+
+function extent(row: Float64Array): [least: number, most: number] {
+  let [least, most] = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY];
+  for (let x = 0; x < row.length; x++) {
+    if (row[x]! < least) least = row[x]!;
+    if (row[x]! > most) most = row[x]!;
+  }
+  return [least, most];
 }
 
 /** NumPy's `random_sample`: 53 bits, 0 … 1. */
@@ -78,14 +111,14 @@ function cubicWeights(x: number): [number, number, number, number] {
 function sample({ width, height, data }: Pixels, x: number, y: number, out: Uint8Array, o: number): void {
   const [left, top] = [Math.floor(x), Math.floor(y)];
   const [dx, dy] = [f(x - left), f(y - top)];
-  const upper = (top * width + left) * 3;
+  const i = (top * width + left) * 3;
   const right = left < width - 1 ? 3 : 0;
-  const below = top < height - 1 ? width * 3 : 0;
+  const below = i + (top < height - 1 ? width * 3 : 0);
   for (let c = 0; c < 3; c++) {
-    const [a, b] = [data[upper + c]!, data[upper + right + c]!];
-    const [d, e] = [data[upper + below + c]!, data[upper + below + right + c]!];
-    const first = f(a + f(dx * (b - a)));
-    const second = f(d + f(dx * (e - d)));
-    out[o + c] = roundHalfEven(f(first + f(dy * f(second - first))));
+    const first = between(data[i + c]!, data[i + right + c]!, dx);
+    const second = between(data[below + c]!, data[below + right + c]!, dx);
+    out[o + c] = between(first, second, dy) + WHOLE - WHOLE;
   }
 }
+
+const between = (a: number, b: number, share: number) => f(a + f(share * f(b - a)));

@@ -22,9 +22,6 @@ function black({ width, height, data }: Pixels, isWhite: (darkest: number) => bo
 export function binary(pixels: Pixels, level: number): Pixels {
   const levels = greyLevels(pixels);
   const limit = level === 0 || level === 255 ? otsu(levels) : level;
-  return greyPicture(
-    pixels.width,
-    pixels.height,
-    levels.map((grey) => (grey > limit ? 0 : 255)),
-  );
+  for (let p = 0; p < levels.length; p++) levels[p] = levels[p]! > limit ? 0 : 255;
+  return greyPicture(pixels.width, pixels.height, levels);
 }
