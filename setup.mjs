@@ -1,4 +1,4 @@
-// Installs what is missing before `npm start` and `npm test`: the packages of the lock file, and redis-server.
+// Installs what is missing before `npm start` and `npm test`: the packages of the lock file, redis-server, and for the tests Chromium.
 // Plain JavaScript that an old Node (20) can run: the newer one is among the packages.
 import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
@@ -18,7 +18,18 @@ if (!packagesAreCurrent()) {
   if (status !== 0) fail("npm ci failed");
 }
 // The tests need a redis-server of their own whatever REDIS_URL says.
-if (process.env.npm_lifecycle_event !== "prestart" || !process.env.REDIS_URL) installRedis();
+const tests = process.env.npm_lifecycle_event !== "prestart";
+if ((tests || !process.env.REDIS_URL) && !works("redis-server", "--version") && !install("redis-server")) {
+  fail(
+    "redis-server is missing: install it (apt-get install redis-server, brew install redis), or set REDIS_URL for npm start",
+  );
+}
+// Whether Chromium is there is asked as test/support/browser.ts asks: by its name in PATH.
+if (tests && !["chromium", "google-chrome"].some((name) => works(name, "--version")) && !install("chromium")) {
+  console.error(
+    "setup: the tests of the page need a browser: apt-get install chromium, or brew install --cask chromium",
+  );
+}
 
 /** Whether node_modules holds each package of the lock file (but for those of other platforms) in its version. */
 function packagesAreCurrent() {
@@ -33,27 +44,13 @@ function packagesAreCurrent() {
   }
 }
 
-function installRedis() {
-  if (works("redis-server", "--version")) return;
+/** Installs a package by apt-get where that is allowed. Returns whether it is there now. */
+function install(name) {
   const asRoot = process.getuid?.() === 0 ? [] : works("sudo", "-n", "true") ? ["sudo", "-n"] : undefined;
-  if (asRoot === undefined || !works("apt-get", "--version")) {
-    fail(
-      "redis-server is missing: install it (apt-get install redis-server, brew install redis), or set REDIS_URL for npm start",
-    );
-  }
-  console.log("setup: installing redis-server with apt-get …");
-  const install = [
-    ...asRoot,
-    "env",
-    "DEBIAN_FRONTEND=noninteractive",
-    "apt-get",
-    "install",
-    "-y",
-    "-q",
-    "redis-server",
-  ];
-  if (run(install) || (run([...asRoot, "apt-get", "update", "-q"]) && run(install))) return;
-  fail("apt-get could not install redis-server: install it by hand, or set REDIS_URL for npm start");
+  if (asRoot === undefined || !works("apt-get", "--version")) return false;
+  console.log(`setup: installing ${name} with apt-get …`);
+  const command = [...asRoot, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get", "install", "-y", "-q", name];
+  return run(command) || (run([...asRoot, "apt-get", "update", "-q"]) && run(command));
 }
 
 function run([command, ...args]) {

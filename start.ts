@@ -12,7 +12,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
-import { type Config, DEMO_MODELS_DIR, readConfig } from "./src/config.ts";
+import { type Config, DEMO_MODELS_DIR, readConfig } from "./src/config/config.ts";
 import { ConfigError } from "./src/errors.ts";
 
 const FIRST_BACKOFF_MS = 200;
@@ -163,9 +163,9 @@ try {
   const redis = config.REDIS_URL === undefined ? await startRedis(config) : undefined;
   const env = { ...process.env, REDIS_URL: redis?.url ?? config.REDIS_URL };
   const gateway = new Kept("gateway", () => launchNode("src/gateway/server.ts", env));
-  const worker = new Kept("worker", () => launchNode("workers/generate.ts", env));
-  const trainer = new Kept("trainer", () => launchNode("workers/trainer.ts", env));
-  const deliver = new Kept("deliver", () => launchNode("workers/deliver.ts", env));
+  const worker = new Kept("worker", () => launchNode("workers/generate/main.ts", env));
+  const trainer = new Kept("trainer", () => launchNode("workers/train/main.ts", env));
+  const deliver = new Kept("deliver", () => launchNode("workers/deliver/main.ts", env));
 
   const stop = async () => {
     if (stopping.signal.aborted) return;
@@ -184,7 +184,7 @@ try {
   const url = `http://${host}:${config.PORT}`;
   await untilReady(url);
   if (!stopping.signal.aborted) {
-    say("start", `ready: ${url} (to read: ${url}/docs)`);
+    say("start", `ready: open ${url} in a browser (to read: ${url}/docs)`);
     const key = config.API_KEYS.length > 0 ? "-H 'Authorization: Bearer …' " : "";
     const headers = `${key}-H 'Content-Type: application/json' -H 'Prefer: wait=60'`;
     const save = `grep -o 'http[^"]*/images/0' | xargs curl -s ${key}-o picture.png`;

@@ -10,8 +10,8 @@ import { families } from "../src/models/families.ts";
 import { unet } from "../src/models/unet.ts";
 import { vaeDecoder, vaeEncoder } from "../src/models/vae.ts";
 import { type Weights, weightShapes } from "../src/models/weights.ts";
-import { published } from "../test/models/original.ts";
-import { openLibrary } from "../workers/library.ts";
+import { published } from "../test/support/original.ts";
+import { openLibrary } from "../workers/generate/library.ts";
 
 const POOL = 1 << 20;
 /** Uniform in -1 … 1; which values a weight has does not matter, only that activations stay finite. */

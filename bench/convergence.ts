@@ -11,17 +11,17 @@ import { findCheckpoint } from "../src/models/checkpoint.ts";
 import { controlnetConfig, parseConfig } from "../src/models/config.ts";
 import { StoredWeights } from "../src/models/weights.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { TrainingSettings } from "../src/schema.ts";
+import { TrainingSettings } from "../src/schema/training-request.ts";
 import { Draws } from "../src/training/draws.ts";
 import { controlnetFrom, type Start } from "../src/training/initialize.ts";
 import { controlnetLoss, controlnetStep } from "../src/training/loss.ts";
 import { readParameters } from "../src/training/stored.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
-import { readNoising, readUnet } from "../workers/training/components.ts";
-import { configFor, openControlnetTraining } from "../workers/training/controlnet.ts";
-import { train } from "../workers/training/run.ts";
-import { startState, Trainer } from "../workers/training/trainer.ts";
-import { writeCircles } from "./circles.ts";
+import { writeCircles } from "../test/support/circles.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
+import { readNoising, readUnet } from "../workers/train/components.ts";
+import { configFor, openControlnetTraining } from "../workers/train/controlnet.ts";
+import { train } from "../workers/train/run.ts";
+import { Stepper, startState } from "../workers/train/step.ts";
 import { printTable } from "./table.ts";
 
 const FIXTURE = join(import.meta.dirname, "../test/fixtures/sd15/base");
@@ -110,7 +110,7 @@ async function follow(root: string, base: string, start: Start): Promise<Point[]
       readNoising(base).prediction,
     ] as const;
   const graph = (batch: number) => ({ bytes: controlnetStep(...parts(batch)), folder: unet.folder });
-  const trainer = await Trainer.open(graph, CONTROL.train_batch_size, state);
+  const stepper = await Stepper.open(graph, CONTROL.train_batch_size, state);
   const judge = await openSession({ bytes: controlnetLoss(...parts(UNSEEN)), folder: unet.folder }, CPU);
 
   const right = await unseen.feeds(new Draws(judged, unseen.count).batch(0));
@@ -124,10 +124,10 @@ async function follow(root: string, base: string, start: Start): Promise<Point[]
       points.push({ step, right: await lossOf(right), wrong: await lossOf(wrong) });
       console.error(start, points.at(-1));
     }
-    await trainer.accumulate(await seen.feeds(draws.batch(step)));
-    trainer.update(step + 1, CONTROL);
+    await stepper.accumulate(await seen.feeds(draws.batch(step)));
+    stepper.update(step + 1, CONTROL);
   }
-  await trainer.release();
+  await stepper.release();
   await judge.release();
   return points;
 }

@@ -10,7 +10,7 @@ import { type Control, type Demo, openDemo } from "../demo/models.ts";
 import { CONDITIONS, type Condition, conditions } from "../demo/world/maps.ts";
 import { render } from "../demo/world/render.ts";
 import { type Scene, scene } from "../demo/world/scene.ts";
-import { DEMO_MODELS_DIR } from "../src/config.ts";
+import { DEMO_MODELS_DIR } from "../src/config/config.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 
 /** Everything that is measured on: the model, the scenes, and their control maps. */

@@ -1,7 +1,7 @@
 /** A process with an engine thread, as in a worker, that passes on what is said to the thread and by it. Argument: its EngineSettings. */
 import { Worker } from "node:worker_threads";
 
-const engine = new Worker(new URL("../workers/engine.ts", import.meta.url), {
+const engine = new Worker(new URL("../workers/generate/engine-thread.ts", import.meta.url), {
   workerData: JSON.parse(process.argv[2]!),
 });
 engine.on("message", (message) => process.send!(message));

@@ -5,10 +5,10 @@ import { on } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { encode } from "../src/image/encode.ts";
-import { GenerationRequest } from "../src/schema.ts";
-import { imageHash } from "../src/storage.ts";
-import { kill } from "../test/service/processes.ts";
-import type { EngineSettings, FromEngine, ToEngine } from "../workers/messages.ts";
+import { GenerationRequest } from "../src/schema/generation-request.ts";
+import { imageHash } from "../src/storage/keys.ts";
+import { kill } from "../test/support/processes.ts";
+import type { EngineSettings, FromEngine, ToEngine } from "../workers/generate/messages.ts";
 
 /** A generation, by what sets it apart from the plainest one. */
 export interface Wanted {

@@ -9,7 +9,7 @@ import { fill } from "../src/diffusion/rows.ts";
 import { build } from "../src/onnx/build.ts";
 import { conv, matmul } from "../src/onnx/operators.ts";
 import { constant, input, type Value } from "../src/onnx/value.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
 import { CONTROLNETS, weightBytes, writeFullSize } from "./checkpoint.ts";
 import { Engine, type Made, whole } from "./engine.ts";
 import { modelsFolder, temporaryFolder } from "./folders.ts";

@@ -5,10 +5,10 @@
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { createParser } from "eventsource-parser";
-import { EVENT } from "../src/record.ts";
-import type { Generation } from "../src/schema.ts";
-import { until } from "../test/service/processes.ts";
-import { startService } from "./service.ts";
+import { EVENT_CHANNEL } from "../src/jobs/keys.ts";
+import type { Generation } from "../src/schema/generation.ts";
+import { until } from "../test/support/processes.ts";
+import { startService } from "../test/support/service.ts";
 import { printTable, quantile, spread } from "./table.ts";
 
 type Service = Awaited<ReturnType<typeof startService>>;
@@ -106,7 +106,7 @@ async function measureCancel({ url, connection }: Service, cancels: number): Pro
   const heard: { id: string; at: number }[] = [];
   const subscriber = connection.duplicate();
   subscriber.on("message", (_, id) => heard.push({ id, at: performance.now() }));
-  await subscriber.subscribe(EVENT);
+  await subscriber.subscribe(EVENT_CHANNEL);
   const of = (id: string) => heard.filter((one) => one.id === id);
 
   const waits: number[] = [];

@@ -1,10 +1,12 @@
-/** npm run bench [name...]: measures this machine; every table that it prints is made for the README. */
+/** npm run bench [name...]: measures this machine; every table that it prints is made for docs/benchmarks.md. */
+import { run as annotators } from "./annotators.ts";
 import { run as chaos } from "./chaos.ts";
 import { run as convergence } from "./convergence.ts";
 import { run as demo } from "./demo.ts";
 import { removeTemporary } from "./folders.ts";
 import { run as fullSize } from "./full-size.ts";
 import { run as hostile } from "./hostile.ts";
+import { run as hostileFiles } from "./hostile-files.ts";
 import { run as latency } from "./latency.ts";
 import { run as load } from "./load/main.ts";
 import { run as savings } from "./savings.ts";
@@ -15,10 +17,12 @@ import { run as train } from "./train.ts";
 
 const BENCHES: Record<string, () => Promise<void>> = {
   "full-size": fullSize,
+  annotators,
   chaos,
   convergence,
   demo,
   hostile,
+  "hostile-files": hostileFiles,
   latency,
   load,
   savings,

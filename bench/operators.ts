@@ -1,14 +1,15 @@
 /** Where the time of an evaluation goes, by onnxruntime's profiler. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { noFeatures } from "../src/diffusion/adapters/t2i-adapters.ts";
 import { noResiduals } from "../src/diffusion/control.ts";
 import { fill } from "../src/diffusion/rows.ts";
-import type { Network } from "../src/models/base.ts";
 import { skipChannels } from "../src/models/encoder.ts";
+import type { Network } from "../src/models/network.ts";
 import { CELL } from "../src/models/vae.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { openLibrary } from "../workers/library.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
+import { openLibrary } from "../workers/generate/library.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
 import { temporaryFolder } from "./folders.ts";
 import { duration, printTable } from "./table.ts";
 
@@ -76,7 +77,7 @@ export async function tellOperators(models: string, controlnet: string, side: nu
     ...noResiduals(config),
   };
   const masks = config.block_out_channels.map((_, k) => [`mask_${k}`, fill([1, 1, 1, 1], 1)] as const);
-  tell("a U-Net", await profile(networks.unet, common));
+  tell("a U-Net", await profile(networks.unet, { ...common, ...noFeatures(config) }));
   tell(
     "a ControlNet",
     await profile(control.networks.controlnet, {

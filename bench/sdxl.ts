@@ -5,7 +5,7 @@
  * cores, 70 GB of disk.
  */
 import { join } from "node:path";
-import { openLibrary } from "../workers/library.ts";
+import { openLibrary } from "../workers/generate/library.ts";
 import { writeSingleFile } from "./checkpoint.ts";
 import { Engine, type Stage, whole } from "./engine.ts";
 import { modelsFolder, temporaryFolder } from "./folders.ts";

@@ -1,4 +1,4 @@
-/** How figures are printed: tables for the README, below the machine and the day that they are of. */
+/** How figures are printed: tables for docs/benchmarks.md, below the machine and the day that they are of. */
 import { cpus, totalmem } from "node:os";
 
 export const gb = (bytes: number) => `${(bytes / 1e9).toFixed(2)} GB`;

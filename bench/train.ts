@@ -12,9 +12,9 @@ import type { Tensor } from "../src/onnx/tensor.ts";
 import { clipShapes, controlnetFrom, initialize, unetShapes } from "../src/training/initialize.ts";
 import { baseStep, controlnetStep } from "../src/training/loss.ts";
 import { writeSafetensors } from "../src/training/stored.ts";
-import { joinBlocks } from "../workers/training/base.ts";
-import { configFor } from "../workers/training/controlnet.ts";
-import { startState, Trainer } from "../workers/training/trainer.ts";
+import { joinBlocks } from "../workers/train/base.ts";
+import { configFor } from "../workers/train/controlnet.ts";
+import { Stepper, startState } from "../workers/train/step.ts";
 import { temporaryFolder } from "./folders.ts";
 import { gb, median, printTable } from "./table.ts";
 
@@ -108,7 +108,7 @@ function openCase({ unet: raw, batch, cells }: Case, kind: Kind, folder: string)
 
 async function measure(one: Case, kind: Kind): Promise<Measurement> {
   const { parameters, graph, own } = openCase(one, kind, temporaryFolder("train"));
-  const trainer = await Trainer.open(graph, one.batch, startState(parameters, OPTIMIZER));
+  const stepper = await Stepper.open(graph, one.batch, startState(parameters, OPTIMIZER));
   const latents = [one.batch, 4, one.cells, one.cells] as const;
   const feeds = {
     ...own,
@@ -121,11 +121,11 @@ async function measure(one: Case, kind: Kind): Promise<Measurement> {
   const times: number[] = [];
   for (let step = 1; step <= STEPS; step++) {
     const start = performance.now();
-    await trainer.accumulate(feeds);
-    trainer.update(step, OPTIMIZER);
+    await stepper.accumulate(feeds);
+    stepper.update(step, OPTIMIZER);
     times.push((performance.now() - start) / 1000);
   }
-  await trainer.release();
+  await stepper.release();
   const peak = Number(/VmHWM:\s*(\d+)/.exec(readFileSync("/proc/self/status", "utf8"))![1]) * 1024;
   return { parameters: parameters.data.length, seconds: median(times.slice(1)), peakBytes: peak };
 }

@@ -4,9 +4,13 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
+import { checkIpAdapters, checkT2iAdapters } from "./adapters.ts";
+import { check as annotatorNetworks } from "./annotator-networks.ts";
+import { check as annotators } from "./annotators.ts";
 import type { Finding } from "./finding.ts";
 import { check as modules } from "./modules.ts";
 import { check as noise } from "./noise.ts";
+import { check as poses } from "./poses.ts";
 import { check as samplers } from "./samplers.ts";
 import { check as tokens } from "./tokens.ts";
 import { check as training } from "./training.ts";
@@ -19,6 +23,11 @@ const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
   "samplers2.safetensors": (dir) => samplers(dir, "samplers2"),
   "modules.safetensors": modules,
   "training.safetensors": training,
+  "ip_modules.safetensors": checkIpAdapters,
+  "adapter_modules.safetensors": checkT2iAdapters,
+  "cases.json": annotators,
+  "pose.json": poses,
+  "neural.json": annotatorNetworks,
 };
 
 const dir = process.argv[2];

@@ -1,9 +1,11 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { noFeatures } from "../src/diffusion/adapters/t2i-adapters.ts";
 import { pooling } from "../src/diffusion/text.ts";
-import { type Network, openBase, openControlNet } from "../src/models/base.ts";
+import { openBase, openControlNet } from "../src/models/base.ts";
+import type { Network } from "../src/models/network.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { chooseProvider, openSession } from "../workers/runtime.ts";
+import { chooseProvider, openSession } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -23,17 +25,25 @@ async function run(network: Network, feeds: Record<string, Tensor>): Promise<Rec
   return outputs;
 }
 
-/** ‖a − b‖ / ‖b‖. */
-export function relative(a: Tensor, b: Tensor): number {
+/** ‖a − b‖ / ‖b‖, or by `floor` where ‖b‖ is less. */
+export function relative(a: Tensor, b: Tensor, floor = 0): number {
   if (a.data.length !== b.data.length) {
     throw new Error(`[${a.dims}] against [${b.dims}]`);
   }
-  let [difference, norm] = [0, 0];
+  let difference = 0;
   for (let i = 0; i < b.data.length; i++) {
     difference += (Number(a.data[i]) - Number(b.data[i])) ** 2;
-    norm += Number(b.data[i]) ** 2;
   }
-  return norm === 0 ? Math.sqrt(difference) : Math.sqrt(difference / norm);
+  const size = Math.max(norm(b), floor);
+  return size === 0 ? Math.sqrt(difference) : Math.sqrt(difference) / size;
+}
+
+export function norm({ data }: Tensor): number {
+  let squares = 0;
+  for (const value of data) {
+    squares += Number(value) ** 2;
+  }
+  return Math.sqrt(squares);
 }
 
 const floats = (dims: number[], value = 0): Tensor => ({
@@ -90,7 +100,7 @@ export async function check(
   };
   const names = residualNames(expected);
   const none = Object.fromEntries(names.map((name) => [name, floats([1, channelsOf(expected, name), 1, 1])]));
-  compare("unet.out", (await run(base.networks.unet, { ...conditions, ...none })).out!);
+  compare("unet.out", (await run(base.networks.unet, { ...conditions, ...none, ...noFeatures(base.unet) })).out!);
 
   let sum: Record<string, Tensor> = none;
   for (const id of controlnets(expected)) {
@@ -112,7 +122,10 @@ export async function check(
       sum = Object.fromEntries(names.map((name) => [name, added[`${name}_out`]!]));
     }
   }
-  compare("unet.out_with_all_but_shuffle", (await run(base.networks.unet, { ...conditions, ...sum })).out!);
+  compare(
+    "unet.out_with_all_but_shuffle",
+    (await run(base.networks.unet, { ...conditions, ...sum, ...noFeatures(base.unet) })).out!,
+  );
   return findings;
 }
 

@@ -2,8 +2,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { NoiseGenerator } from "../src/diffusion/noise.ts";
 import { createSampler, type Sampler } from "../src/diffusion/samplers.ts";
+import { SchedulerName } from "../src/schema/scheduler-names.ts";
 import { SCHEDULER_FACTS } from "../src/schema/schedulers.ts";
-import { SchedulerName } from "../src/schema.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 

@@ -7,7 +7,7 @@ export function readTensors(file: string): Map<string, Tensor> {
   const bytes = readFileSync(file);
   const json = bytes.subarray(8, 8 + headerLength(bytes, bytes.length));
   return new Map(
-    [...parseHeader(json, bytes.length)].map(([name, { dtype, shape, offset, length }]) => {
+    [...parseHeader(json, bytes.length).tensors].map(([name, { dtype, shape, offset, length }]) => {
       const own = new Uint8Array(bytes.subarray(offset, offset + length)).buffer;
       const data = dtype === "I64" ? new BigInt64Array(own) : new Float32Array(own);
       return [name, { dims: [...shape], data }];

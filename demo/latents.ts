@@ -7,13 +7,13 @@ import { join } from "node:path";
 import { covariance, EigenvalueDecomposition, Matrix, solve } from "ml-matrix";
 import { sample } from "../src/image/hint.ts";
 import type { Pixels } from "../src/image/pixels.ts";
-import { network } from "../src/models/base.ts";
 import { findCheckpoint, readJson } from "../src/models/checkpoint.ts";
+import { storedNetwork } from "../src/models/network.ts";
 import { vaeEncoder } from "../src/models/vae.ts";
 import { type Block, block } from "../src/training/parameters.ts";
 import { readParameters } from "../src/training/stored.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
-import { readVae, STEM, writeComponent } from "../workers/training/components.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
+import { readVae, STEM, writeComponent } from "../workers/train/components.ts";
 
 /** Standard deviations become their roots: 1 to 7 becomes 1 to 2.6, still with the coarse before the fine. */
 const EVENNESS = 0.5;
@@ -29,7 +29,7 @@ interface Moments {
 async function momentsOf(base: string, pictures: readonly Pixels[]): Promise<Moments> {
   const config = readVae(base);
   const stored = findCheckpoint(join(base, "vae"), STEM.vae);
-  const session = await openSession(network(stored, (weights) => vaeEncoder(weights, config)).graph(), CPU);
+  const session = await openSession(storedNetwork(stored, (weights) => vaeEncoder(weights, config)).graph(), CPU);
   const channels = config.latent_channels;
   const rows: number[][] = [];
   const variances = Array<number>(channels).fill(0);

@@ -1,9 +1,9 @@
 /** The demo checkpoint from nothing: how `demo/train.ts` follows its plan. */
 import { existsSync, mkdirSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
-import type { TrainingSettings } from "../src/schema.ts";
-import { STEM } from "../workers/training/components.ts";
-import { type SubjectName, train } from "../workers/training/run.ts";
+import type { TrainingSettings } from "../src/schema/training-request.ts";
+import { STEM } from "../workers/train/components.ts";
+import { type SubjectName, train } from "../workers/train/run.ts";
 import { LATENTS, writeConfigs, writeControlnetConfig } from "./configs.ts";
 import { writeHints, writePictures } from "./dataset.ts";
 import { evenLatents } from "./latents.ts";

@@ -4,10 +4,10 @@ import type { LoadedControlNet } from "../src/diffusion/model.ts";
 import { decode, prepare, step } from "../src/diffusion/pipeline.ts";
 import { hint, sample, toPixels } from "../src/image/hint.ts";
 import type { Pixels } from "../src/image/pixels.ts";
-import type { Network } from "../src/models/base.ts";
-import { GenerationRequest } from "../src/schema.ts";
-import { openLibrary } from "../workers/library.ts";
-import { CPU, openSession, type Session } from "../workers/runtime.ts";
+import type { Network } from "../src/models/network.ts";
+import { GenerationRequest } from "../src/schema/generation-request.ts";
+import { openLibrary } from "../workers/generate/library.ts";
+import { CPU, openSession, type Session } from "../workers/runtime/runtime.ts";
 import { SIDE } from "./world/landscape.ts";
 import type { Condition } from "./world/maps.ts";
 

@@ -7,7 +7,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
-import { DEMO_MODELS_DIR } from "../src/config.ts";
+import { DEMO_MODELS_DIR } from "../src/config/config.ts";
 import { encode } from "../src/image/encode.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import { FIRST_UNSEEN_SEED } from "./dataset.ts";

@@ -1,7 +1,7 @@
 /** How the demo checkpoint is trained: what, on how much, for how long. */
 import { homedir } from "node:os";
 import { join, resolve } from "node:path";
-import { TrainingSettings } from "../src/schema.ts";
+import { TrainingSettings } from "../src/schema/training-request.ts";
 import { SIDE } from "./world/landscape.ts";
 import type { Condition } from "./world/maps.ts";
 

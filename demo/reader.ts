@@ -11,9 +11,9 @@ import { StoredWeights, Weights, weightShapes } from "../src/models/weights.ts";
 import { build } from "../src/onnx/build.ts";
 import { concat, mul, resizeTwice, silu, softmax, sub, transpose } from "../src/onnx/operators.ts";
 import { input, type Value } from "../src/onnx/value.ts";
-import { mean, step } from "../src/training/loss.ts";
+import { mean, stepGraph } from "../src/training/loss.ts";
 import { type Shapes, TrainableWeights } from "../src/training/parameters.ts";
-import { CPU, openSession } from "../workers/runtime.ts";
+import { CPU, openSession } from "../workers/runtime/runtime.ts";
 import { SIDE } from "./world/landscape.ts";
 import { CLASSES, type Class } from "./world/part.ts";
 
@@ -55,7 +55,7 @@ export function readerStep(batch: number): Uint8Array {
   const truth = input("truth", "float32", [batch, SIDE, SIDE, CLASSES.length]);
   const weight = input("weight", "float32", [batch, SIDE, SIDE, 1]);
   const error = sub(classify(new Weights(trained), image), truth);
-  return step([image, truth, weight], mean(mul(mul(error, error), weight)), trained);
+  return stepGraph([image, truth, weight], mean(mul(mul(error, error), weight)), trained);
 }
 
 /** Of each picture the most certain class of each pixel, [SIDE · SIDE]. */

@@ -2,13 +2,13 @@
  * npm run demo:reader: trains the reader of demo/reader.ts, in some minutes, on scenes that the demo was trained on: half of them as
  * they are, half as the demo's VAE makes them, because what it will read has been through its decoder.
  */
-import { DEMO_MODELS_DIR } from "../src/config.ts";
+import { DEMO_MODELS_DIR } from "../src/config/config.ts";
+import { stack } from "../src/diffusion/rows.ts";
 import { sample } from "../src/image/hint.ts";
-import { stack } from "../src/training/batch.ts";
 import { initialize } from "../src/training/initialize.ts";
 import { learningRate } from "../src/training/learning-rate.ts";
 import { writeSafetensors } from "../src/training/stored.ts";
-import { startState, Trainer } from "../workers/training/trainer.ts";
+import { Stepper, startState } from "../workers/train/step.ts";
 import { openDemo } from "./models.ts";
 import { READER, readerShapes, readerStep } from "./reader.ts";
 import { SIDE } from "./world/landscape.ts";
@@ -61,13 +61,13 @@ function oneHot({ classes }: Example): Float32Array {
 
 const batchOf = (examples: readonly Example[], weights: readonly number[]) => ({
   image: stack(
-    [3, SIDE, SIDE],
     examples.map(({ image }) => image),
+    [3, SIDE, SIDE],
   ),
-  truth: stack([SIDE, SIDE, CLASSES.length], examples.map(oneHot)),
+  truth: stack(examples.map(oneHot), [SIDE, SIDE, CLASSES.length]),
   weight: stack(
-    [SIDE, SIDE, 1],
     examples.map(({ classes }) => Float32Array.from(classes, (kind) => weights[kind]!)),
+    [SIDE, SIDE, 1],
   ),
 });
 
@@ -79,12 +79,12 @@ const weights = weightsOf(examples);
 
 const state = startState(initialize(readerShapes(), 1), optimizer);
 const graph = (rows: number) => ({ bytes: readerStep(rows), folder: "" });
-await using trainer = await Trainer.open(graph, BATCH, state);
+await using stepper = await Stepper.open(graph, BATCH, state);
 let sum = 0;
 for (let step = 1; step <= STEPS; step++) {
   const start = ((step - 1) * BATCH) % SCENES;
-  sum += await trainer.accumulate(batchOf(examples.slice(start, start + BATCH), weights));
-  trainer.update(step, { ...optimizer, learning_rate: learningRate(step, schedule) });
+  sum += await stepper.accumulate(batchOf(examples.slice(start, start + BATCH), weights));
+  stepper.update(step, { ...optimizer, learning_rate: learningRate(step, schedule) });
   if (step % 50 === 0) {
     console.log(`${step}/${STEPS}, loss ${(sum / 50).toFixed(5)}`);
     sum = 0;

@@ -6,7 +6,7 @@ RUN npm ci --omit=dev --ignore-scripts --no-audit --no-fund \
   && rm -r node_modules/onnxruntime-node node_modules/node \
   && npm cache clean --force
 COPY src src
-COPY workers/deliver.ts workers/lanes.ts workers/
+COPY workers/deliver workers/deliver
 ENV NODE_ENV=production
 USER node
-CMD ["node", "workers/deliver.ts"]
+CMD ["node", "workers/deliver/main.ts"]

@@ -11,4 +11,4 @@ COPY src src
 COPY workers workers
 ENV NODE_ENV=production DATA_DIR=/data MODELS_DIR=/models
 USER node
-CMD ["node", "workers/trainer.ts"]
+CMD ["node", "workers/train/main.ts"]

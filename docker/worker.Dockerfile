@@ -11,4 +11,4 @@ COPY src src
 COPY workers workers
 ENV NODE_ENV=production DATA_DIR=/data MODELS_DIR=/models
 USER node
-CMD ["node", "workers/generate.ts"]
+CMD ["node", "workers/generate/main.ts"]

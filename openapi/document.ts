@@ -1,7 +1,8 @@
 /** The OpenAPI document as text, as openapi/openapi.json holds it. */
 import { pino } from "pino";
-import { readConfig } from "../src/config.ts";
-import { buildApp, type Parts } from "../src/gateway/app.ts";
+import { readConfig } from "../src/config/config.ts";
+import { buildApp } from "../src/gateway/app.ts";
+import type { Parts } from "../src/gateway/parts.ts";
 
 export async function openApiDocument(): Promise<string> {
   const unused = undefined as never; // no route is called

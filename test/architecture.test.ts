@@ -1,3 +1,4 @@
+/** Which folder may import what: the table of the README, and no cycle anywhere. */
 import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
@@ -5,69 +6,147 @@ import { test } from "node:test";
 
 const root = join(import.meta.dirname, "..");
 
-/** Each file of the project and what it imports: paths from the root, and packages. Types count too. */
-const imports = new Map<string, string[]>();
-for (const folder of ["src", "workers"]) {
-  for (const name of readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })) {
-    if (!name.endsWith(".ts")) continue;
-    const file = join(folder, name);
-    const text = readFileSync(join(root, file), "utf8");
-    const found = [...text.matchAll(/(?:^|\s)(?:import|from)\s*\(?\s*"([^"]+)"/g)].map(([, target]) => target!);
-    imports.set(
-      file,
-      found.map((target) => (target.startsWith(".") ? normalize(join(dirname(file), target)) : target)),
-    );
+/** Everything that a folder may import beside itself and Node: folders, files, and packages. A folder that is not here may not be. */
+const ALLOWED: Record<string, readonly string[]> = {
+  "src/onnx": [],
+  "src/random": [],
+  "src/models": ["src/onnx", "zod"],
+  "src/diffusion": ["src/models", "src/onnx", "src/random", "src/schema", "@huggingface/tokenizers", "zod"],
+  "src/image": ["src/random", "src/schema", "sharp"],
+  "src/annotators": ["src/diffusion", "src/image", "src/models", "src/onnx", "src/schema", "zod"],
+  "src/training": ["src/diffusion", "src/models", "src/onnx"],
+  "src/schema": ["fastest-levenshtein", "zod"],
+  "src/errors.ts": [],
+  "src/config": ["src/errors.ts", "zod"],
+  "src/redis": ["src/errors.ts", "ioredis"],
+  "src/observe": ["src/config", "ioredis", "pino", "prom-client"],
+  "src/outbound": ["src/config", "ipaddr.js", "undici"],
+  "src/storage": ["src/config", "src/errors.ts", "src/jobs"],
+  "src/webhooks": ["src/jobs", "src/redis", "src/schema", "ioredis", "standardwebhooks"],
+  "src/jobs": [
+    ...["src/config", "src/errors.ts", "src/redis", "src/schema", "src/storage", "src/webhooks"],
+    ...["bullmq", "ioredis", "zod"],
+  ],
+  "src/gateway": [
+    ...["src/config", "src/errors.ts", "src/jobs", "src/observe", "src/outbound", "src/redis", "src/schema"],
+    ...["src/storage", "src/webhooks", "src/image/decode.ts", "src/training/dataset.ts"],
+    ...["@fastify/rate-limit", "@fastify/swagger", "@fastify/swagger-ui", "fastify", "fastify-type-provider-zod"],
+    ...["fastest-levenshtein", "ioredis", "p-limit", "prom-client", "zod"],
+  ],
+  "workers/take-jobs.ts": ["src/config", "src/errors.ts", "src/jobs", "src/redis", "bullmq", "ioredis", "pino"],
+  "workers/runtime": ["src/diffusion", "src/models", "src/observe", "src/onnx", "src/storage", "onnxruntime-node"],
+  "workers/generate": [
+    ...["src/annotators", "src/config", "src/diffusion", "src/errors.ts", "src/image", "src/jobs", "src/models"],
+    ...["src/observe", "src/onnx", "src/schema", "src/storage", "workers/runtime", "workers/take-jobs.ts"],
+    ...["workers/train/components.ts", "ioredis", "pino", "prom-client"],
+  ],
+  "workers/train": [
+    ...[
+      "src/config",
+      "src/diffusion",
+      "src/errors.ts",
+      "src/image",
+      "src/jobs",
+      "src/models",
+      "src/observe",
+      "src/onnx",
+    ],
+    ...["src/schema", "src/storage", "src/training", "workers/runtime", "workers/take-jobs.ts"],
+    ...["ioredis", "pino", "prom-client", "sharp", "tar", "yauzl"],
+  ],
+  "workers/deliver": [
+    ...["src/config", "src/errors.ts", "src/jobs", "src/observe", "src/outbound", "src/redis", "src/schema"],
+    ...["src/webhooks", "ioredis", "pino", "prom-client"],
+  ],
+};
+
+/** The files of some folders and what each imports: paths from the root, and packages. Types count too. */
+function importsOf(folders: readonly string[]): Map<string, string[]> {
+  const imports = new Map<string, string[]>();
+  for (const folder of folders) {
+    for (const name of readdirSync(join(root, folder), { recursive: true, encoding: "utf8" })) {
+      if (!name.endsWith(".ts")) continue;
+      const file = join(folder, name);
+      const text = readFileSync(join(root, file), "utf8");
+      const found = [...text.matchAll(/(?:^|\s)(?:import|from)\s*\(?\s*"([^"]+)"/g)].map(([, target]) => target!);
+      imports.set(
+        file,
+        found.map((target) => (target.startsWith(".") ? normalize(join(dirname(file), target)) : target)),
+      );
+    }
   }
+  return imports;
 }
 
-/** Fails for each import of a file under `folder` that `allowed` does not take. */
-function arrows(folder: string, allowed: (target: string) => boolean): void {
-  const files = [...imports].filter(([file]) => file.startsWith(folder));
-  assert.ok(files.length > 0, `${folder} is empty`);
-  for (const [file, targets] of files) {
-    for (const target of targets) assert.ok(allowed(target), `${file} must not import ${target}`);
-  }
-}
+const imports = importsOf(["src", "workers"]);
 
-const isNode = (target: string) => target.startsWith("node:");
-const isPackage = (target: string) => !isNode(target) && !target.startsWith("src/") && !target.startsWith("workers/");
+/** The row of the table that a file belongs to. */
+const roomOf = (file: string) => (file in ALLOWED ? file : file.split("/").slice(0, 2).join("/"));
 
-test("the graph builder imports nothing but itself", () => {
-  arrows("src/onnx/", (target) => target.startsWith("src/onnx/"));
-});
+const within = (target: string, allowed: string) => target === allowed || target.startsWith(`${allowed}/`);
 
-test("the networks import the graph builder, and Node to read checkpoints", () => {
-  arrows("src/models/", (target) => /^src\/(models|onnx)\//.test(target) || isNode(target) || target === "zod");
-});
-
-test("diffusion never imports the runtime, the worker or the service", () => {
-  arrows(
-    "src/diffusion/",
-    (target) => !/^(workers|src\/gateway|src\/queue|src\/storage|onnxruntime|bullmq)/.test(target),
-  );
-});
-
-test("the gateway imports no tensors and no runtime", () => {
-  arrows("src/gateway/", (target) => !/^(workers|src\/(onnx|models|diffusion)|onnxruntime)/.test(target));
-});
-
-test("a worker knows no HTTP", () => {
-  arrows("workers/", (target) => !/^(src\/gateway|fastify|@fastify|node:http)/.test(target));
-});
-
-test("only workers/runtime.ts imports onnxruntime-node, only src/queue.ts and the workers' jobs.ts BullMQ", () => {
+test("every file lies in a folder of the table, and imports what the table allows", () => {
   for (const [file, targets] of imports) {
-    if (targets.includes("onnxruntime-node")) assert.equal(file, "workers/runtime.ts");
-    if (targets.includes("bullmq")) assert.match(file, /^(src\/queue|workers\/jobs)\.ts$/);
+    const room = roomOf(file);
+    const allowed = ALLOWED[room];
+    assert.ok(allowed !== undefined, `${file} is in no folder of the table`);
+    for (const target of targets) {
+      const fits = target.startsWith("node:") || within(target, room) || allowed.some((one) => within(target, one));
+      assert.ok(fits, `${file} must not import ${target}`);
+    }
   }
 });
 
-test("nothing imports the processes: start.ts, and the gateway's server.ts", () => {
+test("the table allows nothing that nobody needs", () => {
+  for (const [room, allowed] of Object.entries(ALLOWED)) {
+    const targets = [...imports].filter(([file]) => roomOf(file) === room).flatMap(([, all]) => all);
+    for (const one of allowed) {
+      if (room === "src/annotators" || one === "src/annotators") continue; // wired in by what comes next
+      assert.ok(
+        targets.some((target) => within(target, one)),
+        `${room} does not import ${one}`,
+      );
+    }
+  }
+});
+
+test("the README says the same", () => {
+  const readme = readFileSync(join(root, "README.md"), "utf8");
+  for (const [room, allowed] of Object.entries(ALLOWED)) {
+    const row = readme.split("\n").find((line) => line.startsWith(`| \`${room}\` |`));
+    assert.ok(row !== undefined, `the README has no row for ${room}`);
+    const said = [...(row.split("|")[3] ?? "").matchAll(/`([^`]+)`/g)].map(([, name]) => name);
+    const own = allowed.filter((one) => one.startsWith("src/") || one.startsWith("workers/"));
+    assert.deepEqual(said.sort(), own.toSorted(), `the README's row for ${room}`);
+  }
+});
+
+test("nothing imports itself, by whatever way", () => {
+  const all = importsOf(["src", "workers", "demo", "check", "bench"]);
+  const done = new Set<string>();
+  const way: string[] = [];
+  const walk = (file: string) => {
+    if (done.has(file)) return;
+    assert.ok(!way.includes(file), `a cycle: ${[...way.slice(way.indexOf(file)), file].join(" → ")}`);
+    way.push(file);
+    for (const target of all.get(file) ?? []) if (all.has(target)) walk(target);
+    way.pop();
+    done.add(file);
+  };
+  for (const file of all.keys()) walk(file);
+});
+
+test("only workers/runtime/runtime.ts imports onnxruntime-node, only the queue and take-jobs.ts BullMQ", () => {
   for (const [file, targets] of imports) {
-    for (const target of targets) assert.doesNotMatch(target, /^(start|src\/gateway\/server)\.ts$/, file);
-    assert.ok(
-      targets.every((target) => !isPackage(target) || !target.startsWith("/")),
-      file,
-    );
+    if (targets.includes("onnxruntime-node")) assert.equal(file, "workers/runtime/runtime.ts");
+    if (targets.includes("bullmq")) assert.match(file, /^(src\/jobs\/queue|workers\/take-jobs)\.ts$/);
+  }
+});
+
+test("nothing imports the processes", () => {
+  for (const [file, targets] of imports) {
+    for (const target of targets) {
+      assert.doesNotMatch(target, /^(start|src\/gateway\/server|workers\/\w+\/main)\.ts$/, file);
+    }
   }
 });

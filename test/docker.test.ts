@@ -6,7 +6,7 @@ import { basename, dirname, join } from "node:path";
 import { after, describe, test } from "node:test";
 import { parseYaml } from "@redocly/openapi-core";
 import { validate } from "dockerfile-utils";
-import { temporaryFolder } from "./service/processes.ts";
+import { temporaryFolder } from "./support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -76,7 +76,7 @@ describe("the compose files", () => {
   });
 
   test("set no variable that the service does not know", () => {
-    const known = read("src/config.ts");
+    const known = read("src/config/config.ts");
     for (const name of services.flatMap(({ environment = {} }) => Object.keys(environment))) {
       assert.match(known, new RegExp(`^  ${name}:`, "m"));
     }
@@ -93,7 +93,7 @@ describe("the compose files", () => {
       "API_KEYS_FILE",
       "DATASETS_DIR",
     ];
-    const settings = [...read("src/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name]) => name!);
+    const settings = [...read("src/config/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name]) => name!);
     const [worker] = services.filter(({ build }) => build?.dockerfile === "docker/worker.Dockerfile");
     assert.deepEqual(
       Object.keys(worker!.environment!).toSorted(),

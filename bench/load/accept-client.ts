@@ -1,7 +1,7 @@
 /** Sends the same request again and again: so many a second, or as many as so many connections can. */
 import { Pool } from "undici";
-import { say } from "./elsewhere.ts";
-import { pace } from "./pace.ts";
+import { say } from "../../test/support/elsewhere.ts";
+import { pace } from "../../test/support/pace.ts";
 
 export interface Job {
   url: string;

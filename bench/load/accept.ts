@@ -6,10 +6,10 @@
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { encode } from "../../src/image/encode.ts";
-import { startService } from "../service.ts";
+import { elsewhere } from "../../test/support/elsewhere.ts";
+import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
 import type { Job, Sent } from "./accept-client.ts";
-import { elsewhere } from "./elsewhere.ts";
 
 /** Clients that each wait for their answer. */
 const CLIENTS = 16;
@@ -37,7 +37,7 @@ export async function accept(seconds: number): Promise<void> {
     const send = (request: object, perSecond: number | null, seconds: number) => {
       const connections = perSecond === null ? CLIENTS : CONNECTIONS;
       const job: Job = { url, body: JSON.stringify(request), seconds, connections, perSecond };
-      return elsewhere(stack, "accept-client.ts", job).next<Sent>();
+      return elsewhere(stack, new URL("accept-client.ts", import.meta.url), job).next<Sent>();
     };
     await send(plain, null, WARM_UP_SECONDS);
     await send(plain, AIM_PER_SECOND, WARM_UP_SECONDS);

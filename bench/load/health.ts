@@ -1,7 +1,7 @@
 /** Whether the gateway answers while a worker on the same machine computes: `/health`, asked every few milliseconds. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { until } from "../../test/service/processes.ts";
-import { startService } from "../service.ts";
+import { until } from "../../test/support/processes.ts";
+import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
 
 const EVERY_MS = 5;

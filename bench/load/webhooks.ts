@@ -8,13 +8,15 @@ import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
 import type { Redis } from "ioredis";
 import { Webhook } from "standardwebhooks";
-import { OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
-import { claim, finish, submit } from "../../src/record.ts";
-import { type Generation, GenerationRequest } from "../../src/schema.ts";
-import { startNode, until } from "../../test/service/processes.ts";
-import { startService } from "../service.ts";
+import { OWNER_WITHOUT_KEYS } from "../../src/config/api-keys.ts";
+import { claimJob, finish } from "../../src/jobs/attempt.ts";
+import { submit } from "../../src/jobs/submit.ts";
+import type { Generation } from "../../src/schema/generation.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { pace } from "../../test/support/pace.ts";
+import { startNode, until } from "../../test/support/processes.ts";
+import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
-import { pace } from "./pace.ts";
 
 const PER_SECOND = 100;
 const GENEROUS_MS = 120_000;
@@ -37,7 +39,7 @@ export async function deliver(backlog: number, paced: number): Promise<Report> {
 
   const ends = Array.from({ length: backlog }, (_, n) => end(connection, `gen_backlog${n}`, endpoint.url));
   await Promise.all(ends);
-  startNode(stack, "workers/deliver.ts", env);
+  startNode(stack, "workers/deliver/main.ts", env);
   await until("the backlog", async () => received.size >= backlog, GENEROUS_MS);
   const times = [...received.values()].sort((a, b) => a - b);
   const perSecond = (1000 * (backlog - 1)) / (times.at(-1)! - times[0]!);
@@ -95,7 +97,7 @@ async function end(redis: Redis, id: string, url: string, before = () => {}): Pr
     webhook: { url },
   });
   await submit(redis, id, request, OWNER_WITHOUT_KEYS, {});
-  const claimed = (await claim(redis, id))!;
+  const claimed = (await claimJob(redis, id))!;
   before();
   await finish(redis, claimed, { status: "failed", error: { code: "bench", message: "" } });
 }

@@ -1,9 +1,9 @@
 /** Skeletons as OpenPose draws them: CMU-Perceptual-Computing-Lab/openpose, the COCO model's limbs and colours. */
 import type { Pixels } from "../../src/image/pixels.ts";
 import type { Rgb } from "./colours.ts";
-import { KEYPOINTS, type Keypoint } from "./person.ts";
 import { css, rasterise } from "./render.ts";
 import type { Scene } from "./scene.ts";
+import { KEYPOINTS, type Keypoint } from "./skeleton.ts";
 
 const LIMBS = [
   ["neck", "right_shoulder"],

@@ -5,7 +5,8 @@ import { Dice } from "./dice.ts";
 import { HOUSE_WIDTH, house } from "./house.ts";
 import { GROUNDS, type Ground, landscape, nearness, SIDE } from "./landscape.ts";
 import { type Part, visibleShare } from "./part.ts";
-import { PERSON_WIDTH, person, type Skeleton } from "./person.ts";
+import { PERSON_WIDTH, person } from "./person.ts";
+import type { Skeleton } from "./skeleton.ts";
 import { enlarged, type Place, type Thing } from "./thing.ts";
 import { pine, roundTree, TREE_WIDTH } from "./tree.ts";
 

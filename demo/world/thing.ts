@@ -1,6 +1,6 @@
 import type { Hour } from "./colours.ts";
 import type { Part, Point } from "./part.ts";
-import type { Keypoint, Skeleton } from "./person.ts";
+import type { Keypoint, Skeleton } from "./skeleton.ts";
 
 /** Something that stands on the ground. */
 export interface Thing {

@@ -1,8 +1,8 @@
-import type { UnetConfig } from "../models/config.ts";
+import type { EncoderConfig } from "../models/config.ts";
 import { residualLevels, skipChannels } from "../models/encoder.ts";
 import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { GenerationRequest } from "../schema.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
 import type { LoadedControlNet } from "./model.ts";
 import { fill, takeRows } from "./rows.ts";
 
@@ -110,7 +110,7 @@ export function settle(
 export type Residuals = Readonly<Record<string, Tensor>>;
 
 /** The sum over no ControlNets: zeros of [1, C, 1, 1], which broadcast. */
-export function noResiduals(config: UnetConfig): Residuals {
+export function noResiduals(config: EncoderConfig): Residuals {
   const channels = skipChannels(config);
   return Object.fromEntries([
     ...channels.map((size, i) => [`down_residual_${i}`, fill([1, size, 1, 1], 0)]),

@@ -1,4 +1,5 @@
-import type { BaseModel, ControlNet, Network } from "../models/base.ts";
+import type { Network } from "../models/network.ts";
+import type { BaseModel, ControlNet } from "../models/opened.ts";
 import type { LoadedControlNet, LoadedModel, Run } from "./model.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 

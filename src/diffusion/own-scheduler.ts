@@ -1,6 +1,7 @@
 /** Which schedulers a checkpoint's scheduler_config.json allows, and which is its own. */
+
+import { MAX_STEPS } from "../schema/fields.ts";
 import { SCHEDULERS, type SchedulerName } from "../schema/schedulers.ts";
-import { MAX_STEPS } from "../schema.ts";
 import {
   type Key,
   type RawConfig,

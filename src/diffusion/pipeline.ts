@@ -5,7 +5,9 @@
  */
 import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { GenerationRequest } from "../schema.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
+import { type Adapted, type Chosen, NOTHING } from "./adapters/adapt.ts";
+import { type FeaturesAt, prepareFeatures } from "./adapters/t2i-adapters.ts";
 import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle } from "./control.ts";
 import { guidanceEmbedding, guide } from "./guidance.ts";
 import { toVae } from "./latents.ts";
@@ -44,6 +46,8 @@ export interface Plan {
   /** What the networks are told beside sample and timestep, [rows, …]: the unconditional row first where there is guidance. */
   readonly conditions: Readonly<Record<string, Tensor>>;
   readonly pictures: readonly Picture[];
+  /** What T2I-Adapters give the U-Net at each evaluation. */
+  readonly featuresAt: FeaturesAt;
   readonly start: GenerationState;
   /** [C, h, w] of the latents. */
   readonly latentDims: readonly [number, number, number];
@@ -100,21 +104,28 @@ async function prepareControls(
 /**
  * What is done once: prompts, hints and images through their encoders, and the first latents.
  * @param controlnets in the order of request.controls
+ * @param chosen the request's T2I-Adapters; the others are in the model already (adapters/adapt.ts)
  */
 export async function prepare(
   request: GenerationRequest,
-  model: LoadedModel,
+  adapted: LoadedModel | Adapted,
   controlnets: readonly LoadedControlNet[],
   images: Images,
+  { adapters }: Pick<Chosen, "adapters"> = NOTHING,
 ): Promise<Plan> {
-  const guided = isGuided(request, model);
+  const guided = isGuided(request, adapted);
+  const cells = [request.height / CELL, request.width / CELL] as const;
+  const model =
+    "unetFor" in adapted
+      ? { ...adapted, run: { ...adapted.run, unet: await adapted.unetFor(guided, cells) } }
+      : adapted;
   const rows = guided ? 2 : 1;
   const { warnings: textWarnings, ...text } = await encodePrompts(model, request, guided);
   const conditions = {
     ...text,
     ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, rows) }),
   };
-  const latentDims = [model.vae.latent_channels, request.height / CELL, request.width / CELL] as const;
+  const latentDims = [model.vae.latent_channels, ...cells] as const;
   const strength = request.strength ?? 1;
   const { config, warnings } = requestConfig(model.scheduler, request, model.text.length);
   const { scheduler, num_inference_steps, eta } = request;
@@ -134,13 +145,16 @@ export async function prepare(
     pictures.push({ controls: own, keep, extra });
     states.push({ sampler: sampler.start(latents), noise: noise.position });
   }
+  const featuresAt = await prepareFeatures(model.unet, adapters, total);
+  const start = { step: 0, pictures: states };
   return {
     request,
     model,
     sampler,
     conditions,
     pictures,
-    start: { step: 0, pictures: states },
+    featuresAt,
+    start,
     latentDims,
     warnings: [...textWarnings, ...warnings],
   };
@@ -171,6 +185,7 @@ async function predict(plan: Plan, { controls, extra }: Picture, state: SamplerS
   const { out } = await model.run.unet({
     ...inputs,
     ...residuals,
+    ...plan.featuresAt(state.step),
     ...(extra !== null && { sample: repeatRow([model.unet.in_channels, ...cells], join(latents, extra), rows) }),
     ...(model.unet.time_cond_proj_dim !== null && {
       timestep_cond: repeatRow(

@@ -1,5 +1,5 @@
 /** From a prompt to the chunks of token ids that a CLIP text tower reads, each token with its weight. */
-import type { LongPrompt, PromptSyntax } from "../schema.ts";
+import type { LongPrompt, PromptSyntax } from "../schema/generation-request.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** A piece of a prompt whose tokens have one weight. */

@@ -1,5 +1,5 @@
 /** The scheduler config that a request runs with: the checkpoint's, as diffusers' pipeline mends it, with what the request overrides. */
-import type { GenerationRequest } from "../schema.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
 import { ownScheduler } from "./own-scheduler.ts";
 import { type RawConfig, readConfig } from "./scheduler-config.ts";
 import { rowOf } from "./scheduler-table.ts";

@@ -1,7 +1,7 @@
 /** Prompts → what the networks are told of them. */
 import type { ClipConfig, UnetConfig } from "../models/config.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import type { GenerationRequest } from "../schema.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
 import type { LoadedModel, LoadedTower } from "./model.ts";
 import { type Chunk, type Chunks, chunkPrompt } from "./prompt.ts";
 import { stack } from "./rows.ts";

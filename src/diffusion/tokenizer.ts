@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Tokenizer as BytePairEncoder } from "@huggingface/tokenizers";
+import { type AddedToken, addedTokens, splitAt } from "./added-tokens.ts";
 
 export interface Tokenizer {
   /** all ids, beginning and end tokens included, however many */
@@ -11,7 +12,7 @@ export interface Tokenizer {
   bos: number;
   eos: number;
   pad: number;
-  /** ids of one chunk, bos and eos included: 77 */
+  /** ids of one chunk, bos and eos included: 77, but for towers of more positions */
   length: number;
 }
 
@@ -146,13 +147,39 @@ export function loadTokenizer(dir: string): Tokenizer {
   const [bos, eos, pad] = [idOf(specials.bos), idOf(specials.eos), idOf(specials.pad)];
   const different = new Map(Object.values(specials).map((token) => [token.content, token]));
   const library = new BytePairEncoder(description(vocab, merges, [...different.values()]), {});
-  const encode = (text: string) => library.encode(text).ids;
+  const added = addedTokens(dir, new Set(different.keys()));
+  const spelled = (text: string) => library.encode(text).ids;
+  const encode = (text: string) =>
+    added.length === 0 ? spelled(text) : [bos, ...piecesOf(added, text, (part) => spelled(part).slice(1, -1)), eos];
+  const contents = new Map(added.map(({ id, content }) => [id, content]));
+  const decode = (ids: number[]) => library.decode(ids, { clean_up_tokenization_spaces: false }).trim();
   return {
     bos,
     eos,
     pad,
-    length: MODEL_MAX_LENGTH,
+    length: Number(readJson(join(dir, "tokenizer_config.json")).model_max_length ?? MODEL_MAX_LENGTH),
     encode,
-    decode: (ids) => library.decode(ids, { clean_up_tokenization_spaces: false }).trim(),
+    decode: (ids) => (added.length === 0 ? decode(ids) : decodeWith(contents, ids, decode)),
   };
+}
+
+function piecesOf(added: readonly AddedToken[], text: string, spell: (part: string) => number[]): number[] {
+  return splitAt(added, text).flatMap((part) => (typeof part === "number" ? [part] : spell(part)));
+}
+
+/** Ids as text, those of added tokens by their content. */
+function decodeWith(contents: ReadonlyMap<number, string>, ids: number[], decode: (ids: number[]) => string): string {
+  const parts: string[] = [];
+  let run: number[] = [];
+  for (const id of [...ids, null]) {
+    const content = id === null ? undefined : contents.get(id);
+    if (id !== null && content === undefined) {
+      run.push(id);
+      continue;
+    }
+    if (run.length > 0) parts.push(decode(run));
+    if (content !== undefined) parts.push(content);
+    run = [];
+  }
+  return parts.join(" ");
 }

@@ -2,40 +2,65 @@
 import { randomUUID } from "node:crypto";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyBaseLogger } from "fastify";
-import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
-import type { Config } from "../config.ts";
-import type { Outbound } from "../outbound.ts";
-import type { GenerationQueue } from "../queue.ts";
-import { closed } from "../schema.ts";
-import type { Storage } from "../storage.ts";
-import { Uploads } from "../uploads.ts";
-import { catalog } from "./catalog.ts";
-import { events } from "./events.ts";
-import { generations } from "./generations.ts";
-import { health } from "./health.ts";
+import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
+import {
+  type FastifyPluginAsyncZod,
+  serializerCompiler,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from "fastify-type-provider-zod";
+import { Fleet } from "../jobs/fleet.ts";
+import { closed } from "../schema/closed.ts";
+import { Uploads } from "../storage/uploads.ts";
+import { authenticate } from "./auth.ts";
 import { rememberAnswers } from "./idempotency.ts";
-import { ImagesIn } from "./images.ts";
-import { metrics } from "./metrics.ts";
+import { ImagesIn } from "./images-in.ts";
 import { documentOptions } from "./openapi.ts";
-import { authenticate } from "./owner.ts";
+import type { Parts, Service } from "./parts.ts";
 import { problem, problemOf, refuseBytes, sendProblem } from "./problems.ts";
 import { limitRate } from "./rate-limit.ts";
+import { catalog } from "./routes/catalog.ts";
+import { events } from "./routes/events.ts";
+import { generations } from "./routes/generations.ts";
+import { health } from "./routes/health.ts";
+import { metrics } from "./routes/metrics.ts";
+import { page } from "./routes/page.ts";
+import { trainings } from "./routes/trainings.ts";
+import { uploads as uploadRoutes } from "./routes/uploads.ts";
+import { webhooks } from "./routes/webhooks.ts";
 import { sweep } from "./sweep.ts";
-import { trainings } from "./trainings.ts";
-import { uploads } from "./uploads.ts";
-import { webhooks } from "./webhooks.ts";
 
-/** What the routes work with. */
-export interface Parts {
-  config: Config;
-  queue: GenerationQueue;
-  storage: Storage;
-  outbound: Outbound;
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Takes any query. Of every other route a query that its schema does not name is refused: what a client says is never ignored. */
+    anyQuery?: boolean;
+  }
 }
 
 /** How long a request may take to arrive, its body included. */
 const REQUEST_MS = 120_000;
+
+/** A resource is a file, and a row here. */
+const ROUTES: readonly FastifyPluginAsyncZod<Service>[] = [
+  page,
+  health,
+  catalog,
+  uploadRoutes,
+  generations,
+  trainings,
+  events,
+  webhooks,
+  sweep,
+];
+
+/** The document, and the page to read it on. */
+async function documentation(app: FastifyInstance): Promise<void> {
+  app.addHook("onRoute", (route) => {
+    route.config = { ...route.config, open: true };
+  });
+  await app.register(swaggerUi, { routePrefix: "/docs", logLevel: "warn" });
+  app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
+}
 
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {
   const app = Fastify({
@@ -53,25 +78,17 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${request.url.split("?")[0]}`)),
   );
   app.addHook("onRoute", (route) => {
-    // A route that reads no query refuses one: what a client says is never ignored.
-    if (route.url.startsWith("/v1/")) route.schema = { querystring: closed({}), ...route.schema };
+    if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };
   });
   authenticate(app, parts.config.API_KEYS);
   await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
   rememberAnswers(app, parts.queue);
   await app.register(swagger, documentOptions);
-  metrics(app, parts);
-  await app.register(swaggerUi, { routePrefix: "/docs", logLevel: "warn" });
-  app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
-  await app.register(health, parts);
-  await app.register(catalog, parts);
-  const kept = new Uploads(parts.storage, parts.config);
-  await app.register(uploads, { ...parts, uploads: kept });
-  const imagesIn = new ImagesIn(parts.config, parts.outbound, kept);
-  await app.register(generations, { ...parts, imagesIn });
-  await app.register(trainings, { ...parts, imagesIn, uploads: kept });
-  await app.register(events, parts);
-  await app.register(sweep, parts);
-  await app.register(webhooks, parts);
+  const uploads = new Uploads(parts.storage, parts.config);
+  const imagesIn = new ImagesIn(parts.config, parts.outbound, uploads);
+  const service: Service = { ...parts, fleet: new Fleet(parts.queue), uploads, imagesIn };
+  metrics(app, service); // before the routes that it measures
+  await app.register(documentation);
+  for (const routes of ROUTES) await app.register(routes, service);
   return app;
 }

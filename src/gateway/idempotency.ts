@@ -1,14 +1,14 @@
 /**
  * `Idempotency-Key`: what a client sends again, not knowing whether it arrived, has the effect of sending it once. A
- * generation remembers its key in the very script that accepts it (src/record.ts); of every other POST the answer is kept.
+ * generation remembers its key in the very script that accepts it (src/jobs/record.ts); of every other POST the answer is kept.
  */
 import { createHash } from "node:crypto";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { z } from "zod";
 import { Refused } from "../errors.ts";
-import type { GenerationQueue } from "../queue.ts";
-import type { Idempotency } from "../record.ts";
-import { ownerOf } from "./owner.ts";
+import type { JobQueue } from "../jobs/queue.ts";
+import type { Idempotency } from "../jobs/submit.ts";
+import { ownerOf } from "./auth.ts";
 
 const KEPT_SECONDS = 24 * 3600;
 /** How long a request that is not answered yet holds its key, should its gateway die. */
@@ -61,7 +61,7 @@ function jsonOf(body: unknown): string {
 }
 
 /** Keeps the answers to POSTs that have a key, and gives them again, for all routes that are made after it. */
-export function rememberAnswers(app: FastifyInstance, queue: GenerationQueue): void {
+export function rememberAnswers(app: FastifyInstance, queue: JobQueue): void {
   /** Requests that hold their key, and under what. */
   const holding = new WeakMap<FastifyRequest, { name: string; asked: string }>();
 

@@ -1,5 +1,7 @@
-/** What the OpenAPI document says of webhooks: the requests that the service itself makes (src/webhook.ts, workers/deliver.ts). */
-import { WEBHOOK_EVENTS } from "../schema.ts";
+/** What the OpenAPI document says of webhooks: the requests that the service itself makes (src/webhooks/outbox.ts, workers/deliver/main.ts). */
+import type { JobKind } from "../jobs/kind.ts";
+import { ALL_KINDS } from "../jobs/kinds.ts";
+import { WEBHOOK_EVENTS } from "../schema/webhook.ts";
 
 const headerOf = (name: string, description: string) => ({
   name,
@@ -10,10 +12,10 @@ const headerOf = (name: string, description: string) => ({
 });
 
 /** What is POSTed to a request's `webhook.url` when a job comes to `event`. */
-const webhook = (kind: "Generation" | "Training", event: string) => ({
+const webhook = ({ name, words: { title } }: JobKind, event: string) => ({
   post: {
-    operationId: `on${kind}${event[0]!.toUpperCase()}${event.slice(1)}`,
-    summary: `A ${kind.toLowerCase()} has ${event}`,
+    operationId: `on${title}${event[0]!.toUpperCase()}${event.slice(1)}`,
+    summary: `A ${name} has ${event}`,
     description:
       "Verify the signature over the raw body (Standard Webhooks) with the key of GET /v1/webhooks/secret. An event may come more than once, then with the same `webhook-id`.",
     tags: ["webhooks"],
@@ -30,9 +32,9 @@ const webhook = (kind: "Generation" | "Training", event: string) => ({
           schema: {
             type: "object" as const,
             properties: {
-              type: { const: `${kind.toLowerCase()}.${event}` },
+              type: { const: `${name}.${event}` },
               timestamp: { type: "string" as const, format: "date-time", description: "When it happened." },
-              data: { $ref: `#/components/schemas/${kind}` },
+              data: { $ref: `#/components/schemas/${title}` },
             },
             required: ["type", "timestamp", "data"],
           },
@@ -49,7 +51,5 @@ const webhook = (kind: "Generation" | "Training", event: string) => ({
 
 /** By type; the schemas of the bodies are those of the routes. */
 export const webhooks = Object.fromEntries(
-  (["Generation", "Training"] as const).flatMap((kind) =>
-    WEBHOOK_EVENTS.map((event) => [`${kind.toLowerCase()}.${event}`, webhook(kind, event)]),
-  ),
+  ALL_KINDS.flatMap((kind) => WEBHOOK_EVENTS.map((event) => [`${kind.name}.${event}`, webhook(kind, event)])),
 );

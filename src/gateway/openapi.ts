@@ -2,10 +2,9 @@
 import type { FastifyDynamicSwaggerOptions } from "@fastify/swagger";
 import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { Problem } from "../schema.ts";
+import { Problem } from "../schema/problem.ts";
 import { idempotencyHeader } from "./idempotency.ts";
 import { webhooks } from "./openapi-webhooks.ts";
-import { isOpen } from "./owner.ts";
 
 export const documentOptions: FastifyDynamicSwaggerOptions = {
   openapi: {
@@ -54,8 +53,9 @@ const MEANINGS = {
 type Route = Parameters<typeof jsonSchemaTransform>[0];
 
 /** What holds for all routes but need not be said by each: who may call it, how often, and what no route reads. */
-function forEveryRoute({ schema, url, route }: Route): Route["schema"] {
-  if (isOpen(url)) return { ...schema, security: [], response: { ...(schema.response as object), ...unreadable } };
+function forEveryRoute({ schema, route }: Route): Route["schema"] {
+  if (route.config?.open)
+    return { ...schema, security: [], response: { ...(schema.response as object), ...unreadable } };
   const free = [route.method].flat().every((method) => /^(GET|HEAD)$/.test(method));
   const response = { ...(schema.response as object), ...problems(401), ...(free ? {} : problems(429)), ...unreadable };
   if (route.method !== "POST") return { ...schema, response };

@@ -4,7 +4,8 @@ import type { Socket } from "node:net";
 import type { FastifyBaseLogger, FastifyError, FastifyReply } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { type FieldError, NotReady, Refused } from "../errors.ts";
-import { MOST_SHOWN, type Problem } from "../schema.ts";
+import { MOST_SHOWN } from "../schema/closed.ts";
+import type { Problem } from "../schema/problem.ts";
 
 /** Fastify's own errors that a client can cause. Any other from it that is below 500 is an invalid request too. */
 const FASTIFY_ERRORS: Record<string, { status: number; code: string; detail?: string }> = {

@@ -2,19 +2,16 @@
 import rateLimit, { type FastifyRateLimitStore } from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
 import { Refused } from "../errors.ts";
-import type { GenerationQueue } from "../queue.ts";
-import { script } from "../script.ts";
-import { ownerOf } from "./owner.ts";
+import type { JobQueue } from "../jobs/queue.ts";
+import { script } from "../redis/script.ts";
+import { ownerOf } from "./auth.ts";
 
 const WINDOW_MS = 60_000;
 const FREE = new Set(["GET", "HEAD", "OPTIONS"]);
 
-const runCount = script(`
-local current = redis.call('INCR', KEYS[1])
-if current == 1 then redis.call('PEXPIRE', KEYS[1], ARGV[1]) end
-return {current, redis.call('PTTL', KEYS[1])}`);
+const runCount = script(new URL("lua/count-request.lua", import.meta.url));
 
-export async function limitRate(app: FastifyInstance, max: number | undefined, queue: GenerationQueue): Promise<void> {
+export async function limitRate(app: FastifyInstance, max: number | undefined, queue: JobQueue): Promise<void> {
   if (max === undefined) return;
   /** The plugin's own store knows nothing of a Redis that is away. */
   class Store implements FastifyRateLimitStore {

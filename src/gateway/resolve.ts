@@ -1,18 +1,15 @@
 /** From what a client sent to what is carried out: every default filled in, images out of the request and checked. */
 import { randomInt } from "node:crypto";
-import { closest } from "fastest-levenshtein";
-import type { Config } from "../config.ts";
+import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
+import type { Catalog, Model, ShelfName } from "../schema/catalog.ts";
+import { DEFAULT_STRENGTH, GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
+import { imagesOf, mapImages } from "../schema/images.ts";
 import { samplingConflict } from "../schema/sampling.ts";
-import {
-  type Catalog,
-  DEFAULT_STRENGTH,
-  type GenerationInput,
-  type GenerationRequest,
-  type Model,
-  type SchedulerName,
-} from "../schema.ts";
-import type { ImagesIn } from "./images.ts";
+import type { SchedulerName } from "../schema/schedulers.ts";
+import type { ImagesIn } from "./images-in.ts";
+import { checkAdapters } from "./resolve-adapters.ts";
+import { names, suggestion, unprocessable } from "./unprocessable.ts";
 
 export interface Resolved {
   request: GenerationRequest;
@@ -48,46 +45,25 @@ export async function resolve(
     checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
     checkLayerScales(layer_scales, model, `controls[${index}].layer_scales`);
   }
+  checkAdapters(input, model, catalog, [width, height]);
   const { scheduler = model.scheduler } = input;
   checkScheduler(scheduler, input.num_inference_steps, model);
   const conflict = samplingConflict(scheduler, input, model.prediction_type);
-  if (conflict !== null) throw unknown("field_does_not_fit", conflict.path, conflict.message);
+  if (conflict !== null) throw unprocessable("field_does_not_fit", conflict.path, conflict.message);
   const {
     seed = randomInt(2 ** 32), // torch's generator takes no more of a seed than these 32 bits
     strength = input.image === undefined ? null : DEFAULT_STRENGTH,
   } = input;
 
-  const taken = await imagesIn.take(namedImages(input), owner);
-  const hashAt = (path: string) => taken.get(path)!.hash;
-  const hashIf = (source: string | undefined, path: string) => (source === undefined ? null : hashAt(path));
-  const controls = input.controls.map((control, index) => {
-    const path = `controls[${index}]`;
-    const image = Array.isArray(control.image)
-      ? control.image.map((_, i) => hashAt(`${path}.image[${i}]`))
-      : hashAt(`${path}.image`);
-    return { ...control, image, mask: hashIf(control.mask, `${path}.mask`) };
-  });
-  const image = hashIf(input.image, "image");
-  const mask_image = hashIf(input.mask_image, "mask_image");
-  const settled = { model: model.id, width, height, scheduler, seed, strength, controls, image, mask_image };
+  const taken = await imagesIn.take(imagesOf(GenerationInput, input), owner);
+  const hashed = mapImages(GenerationInput, input, (_source, path) => taken.get(path)!.hash) as Hashed;
   const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
-  return { request: { ...input, ...settled }, images };
+  return { request: { ...hashed, model: model.id, width, height, scheduler, seed, strength }, images };
 }
 
-/** Every image of a request as the client names it, by the path of its field. */
-function namedImages({ controls, image, mask_image }: GenerationInput): Map<string, string> {
-  const named = new Map<string, string>();
-  const add = (path: string, source: string | undefined) => source !== undefined && named.set(path, source);
-  for (const [index, control] of controls.entries()) {
-    const path = `controls[${index}]`;
-    if (typeof control.image === "string") add(`${path}.image`, control.image);
-    else for (const [i, source] of control.image.entries()) add(`${path}.image[${i}]`, source);
-    add(`${path}.mask`, control.mask);
-  }
-  add("image", image);
-  add("mask_image", mask_image);
-  return named;
-}
+/** A request's input after {@link mapImages}: images by hash, absent ones null. */
+type Hashed = Omit<GenerationInput, ImageFields> & Pick<GenerationRequest, ImageFields>;
+type ImageFields = "controls" | "ip_adapters" | "image" | "mask_image";
 
 const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as const;
 
@@ -95,10 +71,10 @@ const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as
 function checkFields(input: GenerationInput, model: Model): void {
   const idle = SDXL_FIELDS.find((field) => model.family !== "sdxl" && input[field] !== null);
   if (idle !== undefined) {
-    throw unknown("field_does_not_fit", idle, `is for SDXL; "${model.id}" is of the family ${model.family}`);
+    throw unprocessable("field_does_not_fit", idle, `is for SDXL; "${model.id}" is of the family ${model.family}`);
   }
   if (input.clip_skip !== null && input.clip_skip > model.max_clip_skip) {
-    throw unknown(
+    throw unprocessable(
       "field_does_not_fit",
       "clip_skip",
       `"${model.id}" can do without ${model.max_clip_skip} layers at most`,
@@ -106,7 +82,11 @@ function checkFields(input: GenerationInput, model: Model): void {
   }
   const missing = (["image", "mask_image"] as const).find((field) => model.inpainting && input[field] === undefined);
   if (missing !== undefined) {
-    throw unknown("field_missing", missing, `"${model.id}" is an inpainting model: it needs image and mask_image`);
+    throw unprocessable(
+      "field_missing",
+      missing,
+      `"${model.id}" is an inpainting model: it needs image and mask_image`,
+    );
   }
 }
 
@@ -114,55 +94,53 @@ function checkScheduler(scheduler: SchedulerName, steps: number, { id, scheduler
   const allowed = schedulers.find((one) => one.id === scheduler);
   if (allowed === undefined) {
     const message = `the config of "${id}" does not allow ${scheduler}; those that it does: ${names(schedulers)}`;
-    throw unknown("field_does_not_fit", "scheduler", message);
+    throw unprocessable("field_does_not_fit", "scheduler", message);
   }
   if (steps > allowed.max_inference_steps) {
     const message = `of "${id}", ${scheduler} can take ${allowed.max_inference_steps} steps at most`;
-    throw unknown("field_does_not_fit", "num_inference_steps", message);
+    throw unprocessable("field_does_not_fit", "num_inference_steps", message);
   }
 }
 
 function checkLayerScales(scales: readonly number[] | null, model: Model, path: string): void {
   if (scales !== null && scales.length !== model.residuals) {
     const message = `has ${scales.length} factors, but "${model.id}" takes ${model.residuals} residuals`;
-    throw unknown("field_does_not_fit", path, message);
+    throw unprocessable("field_does_not_fit", path, message);
   }
 }
 
-function chooseModel(input: GenerationInput, { models }: Catalog): Model {
+/** @throws {Refused} with the reason, when there is such a thing in MODELS_DIR that cannot be served */
+export function refuseUnavailable(shelf: ShelfName, id: string, { skipped }: Catalog, path: string): void {
+  const found = skipped.find((one) => one.shelf === shelf && one.id === id);
+  if (found !== undefined) throw unprocessable("unavailable", path, `"${id}" cannot be served: ${found.reason}`);
+}
+
+function chooseModel(input: GenerationInput, catalog: Catalog): Model {
+  const { models } = catalog;
   const [only, ...more] = models;
   if (input.model === undefined) {
     if (only !== undefined && more.length === 0) return only;
-    throw unknown("unknown_model", "model", `say which model, one of: ${names(models)}`);
+    throw unprocessable("unknown_model", "model", `say which model, one of: ${names(models)}`);
   }
-  const model = models.find(({ id }) => id === input.model);
+  // What lies in a sub-folder goes by its own name too, where nothing else does.
+  const inFolders = models.filter(({ id }) => id.endsWith(`/${input.model}`));
+  const model = models.find(({ id }) => id === input.model) ?? (inFolders.length === 1 ? inFolders[0] : undefined);
   if (model !== undefined) return model;
-  throw unknown("unknown_model", "model", `there is no model "${input.model}"${suggestion(input.model, models)}`);
+  refuseUnavailable("models", input.model, catalog, "model");
+  throw unprocessable("unknown_model", "model", `there is no model "${input.model}"${suggestion(input.model, models)}`);
 }
 
-function checkControlNet(id: string, model: Model, { controlnets }: Catalog, path: string): void {
+function checkControlNet(id: string, model: Model, catalog: Catalog, path: string): void {
+  const { controlnets } = catalog;
   const fitting = controlnets.filter(({ models }) => models.includes(model.id));
   const controlnet = controlnets.find((one) => one.id === id);
   if (controlnet === undefined) {
-    throw unknown("unknown_controlnet", path, `there is no ControlNet "${id}"${suggestion(id, fitting)}`);
+    refuseUnavailable("controlnets", id, catalog, path);
+    throw unprocessable("unknown_controlnet", path, `there is no ControlNet "${id}"${suggestion(id, fitting)}`);
   }
   if (!fitting.includes(controlnet)) {
     const why = controlnet.misfits[model.id] ?? "";
     const message = `the ControlNet "${id}" does not fit the model "${model.id}": ${why}; those that do: ${names(fitting)}`;
-    throw unknown("controlnet_does_not_fit", path, message);
+    throw unprocessable("controlnet_does_not_fit", path, message);
   }
-}
-
-export function unknown(code: string, path: string, message: string): Refused {
-  return new Refused(422, code, message, [{ path, message }]);
-}
-
-export function suggestion(id: string, known: { id: string }[]): string {
-  if (known.length === 0) return "; none is offered here";
-  const ids = known.map((one) => one.id);
-  return `; the nearest of those offered (${names(known)}) is "${closest(id, ids)}"`;
-}
-
-export function names(known: { id: string }[]): string {
-  return known.length === 0 ? "none" : known.map(({ id }) => id).join(", ");
 }

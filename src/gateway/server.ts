@@ -1,19 +1,17 @@
-/** The gateway as a process: `npm run gateway`, also as a child of `npm start`. */
-import { join } from "node:path";
-import { readConfigWithRedis } from "../config.ts";
+import { readConfigWithRedis } from "../config/config.ts";
 import { ConfigError } from "../errors.ts";
-import { openLog } from "../log.ts";
-import { Outbound } from "../outbound.ts";
-import { GenerationQueue } from "../queue.ts";
-import { Storage } from "../storage.ts";
+import { JobQueue } from "../jobs/queue.ts";
+import { openLog } from "../observe/log.ts";
+import { Outbound } from "../outbound/client.ts";
+import { openStorage } from "../storage/open.ts";
 import { buildApp } from "./app.ts";
 
 try {
   const config = readConfigWithRedis(process.env);
   delete process.env.API_KEYS; // from here on there are only their hashes
   const log = openLog("gateway", config);
-  const queue = new GenerationQueue(config.REDIS_URL, (error) => log.debug({ err: error }, "Redis connection"));
-  const storage = new Storage(join(config.DATA_DIR, "artifacts"));
+  const queue = new JobQueue(config.REDIS_URL, (error) => log.debug({ err: error }, "Redis connection"));
+  const storage = openStorage(config);
   const outbound = new Outbound(config);
   const app = await buildApp({ config, queue, storage, outbound }, log);
 

@@ -2,11 +2,13 @@
  * What keeps records, jobs and files in agreement whatever died between two of them, and ends what has waited or lain too
  * long. Every gateway has the sweep; one at a time does it.
  */
-import type { FastifyPluginAsync } from "fastify";
-import type { Kind } from "../kinds.ts";
-import { giveUpWaiting } from "../record.ts";
-import { idsOlderThan, ownerOfRecord, readRecords, removeOrphans, removeRecord } from "../records.ts";
-import type { Parts } from "./app.ts";
+import type { FastifyBaseLogger, FastifyPluginAsync } from "fastify";
+import type { JobKind } from "../jobs/kind.ts";
+import { ALL_KINDS, KINDS } from "../jobs/kinds.ts";
+import { idsOlderThan, ownerOfRecord, removeOrphans, removeRecord } from "../jobs/list.ts";
+import { readRecords } from "../jobs/record.ts";
+import { giveUpWaiting } from "../jobs/stop.ts";
+import type { Service } from "./parts.ts";
 
 /** How often: what was accepted without a job (its gateway died between the two) waits this long for one. */
 const SWEEP_MS = 2000;
@@ -18,46 +20,71 @@ const ALL_MS = 30_000;
 /** How many records it looks at in one go. */
 const BATCH = 500;
 
-const TURN = "sweep"; // who has it sweeps
-const TURN_OF_ALL = "sweep:all";
+const LOCK = "sweep"; // who has it sweeps
+const LOCK_OF_ALL = "sweep:all";
 
-export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, storage }) => {
-  async function sweepOnce(): Promise<void> {
-    const turn = await queue.ask((redis) => redis.set(TURN, process.pid, "PX", SWEEP_MS - 100, "NX"));
-    if (turn === null) return;
-    await giveUpOverdue();
-    await makeMissingJobs();
-    await removeOld("generation");
-    await removeOld("training");
-    const orphans = await queue.ask((redis) => removeOrphans(redis, storage));
-    if (orphans > 0) app.log.info({ orphans }, "removed files of what is not there");
+export const sweep: FastifyPluginAsync<Service> = async (app, service) => {
+  const sweeper = new Sweeper(service, app.log);
+  let timer: NodeJS.Timeout | undefined;
+  let sweeping: Promise<void> = Promise.resolve();
+  app.addHook("onListen", async () => {
+    timer = setInterval(() => {
+      sweeping = sweeping.then(() => sweeper.sweep()).catch((error) => app.log.debug({ err: error }, "sweep")); // the next one comes
+    }, SWEEP_MS).unref();
+  });
+  app.addHook("onClose", async () => {
+    clearInterval(timer);
+    await sweeping;
+  });
+};
+
+class Sweeper {
+  readonly #service: Service;
+  readonly #log: FastifyBaseLogger;
+
+  constructor(service: Service, log: FastifyBaseLogger) {
+    this.#service = service;
+    this.#log = log;
   }
 
-  async function giveUpOverdue(): Promise<void> {
+  async sweep(): Promise<void> {
+    const { queue, storage } = this.#service;
+    const lock = await queue.ask((redis) => redis.set(LOCK, process.pid, "PX", SWEEP_MS - 100, "NX"));
+    if (lock === null) return;
+    await this.#giveUpOverdue();
+    await this.#makeMissingJobs();
+    for (const kind of ALL_KINDS) await this.#removeOld(kind);
+    const orphans = await queue.ask((redis) => removeOrphans(redis, storage));
+    if (orphans > 0) this.#log.info({ orphans }, "removed files of what is not there");
+  }
+
+  async #giveUpOverdue(): Promise<void> {
+    const { config, queue } = this.#service;
     const { QUEUE_TIMEOUT } = config;
     const error = { code: "queue_timeout", message: `no worker was free for it for ${QUEUE_TIMEOUT} s` };
-    const ids = await queue.ask((redis) => idsOlderThan(redis, "generation", "queued", QUEUE_TIMEOUT * 1000));
+    const ids = await queue.ask((redis) => idsOlderThan(redis, KINDS.generation, "queued", QUEUE_TIMEOUT * 1000));
     for (const id of ids) {
       if (await queue.ask((redis) => giveUpWaiting(redis, id, error))) {
-        app.log.warn({ generation: id }, "has waited too long");
+        this.#log.warn({ generation: id }, "has waited too long");
       }
     }
   }
 
-  async function makeMissingJobs(): Promise<void> {
-    const all = await queue.ask((redis) => redis.set(TURN_OF_ALL, process.pid, "PX", ALL_MS, "NX"));
+  async #makeMissingJobs(): Promise<void> {
+    const all = await this.#service.queue.ask((redis) => redis.set(LOCK_OF_ALL, process.pid, "PX", ALL_MS, "NX"));
     const lessThanMs = all === null ? YOUNG_MS : undefined;
-    for (const kind of ["generation", "training"] as const) {
-      await makeMissingJobsOf(kind, "queued", lessThanMs);
-      await makeMissingJobsOf(kind, "processing", lessThanMs);
+    for (const kind of ALL_KINDS) {
+      await this.#makeMissingJobsOf(kind, "queued", lessThanMs);
+      await this.#makeMissingJobsOf(kind, "processing", lessThanMs);
     }
   }
 
-  async function makeMissingJobsOf(
-    kind: Kind,
+  async #makeMissingJobsOf(
+    kind: JobKind,
     status: "queued" | "processing",
     lessThanMs: number | undefined,
   ): Promise<void> {
+    const { queue } = this.#service;
     for (let skip = 0; ; skip += BATCH) {
       const page = { lessThanMs, most: BATCH, skip };
       const ids = await queue.ask((redis) => idsOlderThan(redis, kind, status, JOB_MS, page));
@@ -66,29 +93,18 @@ export const sweep: FastifyPluginAsync<Parts> = async (app, { config, queue, sto
       for (const record of await queue.ask((redis) => readRecords(redis, jobless))) {
         if (record === undefined || (record.status !== "queued" && record.status !== "processing")) continue;
         await queue.enqueue(record.id);
-        app.log.warn({ [kind]: record.id }, "had no job");
+        this.#log.warn({ [kind.name]: record.id }, "had no job");
       }
     }
   }
 
-  async function removeOld(kind: Kind): Promise<void> {
+  async #removeOld(kind: JobKind): Promise<void> {
+    const { config, queue, storage } = this.#service;
     const ids = await queue.ask((redis) => idsOlderThan(redis, kind, "ended", config.RESULT_TTL * 1000, { most: 100 }));
     for (const id of ids) {
       const owner = await queue.ask((redis) => ownerOfRecord(redis, id));
       await queue.ask((redis) => removeRecord(redis, storage, owner ?? "", id));
-      app.log.info({ [kind]: id }, "removed, RESULT_TTL after its end");
+      this.#log.info({ [kind.name]: id }, "removed, RESULT_TTL after its end");
     }
   }
-
-  let timer: NodeJS.Timeout | undefined;
-  let sweeping: Promise<void> = Promise.resolve();
-  app.addHook("onListen", async () => {
-    timer = setInterval(() => {
-      sweeping = sweeping.then(sweepOnce).catch((error) => app.log.debug({ err: error }, "sweep")); // the next one comes
-    }, SWEEP_MS).unref();
-  });
-  app.addHook("onClose", async () => {
-    clearInterval(timer);
-    await sweeping;
-  });
-};
+}

@@ -42,6 +42,16 @@ export async function decode(bytes: Uint8Array, limits: DecodeLimits): Promise<P
 }
 
 /**
+ * As {@link decode}, but what is transparent is blended with white, in float32 and truncated: what annotators read
+ * (controlnet_aux `HWC3`).
+ * @throws {ImageError}
+ */
+export async function decodeOverWhite(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
+  const { width, height, isCmyk, data } = await decodeRaw(bytes, limits, "keep");
+  return { width, height, data: isCmyk ? cmykToRgb(data) : overWhite(data) };
+}
+
+/**
  * Whether {@link decode} takes it, and the size that it then has. It keeps nothing of the pixels, and this thread free: what
  * `decode` computes of CMYK here takes 0.6 s for 50 megapixels.
  * @throws {ImageError}
@@ -68,14 +78,14 @@ export async function readHeader(bytes: Uint8Array, { maxPixels }: DecodeLimits)
   return { format, width, height, isCmyk: space === "cmyk" };
 }
 
-/** A picture upright and without alpha, as RGB, but of a CMYK picture its four inks. */
-async function decodeRaw(bytes: Uint8Array, limits: DecodeLimits) {
+/** A picture upright, as RGB or, where alpha is kept, RGBA, but of a CMYK picture its four inks. */
+async function decodeRaw(bytes: Uint8Array, limits: DecodeLimits, alpha: "drop" | "keep" = "drop") {
   const { format, isCmyk } = await readHeader(bytes, limits);
   const options = { limitInputPixels: limits.maxPixels, failOn: "error", ignoreIcc: true, autoOrient: true } as const;
   const image = sharp(bytes, options);
   const stored = isCmyk
     ? image.pipelineColourspace("cmyk").toColourspace("cmyk")
-    : image.removeAlpha().toColourspace("srgb");
+    : (alpha === "keep" ? image.ensureAlpha() : image.removeAlpha()).toColourspace("srgb");
   const { data, info } = await readable(format, stored.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true }));
   const { width, height } = info;
   return { width, height, isCmyk, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
@@ -92,6 +102,17 @@ async function readable<T>(format: string, reading: Promise<T>): Promise<T> {
     const reason = (cause as Error).message.replace(/\s+/g, " ").slice(0, 200);
     throw new ImageError(`the ${format} image is damaged or incomplete (${reason})`, { cause });
   }
+}
+
+function overWhite(rgba: Uint8Array): Uint8Array {
+  const f = Math.fround;
+  const rgb = new Uint8Array((rgba.length / 4) * 3);
+  for (let i = 0, o = 0; i < rgba.length; i += 4) {
+    const alpha = f(rgba[i + 3]! / 255);
+    const white = f(255 * f(1 - alpha));
+    for (let c = 0; c < 3; c++) rgb[o++] = Math.min(f(f(rgba[i + c]! * alpha) + white), 255);
+  }
+  return rgb;
 }
 
 /** Pillow's conversion without a profile (libImaging/Convert.c, `cmyk2rgb`): white minus black, minus the ink's share of it. */

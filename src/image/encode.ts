@@ -1,5 +1,5 @@
 import sharp, { type Sharp } from "sharp";
-import type { OutputFormat } from "../schema.ts";
+import type { OutputFormat } from "../schema/generation-request.ts";
 import type { Pixels } from "./pixels.ts";
 
 /**

@@ -21,7 +21,7 @@ function crop(pixels: Pixels, width: number, height: number): Pixels {
   const wide = width / height > pixels.width / pixels.height; // the frame is wider than the picture
   const w = wide ? width : Math.floor((pixels.width * height) / pixels.height);
   const h = wide ? Math.floor((pixels.height * width) / pixels.width) : height;
-  return resize(pixels, w, h, { x: half(w) - half(width), y: half(h) - half(height), width, height });
+  return resize(pixels, w, h, { window: { x: half(w) - half(width), y: half(h) - half(height), width, height } });
 }
 
 function fill(pixels: Pixels, width: number, height: number): Pixels {

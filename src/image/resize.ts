@@ -19,11 +19,32 @@ interface Axis {
 // Weights are fixed-point numbers with this many bits behind the point: 32 less 8 for the pixel and 2 for overshoot.
 const PRECISION_BITS = 32 - 8 - 2;
 const ROUND = 1 << (PRECISION_BITS - 1);
-const SUPPORT = 3; // LANCZOS is a sinc truncated at 3
+
+interface Filter {
+  /** Beyond this distance from the output's centre, in inputs or, when reducing, in outputs, an input has no weight. */
+  readonly support: number;
+  /** The weight at a distance within the support. */
+  readonly weight: (x: number) => number;
+}
+
+/** Pillow's filters by their names there, in small letters. */
+const filters = {
+  bilinear: { support: 1, weight: (x) => 1 - Math.abs(x) },
+  bicubic: { support: 2, weight: (x) => cubic(Math.abs(x)) },
+  lanczos: { support: 3, weight: (x) => sinc(x) * sinc(x / 3) },
+} satisfies Record<string, Filter>;
+
+export type ResizeFilter = keyof typeof filters;
+
+interface ResizeOptions {
+  readonly filter?: ResizeFilter;
+  /** The rectangle of the result to return: no more is computed than it needs. */
+  readonly window?: Window;
+}
 
 /**
- * Resizes to `width` × `height` (1 or more) as Pillow's `Image.resize((width, height), Image.LANCZOS)` does on 8-bit RGB, to the byte.
- * With `window`, returns that rectangle of the result, and computes no more than it needs. The result may share the memory of `pixels`.
+ * Resizes to `width` × `height` (1 or more) as Pillow's `Image.resize((width, height), filter)` does on 8-bit RGB, to the byte.
+ * The result may share the memory of `pixels`.
  * Source: python-pillow/Pillow, `libImaging/Resample.c` (`precompute_coeffs`, `normalize_coeffs_8bpc`,
  * `ImagingResampleHorizontal_8bpc`, `ImagingResampleVertical_8bpc`) and `Image.resize`.
  */
@@ -31,14 +52,15 @@ export function resize(
   pixels: Pixels,
   width: number,
   height: number,
-  window: Window = { x: 0, y: 0, width, height },
+  { filter: name = "lanczos", window = { x: 0, y: 0, width, height } }: ResizeOptions = {},
 ): Pixels {
+  const filter = filters[name];
   const columns = (image: Pixels) =>
     image.width === width
       ? cut(image, { ...window, y: 0, height: image.height })
-      : horizontal(image, axis(image.width, width, window.x, window.width));
+      : horizontal(image, axis(filter, image.width, width, window.x, window.width));
   if (pixels.height === height) return columns(cut(pixels, { ...window, x: 0, width: pixels.width }));
-  const axisY = axis(pixels.height, height, window.y, window.height);
+  const axisY = axis(filter, pixels.height, height, window.y, window.height);
   // Pillow shrinks a picture over 100 times as high as wide in the other order, which saves memory and rounds differently.
   if (pixels.height > pixels.width * 100 && height < pixels.height) return columns(vertical(pixels, axisY));
 
@@ -50,10 +72,10 @@ export function resize(
 }
 
 /** Weights of outputs `from` … `from + count - 1` when `inSize` pixels become `outSize`. */
-function axis(inSize: number, outSize: number, from: number, count: number): Axis {
+function axis(filter: Filter, inSize: number, outSize: number, from: number, count: number): Axis {
   const scale = inSize / outSize;
   const filterScale = Math.max(scale, 1); // reducing widens the filter: every input counts
-  const support = SUPPORT * filterScale;
+  const support = filter.support * filterScale;
   const first = new Int32Array(count);
   const taps = new Int32Array(count);
   const offset = new Int32Array(count);
@@ -71,7 +93,8 @@ function axis(inSize: number, outSize: number, from: number, count: number): Axi
     const center = (from + i + 0.5) * scale;
     let sum = 0;
     for (let t = 0; t < taps[i]!; t++) {
-      exact[t] = lanczos((t + first[i]! - center + 0.5) * (1 / filterScale));
+      const x = (t + first[i]! - center + 0.5) * (1 / filterScale);
+      exact[t] = x >= -filter.support && x < filter.support ? filter.weight(x) : 0;
       sum += exact[t]!;
     }
     for (let t = 0; t < taps[i]!; t++) {
@@ -82,8 +105,9 @@ function axis(inSize: number, outSize: number, from: number, count: number): Axi
   return { first, taps, offset, weights };
 }
 
-function lanczos(x: number): number {
-  return x >= -SUPPORT && x < SUPPORT ? sinc(x) * sinc(x / SUPPORT) : 0;
+/** Keys' cubic convolution with a = -0.5, for x in 0 … 2. */
+function cubic(x: number): number {
+  return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : (((x - 5) * x + 8) * x - 4) * -0.5;
 }
 
 function sinc(x: number): number {

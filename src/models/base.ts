@@ -1,28 +1,27 @@
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { build, type Computation } from "../onnx/build.ts";
 import { type Checkpoint, findCheckpoint, readJson } from "./checkpoint.ts";
 import { clip } from "./clip.ts";
 import {
-  type ClipConfig,
   type ControlnetConfig,
   clipConfig,
   controlnetConfig,
   parseConfig,
   tinyVaeConfig,
-  type UnetConfig,
   UnsupportedError,
   unetConfig,
-  type VaeConfig,
   vaeConfig,
 } from "./config.ts";
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireFit } from "./fit.ts";
-import type { Graph, GraphChoices } from "./graph.ts";
+import { requireLevels } from "./levels.ts";
+import { type Network, storedNetwork } from "./network.ts";
+import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
+import { naming, refuseForeign, requireClass } from "./recognize.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
+import { requireRead } from "./unread.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
-import { StoredWeights, Weights } from "./weights.ts";
 
 /** Pipelines of diffusers whose checkpoints are the networks that are built here, with the number of their text towers. */
 const PIPELINES: Readonly<Record<string, 1 | 2>> = {
@@ -42,62 +41,11 @@ const PIPELINES: Readonly<Record<string, 1 | 2>> = {
   StableDiffusionXLControlNetInpaintPipeline: 2,
 };
 
+/** The stem of diffusers' weight files. */
+const WEIGHTS = "diffusion_pytorch_model";
+
 /** Components that a picture does not need: skipped, and the user is told. */
 const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
-
-/** One network of a checkpoint: its graph is built when it is asked for, which costs milliseconds. */
-export interface Network {
-  graph(choices?: GraphChoices): Graph;
-  /** What the graph is built of. */
-  computation(choices?: GraphChoices): Computation;
-  /** Where the files of its weights lie. */
-  readonly folder: string;
-  /** What its weights take in memory, as float32. */
-  readonly weightBytes: number;
-}
-
-/** A text encoder with the tokenizer that feeds it. */
-export interface TextTower {
-  readonly config: ClipConfig;
-  readonly tokenizerFolder: string;
-  readonly network: Network;
-}
-
-export interface BaseModel {
-  readonly folder: string;
-  readonly unet: UnetConfig;
-  readonly vae: VaeConfig;
-  /** One, or SDXL's two. */
-  readonly text: readonly TextTower[];
-  /** SDXL: whether an absent negative prompt is zeros instead of the empty text. */
-  readonly force_zeros_for_empty_prompt: boolean;
-  /** scheduler_config.json as it stands. */
-  readonly scheduler: object;
-  readonly networks: {
-    readonly unet: Network;
-    readonly vae_decoder: Network;
-    readonly vae_encoder: Network;
-    /** For previews. */
-    readonly tiny_decoder: Network | null;
-  };
-  readonly warnings: readonly string[];
-}
-
-/** Computes the graph's values once, so that whatever config and weights disagree about is known now. */
-export function network({ tensors, folder }: Checkpoint, compute: (weights: Weights) => Computation): Network {
-  const stored = new StoredWeights(tensors);
-  const computation = (choices?: GraphChoices) => compute(new Weights(stored, "", choices));
-  computation();
-  return {
-    graph(choices) {
-      const { inputs, outputs } = computation(choices);
-      return { bytes: build(inputs, outputs), folder };
-    },
-    computation,
-    folder,
-    weightBytes: stored.usedBytes,
-  };
-}
 
 /** The decoder of an AutoencoderTiny that somebody put beside the model's own parts, whatever its folder is called. */
 function findTinyDecoder(folder: string, latents: number, warnings: string[]): Network | null {
@@ -111,10 +59,72 @@ function findTinyDecoder(folder: string, latents: number, warnings: string[]): N
         warnings.push(`${entry} takes latents of ${own}, the model has ${needed}: previews are made without it`);
         continue;
       }
-      return network(findCheckpoint(join(folder, entry), "diffusion_pytorch_model"), (w) => tinyDecoder(w, settings));
+      return storedNetwork(findCheckpoint(join(folder, entry), WEIGHTS), (w) => tinyDecoder(w, settings));
     }
   }
   return null;
+}
+
+type Index = Record<string, unknown>;
+
+/** CLIP's own, for a tokenizer that does not say how long its texts are. */
+const CLIP_TOKENS = 77;
+
+/** How many tokens a tokenizer pads to (`model_max_length`). @throws UnsupportedError when the tower has fewer positions */
+function tokensOf(tokenizerFolder: string, positions: number): number {
+  const file = join(tokenizerFolder, "tokenizer_config.json");
+  const { model_max_length: tokens = CLIP_TOKENS } = (existsSync(file) ? readJson(file) : {}) as {
+    model_max_length?: number;
+  };
+  if (tokens <= positions) return tokens;
+  throw new UnsupportedError(
+    `tokenizer_config.json: model_max_length ${tokens}, but the text encoder has ${positions} positions`,
+  );
+}
+
+/** The pipeline that a model_index.json is of, with the number of its text towers. @throws UnsupportedError */
+function pipelineOf(index: Index): { pipeline: string; towers: 1 | 2 } {
+  const { _class_name: name } = index;
+  if (Array.isArray(name)) {
+    throw new UnsupportedError(`model_index.json: a pipeline with code of its own, ${name.join(" of ")}, is not run`);
+  }
+  const pipeline = String(name);
+  const towers = PIPELINES[pipeline];
+  if (towers === undefined) {
+    const known = Object.keys(PIPELINES).join(", ");
+    throw new UnsupportedError(`model_index.json: ${naming(pipeline)} is not one of ${known}`);
+  }
+  return { pipeline, towers };
+}
+
+/** Each part that a picture needs, and the classes of diffusers or transformers that it may be of. */
+const PARTS = {
+  unet: ["UNet2DConditionModel"],
+  vae: ["AutoencoderKL"],
+  text_encoder: ["CLIPTextModel", "CLIPTextModelWithProjection"],
+  text_encoder_2: ["CLIPTextModelWithProjection"],
+} as const;
+type Part = keyof typeof PARTS;
+
+/** A part's config.json. @throws UnsupportedError when the part is left out, or of another class */
+function partConfig(folder: string, index: Index, part: Part, pipeline: string): object {
+  const entry = index[part];
+  if (Array.isArray(entry)) {
+    if (entry[0] === null) {
+      const refiner = part === "text_encoder" && pipeline.startsWith("StableDiffusionXL") ? " (the SDXL refiner)" : "";
+      throw new UnsupportedError(`model_index.json: a ${pipeline} without ${part}${refiner} is not supported`);
+    }
+    requireClass({ _class_name: entry[1] }, `model_index.json: ${part}`, ...PARTS[part]);
+  }
+  const json = readJson(join(folder, part, "config.json"));
+  requireClass(json, `${part}/config.json`, ...PARTS[part]);
+  return json;
+}
+
+/** transformers reads the text half of a whole CLIP's config, which lies inside it. */
+function textConfig(json: object): object {
+  const { text_config: nested } = json as { text_config?: unknown };
+  return typeof nested === "object" && nested !== null ? nested : json;
 }
 
 /**
@@ -122,65 +132,69 @@ function findTinyDecoder(folder: string, latents: number, warnings: string[]): N
  * @throws CheckpointError, ShapeError, UnsupportedError
  */
 export function openBase(folder: string): BaseModel {
-  const index = readJson(join(folder, "model_index.json")) as Record<string, unknown>;
-  const pipeline = String(index._class_name);
-  const towers = PIPELINES[pipeline];
-  if (towers === undefined) {
-    throw new UnsupportedError(`model_index.json: "${pipeline}" is not one of ${Object.keys(PIPELINES).join(", ")}`);
-  }
+  const index = readJson(join(folder, "model_index.json")) as Index;
+  const { pipeline, towers } = pipelineOf(index);
   const present = (part: string) => Array.isArray(index[part]) && index[part][0] !== null;
   const warnings = SKIPPED.filter(present).map((part) => `${part} is not run`);
 
-  const config = (part: string, file = "config.json") => readJson(join(folder, part, file));
-  const unetSettings = parseConfig(unetConfig, config("unet"), "unet/config.json");
-  const vaeSettings = parseConfig(vaeConfig, config("vae"), "vae/config.json");
-  const text = ["", "_2"].slice(0, towers).map((suffix): TextTower => {
-    const part = `text_encoder${suffix}`;
-    if (Array.isArray(index[part]) && !present(part)) {
-      throw new UnsupportedError(`model_index.json: a ${pipeline} without ${part} is not supported`);
-    }
-    const settings = parseConfig(clipConfig, config(part), `${part}/config.json`);
-    return {
-      config: settings,
-      tokenizerFolder: join(folder, `tokenizer${suffix}`),
-      network: network(findCheckpoint(join(folder, part), "model"), (w) => clip(w, settings)),
-    };
+  const config = (part: Part) => partConfig(folder, index, part, pipeline);
+  const unetSettings = parseConfig(unetConfig, config("unet"), "unet/config.json", warnings);
+  requireLevels(unetSettings, "unet/config.json");
+  const vaeSettings = parseConfig(vaeConfig, config("vae"), "vae/config.json", warnings);
+  const text = (["text_encoder", "text_encoder_2"] as const).slice(0, towers).map((part): TextTower => {
+    const settings = parseConfig(clipConfig, textConfig(config(part)), `${part}/config.json`, warnings);
+    const checkpoint = findCheckpoint(join(folder, part), "model");
+    const tokenizerFolder = join(folder, part.replace("text_encoder", "tokenizer"));
+    const tokens = tokensOf(tokenizerFolder, settings.max_position_embeddings);
+    const tower = storedNetwork(checkpoint, (w) => clip(w, settings, tokens));
+    requireRead(checkpoint.tensors.keys(), [tower], "text_encoder");
+    return { config: settings, tokenizerFolder, network: tower };
   });
   requireFit(unetSettings, vaeSettings, text);
 
-  const vae = findCheckpoint(join(folder, "vae"), "diffusion_pytorch_model");
+  const unetCheckpoint = findCheckpoint(join(folder, "unet"), WEIGHTS);
+  const vae = findCheckpoint(join(folder, "vae"), WEIGHTS);
   const networks = {
-    unet: network(findCheckpoint(join(folder, "unet"), "diffusion_pytorch_model"), (w) => unet(w, unetSettings)),
-    vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
-    vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
+    unet: storedNetwork(unetCheckpoint, (w) => unet(w, unetSettings)),
+    vae_decoder: storedNetwork(vae, (w) => vaeDecoder(w, vaeSettings)),
+    vae_encoder: storedNetwork(vae, (w) => vaeEncoder(w, vaeSettings)),
     tiny_decoder: findTinyDecoder(folder, vaeSettings.latent_channels, warnings),
   };
+  requireRead(unetCheckpoint.tensors.keys(), [networks.unet], "unet");
+  requireRead(vae.tensors.keys(), [networks.vae_decoder, networks.vae_encoder], "vae");
   return {
     folder,
     unet: unetSettings,
     vae: vaeSettings,
     text,
     force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
-    scheduler: config("scheduler", "scheduler_config.json"),
+    scheduler: readJson(join(folder, "scheduler", "scheduler_config.json")),
     networks,
     warnings,
   };
 }
 
-export interface ControlNet {
-  readonly config: ControlnetConfig;
-  readonly networks: { readonly hint: Network; readonly controlnet: Network };
+/** A ControlNet of a config and its tensors under diffusers' names. @throws as openBase */
+export function controlNetOf(
+  config: ControlnetConfig,
+  checkpoint: Checkpoint,
+  warnings: readonly string[],
+): ControlNet {
+  requireLevels(config, "config.json");
+  const networks = {
+    hint: storedNetwork(checkpoint, (w) => hintEncoder(w, config)),
+    controlnet: storedNetwork(checkpoint, (w) => controlnet(w, config)),
+  };
+  requireRead(checkpoint.tensors.keys(), Object.values(networks), "ControlNet");
+  return { config, networks, warnings };
 }
 
 /** A ControlNet in the diffusers layout. @throws as openBase */
 export function openControlNet(folder: string): ControlNet {
-  const config = parseConfig(controlnetConfig, readJson(join(folder, "config.json")), "config.json");
-  const checkpoint = findCheckpoint(folder, "diffusion_pytorch_model");
-  return {
-    config,
-    networks: {
-      hint: network(checkpoint, (w) => hintEncoder(w, config)),
-      controlnet: network(checkpoint, (w) => controlnet(w, config)),
-    },
-  };
+  const json = readJson(join(folder, "config.json"));
+  requireClass(json, "config.json", "ControlNetModel");
+  const checkpoint = findCheckpoint(folder, WEIGHTS);
+  refuseForeign(checkpoint.tensors);
+  const warnings: string[] = [];
+  return controlNetOf(parseConfig(controlnetConfig, json, "config.json", warnings), checkpoint, warnings);
 }

@@ -9,15 +9,42 @@ export interface Checkpoint {
   readonly tensors: ReadonlyMap<string, WeightSource>;
 }
 
+/** A file's tensors, and what its writer says of it. */
+export interface CheckpointFile extends Checkpoint {
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 /** Suffixes that hold pickled Python objects: loading one runs whatever code it carries. */
 const PICKLES = [".bin", ".ckpt", ".pt", ".pth"];
+
+const HEAD_BYTES = 256;
+
+/** What a file of this name is instead, by how it begins: a safetensors file begins with a length of 8 bytes, most of them 0. */
+const OTHER_THINGS: readonly (readonly [RegExp, string])[] = [
+  [/^version https:\/\/git-lfs/, "a git-lfs pointer, not the file it stands for: fetch that with `git lfs pull`"],
+  [/^\s*<(!doctype|html|head|body|\?xml)/i, "a web page, not a model: the download went wrong"],
+  [/^\s*\{\s*"(error|message|detail)"/, "a server's error message, not a model: the download went wrong"],
+  [/^PK/, "a zip archive such as a pickle, which can run code, under the name of a .safetensors file"],
+  [/^\u0080/, "a pickle, which can run code, under the name of a .safetensors file"],
+  [/^GGUF/, "a GGUF file, which is not supported"],
+];
+
+/** The header's length, from a file's first bytes. @throws CheckpointError that says what the file is instead, where that shows */
+function lengthOf(head: Buffer, size: number): number {
+  try {
+    return headerLength(head.subarray(0, LENGTH_BYTES), size);
+  } catch (error) {
+    const other = OTHER_THINGS.find(([pattern]) => pattern.test(head.toString("latin1")));
+    throw other === undefined ? error : new CheckpointError(other[1], { cause: error });
+  }
+}
 
 /**
  * The tensors of one safetensors file. Links are resolved, because a Hugging Face cache is made of links and the runtime
  * follows none that leave the folder.
  * @throws CheckpointError when the file is not sound.
  */
-export function readCheckpoint(file: string): Checkpoint {
+export function readCheckpoint(file: string): CheckpointFile {
   if (!existsSync(file)) {
     throw new CheckpointError(`${basename(file)} is missing`);
   }
@@ -25,12 +52,14 @@ export function readCheckpoint(file: string): Checkpoint {
   const descriptor = openSync(real, "r");
   try {
     const { size } = fstatSync(descriptor);
-    const start = new Uint8Array(LENGTH_BYTES);
-    const json = new Uint8Array(headerLength(start.subarray(0, readSync(descriptor, start, 0, LENGTH_BYTES, 0)), size));
+    const start = Buffer.alloc(HEAD_BYTES);
+    const head = start.subarray(0, readSync(descriptor, start, 0, HEAD_BYTES, 0));
+    const json = new Uint8Array(lengthOf(head, size));
     readSync(descriptor, json, 0, json.length, LENGTH_BYTES);
     const location = basename(real);
-    const tensors = new Map([...parseHeader(json, size)].map(([name, tensor]) => [name, { ...tensor, location }]));
-    return { folder: dirname(real), tensors };
+    const header = parseHeader(json, size);
+    const tensors = new Map([...header.tensors].map(([name, tensor]) => [name, { ...tensor, location }]));
+    return { folder: dirname(real), tensors, metadata: header.metadata };
   } catch (error) {
     throw error instanceof CheckpointError ? new CheckpointError(`${basename(file)}: ${error.message}`) : error;
   } finally {
@@ -67,6 +96,14 @@ function readShards(index: string): Checkpoint {
   return { folder: folder!, tensors };
 }
 
+/** Whether any file that an index names is there. */
+function hasShards(index: string): boolean {
+  const { weight_map: map } = readJson(index) as { weight_map?: Record<string, unknown> };
+  return Object.values(map ?? {}).some((file) => existsSync(join(dirname(index), String(file))));
+}
+
+const hasHalf = (dir: string, stem: string) => existsSync(join(dir, `${stem}.fp16.safetensors`));
+
 /**
  * The weights in a component's folder of the diffusers layout: one file, several, or the half-precision variant.
  * @param stem "diffusion_pytorch_model", or "model" for a text encoder
@@ -79,7 +116,8 @@ export function findCheckpoint(dir: string, stem: string): Checkpoint {
     }
     // transformers writes model.safetensors.index.fp16.json, diffusers ….safetensors.index.fp16.json or the reverse.
     for (const name of [`${stem}${variant}.safetensors.index.json`, `${stem}.safetensors.index${variant}.json`]) {
-      if (existsSync(join(dir, name))) {
+      // The index of files that are not there is stale where another variant is.
+      if (existsSync(join(dir, name)) && (variant !== "" || hasShards(join(dir, name)) || !hasHalf(dir, stem))) {
         return readShards(join(dir, name));
       }
     }

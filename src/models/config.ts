@@ -1,17 +1,22 @@
 import * as z from "zod";
 
 /**
- * What a diffusers component's config.json may say. Each key has diffusers' default; a value that these graphs do not
- * compute is refused by its key, and so is a key that nobody here knows, unless it is switched off (null or false).
+ * What a diffusers component's config.json may say: every argument of its class (`__init__` in src/diffusers/models), with diffusers'
+ * default. A value that these graphs do not compute is refused by its key. A key that the class does not have is ignored, as
+ * diffusers ignores it, with a warning: EMA training, for one, leaves its own settings there.
  */
 
 /** A config, or a model folder, that asks for something this project does not do. */
 export class UnsupportedError extends Error {}
 
 const fixed = <T extends z.core.util.Literal>(value: T) => z.literal(value).default(value as never);
-const off = z.union([z.null(), z.literal(false)]).default(null);
+const off = z.union([z.null(), z.literal(false)], { error: "not supported" }).default(null);
+/** What changes no result here, whatever it is. */
+const unheeded = z.unknown().optional();
 const count = z.int().positive();
 const perLevel = <T extends z.ZodType>(item: T) => z.union([item, z.array(item)]);
+const depth = z.int().nonnegative();
+const kernel = z.union([z.literal(1), z.literal(3), z.literal(5), z.literal(7)]).default(3);
 
 const block = {
   act_fn: z.enum(["silu", "swish"]).default("silu"),
@@ -20,20 +25,19 @@ const block = {
   norm_num_groups: count.default(32),
 };
 
-/** Keys that U-Net and ControlNet share: the encoder half and the time embedding. */
+/** Arguments that U-Net and ControlNet share: the encoder half and the time embedding. */
 const encoder = {
   ...block,
   block_out_channels: z.array(count).default([320, 640, 1280, 1280]),
   down_block_types: z
     .array(z.enum(["CrossAttnDownBlock2D", "DownBlock2D"]))
     .default(["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"]),
-  layers_per_block: perLevel(count).default(2),
-  transformer_layers_per_block: perLevel(count).default(1),
-  // diffusers' name is a mistake it keeps: this is the number of heads unless num_attention_heads says otherwise.
+  /** Of a level, or of each of its layers. */
+  transformer_layers_per_block: perLevel(perLevel(depth)).default(1),
+  // diffusers' name is a mistake it keeps: this is the number of heads.
   attention_head_dim: perLevel(count).default(8),
-  num_attention_heads: perLevel(count).nullable().default(null),
-  cross_attention_dim: count.default(1280),
   use_linear_projection: z.boolean().default(false),
+  only_cross_attention: perLevel(z.boolean()).default(false),
   flip_sin_to_cos: z.boolean().default(true),
   freq_shift: z.number().default(0),
   norm_eps: z.number().default(1e-5),
@@ -44,35 +48,57 @@ const encoder = {
   num_class_embeds: off,
   encoder_hid_dim: off,
   encoder_hid_dim_type: off,
-  only_cross_attention: off,
   downsample_padding: fixed(1),
   mid_block_scale_factor: fixed(1),
-  mid_block_type: fixed("UNetMidBlock2DCrossAttn"),
-  resnet_time_scale_shift: fixed("default"),
+  resnet_time_scale_shift: z.enum(["default", "scale_shift"]).default("default"),
   // Only chooses the precision of the softmax, and these graphs compute in float32.
   upcast_attention: z.boolean().nullable().default(false),
-  addition_embed_type_num_heads: z.unknown().optional(),
+  addition_embed_type_num_heads: unheeded,
 };
+
+const midBlocks = z.enum(["UNetMidBlock2DCrossAttn", "UNetMidBlock2D"]);
 
 export const unetConfig = z.strictObject({
   ...encoder,
   out_channels: count.default(4),
+  layers_per_block: perLevel(count).default(2),
+  cross_attention_dim: perLevel(count)
+    .transform((sizes) => (typeof sizes === "number" ? sizes : sizes[0]!))
+    .default(1280),
+  mid_block_type: midBlocks.nullable().default("UNetMidBlock2DCrossAttn"),
   up_block_types: z
     .array(z.enum(["CrossAttnUpBlock2D", "UpBlock2D"]))
     .default(["UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"]),
+  reverse_transformer_layers_per_block: z.array(perLevel(depth)).nullable().default(null),
   time_cond_proj_dim: count.nullable().default(null),
+  time_embedding_dim: count.nullable().default(null),
   sample_size: perLevel(count).nullable().default(null),
   attention_type: fixed("default"),
-  conv_in_kernel: fixed(3),
-  conv_out_kernel: fixed(3),
-  resnet_out_scale_factor: fixed(1),
+  conv_in_kernel: kernel,
+  conv_out_kernel: kernel,
   time_embedding_type: fixed("positional"),
-  dropout: z.unknown().optional(),
+  // diffusers refuses it too: attention_head_dim has its part.
+  num_attention_heads: off,
+  center_input_sample: off,
+  dual_cross_attention: off,
+  class_embeddings_concat: off,
+  time_embedding_act_fn: off,
+  timestep_post_act: off,
+  // Read by blocks of other types alone, or in training.
+  resnet_out_scale_factor: unheeded,
+  resnet_skip_time_act: unheeded,
+  mid_block_only_cross_attention: unheeded,
+  cross_attention_norm: unheeded,
+  dropout: unheeded,
 });
 export type UnetConfig = z.infer<typeof unetConfig>;
 
 export const controlnetConfig = z.strictObject({
   ...encoder,
+  layers_per_block: count.default(2),
+  cross_attention_dim: count.default(1280),
+  num_attention_heads: perLevel(count).nullable().default(null),
+  mid_block_type: midBlocks.default("UNetMidBlock2DCrossAttn"),
   conditioning_channels: count.default(3),
   conditioning_embedding_out_channels: z.array(count).default([16, 32, 96, 256]),
   controlnet_conditioning_channel_order: z.enum(["rgb", "bgr"]).default("rgb"),
@@ -91,15 +117,15 @@ export const vaeConfig = z.strictObject({
   layers_per_block: count.default(1),
   latent_channels: count.default(4),
   scaling_factor: z.number().default(0.18215),
-  mid_block_add_attention: fixed(true),
+  mid_block_add_attention: z.boolean().default(true),
   use_quant_conv: z.boolean().default(true),
   use_post_quant_conv: z.boolean().default(true),
   latents_mean: z.array(z.number()).nullable().default(null),
   latents_std: z.array(z.number()).nullable().default(null),
   shift_factor: off,
-  sample_size: z.unknown().optional(),
+  sample_size: unheeded,
   // Only chooses the precision, and these graphs compute in float32.
-  force_upcast: z.unknown().optional(),
+  force_upcast: unheeded,
 });
 export type VaeConfig = z.infer<typeof vaeConfig>;
 
@@ -114,13 +140,13 @@ export const tinyVaeConfig = z.strictObject({
   upsampling_scaling_factor: fixed(2),
   scaling_factor: fixed(1),
   shift_factor: z.union([off, z.literal(0)]),
-  in_channels: z.unknown().optional(),
-  block_out_channels: z.unknown().optional(),
-  encoder_block_out_channels: z.unknown().optional(),
-  num_encoder_blocks: z.unknown().optional(),
-  latent_magnitude: z.unknown().optional(),
-  latent_shift: z.unknown().optional(),
-  force_upcast: z.unknown().optional(),
+  in_channels: unheeded,
+  block_out_channels: unheeded,
+  encoder_block_out_channels: unheeded,
+  num_encoder_blocks: unheeded,
+  latent_magnitude: unheeded,
+  latent_shift: unheeded,
+  force_upcast: unheeded,
 });
 export type TinyVaeConfig = z.infer<typeof tinyVaeConfig>;
 
@@ -143,7 +169,7 @@ const UNHEEDED = [
 
 /** transformers' CLIPTextConfig, with the defaults of that class. */
 export const clipConfig = z.strictObject({
-  ...Object.fromEntries(UNHEEDED.map((key) => [key, z.unknown().optional()])),
+  ...Object.fromEntries(UNHEEDED.map((key) => [key, unheeded])),
   model_type: z.enum(["clip_text_model", "clip"]).default("clip_text_model"),
   pruned_heads: z
     .record(z.string(), z.unknown())
@@ -162,21 +188,54 @@ export const clipConfig = z.strictObject({
 });
 export type ClipConfig = z.infer<typeof clipConfig>;
 
+/** transformers' CLIPVisionConfig, with the defaults of that class. */
+export const clipVisionConfig = z.strictObject({
+  ...Object.fromEntries(UNHEEDED.map((key) => [key, z.unknown().optional()])),
+  model_type: z.enum(["clip_vision_model", "clip"]).default("clip_vision_model"),
+  hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
+  hidden_size: count.default(768),
+  intermediate_size: count.default(3072),
+  layer_norm_eps: z.number().default(1e-5),
+  num_attention_heads: count.default(12),
+  num_hidden_layers: count.default(12),
+  image_size: count.default(224),
+  patch_size: count.default(32),
+  projection_dim: count.default(512),
+  num_channels: fixed(3),
+});
+export type ClipVisionConfig = z.infer<typeof clipVisionConfig>;
+
+/** diffusers' T2IAdapter; which of its two full forms it is. */
+export const t2iAdapterConfig = z.strictObject({
+  adapter_type: z.enum(["full_adapter", "full_adapter_xl"]).default("full_adapter"),
+  in_channels: count.default(3),
+  channels: z.array(count).length(4).default([320, 640, 1280, 1280]),
+  num_res_blocks: count.default(2),
+  downscale_factor: count.default(8),
+});
+export type T2iAdapterConfig = z.infer<typeof t2iAdapterConfig>;
+
 /**
  * A component's config with every default filled in.
+ * @param warnings told of the keys that the class does not have
  * @throws UnsupportedError that names each key that cannot be had, with what is allowed.
  */
-export function parseConfig<T extends z.ZodObject>(schema: T, json: object, component: string): z.infer<T> {
-  const entries = Object.entries(json).filter(
-    ([key, value]) => key in schema.shape || !(key.startsWith("_") || value === null || value === false),
-  );
-  const result = schema.safeParse(Object.fromEntries(entries));
+export function parseConfig<T extends z.ZodObject>(
+  schema: T,
+  json: object,
+  component: string,
+  warnings: string[] = [],
+): z.infer<T> {
+  // Keys that diffusers wrote as defaults of their time, and so takes today's default for.
+  const { _use_default_values: unsaid = [] } = json as { _use_default_values?: unknown };
+  const said = Object.entries(json).filter(([key]) => !(Array.isArray(unsaid) && unsaid.includes(key)));
+  const ignored = said.map(([key]) => key).filter((key) => !(key in schema.shape || key.startsWith("_")));
+  if (ignored.length > 0) {
+    warnings.push(`${component}: ${ignored.join(", ")} ignored, as diffusers does`);
+  }
+  const result = schema.safeParse(Object.fromEntries(said.filter(([key]) => key in schema.shape)));
   if (!result.success) {
-    const reasons = result.error.issues.map((issue) =>
-      issue.code === "unrecognized_keys"
-        ? `${issue.keys.map((key) => `"${key}"`).join(", ")}: not supported`
-        : `"${issue.path.join(".")}": ${issue.message}`,
-    );
+    const reasons = result.error.issues.map((issue) => `"${issue.path.join(".")}": ${issue.message}`);
     throw new UnsupportedError(`${component}: ${reasons.join("; ")}`);
   }
   return result.data;

@@ -13,6 +13,7 @@ import {
   vaeConfig,
 } from "./config.ts";
 import type { Family, Tower } from "./families.ts";
+import { requireLevels } from "./levels.ts";
 import { count } from "./original-names.ts";
 import { CheckpointError } from "./safetensors.ts";
 import type { WeightSource } from "./weights.ts";
@@ -33,43 +34,61 @@ function shapeOf(tensors: Tensors, name: string, axes: number): readonly number[
   return source.shape;
 }
 
-/** Transformer layers of a block's attentions, null where it has none. @throws UnsupportedError when they differ */
-function depthOf(tensors: Tensors, block: string): number | null {
-  const attentions = range(count(tensors.keys(), `${block}.attentions`));
-  const depths = new Set(attentions.map((j) => count(tensors.keys(), `${block}.attentions.${j}.transformer_blocks`)));
-  if (depths.size > 1) {
-    throw new UnsupportedError(`the attentions of ${block} have ${[...depths].join(" and ")} layers: not supported`);
+/** Transformer layers of a block's attentions, null where it has none: a number, or a list where they differ. @throws UnsupportedError */
+function depthOf(tensors: Tensors, block: string): number | number[] | null {
+  const attentions = count(tensors.keys(), `${block}.attentions`);
+  const layers = count(tensors.keys(), `${block}.resnets`);
+  if (attentions === 0) {
+    return null;
   }
-  return [...depths][0] ?? null;
+  if (block !== MIDDLE && attentions !== layers) {
+    throw new UnsupportedError(`${block} has attention in ${attentions} of its ${layers} layers: not supported`);
+  }
+  const depths = range(attentions).map((j) => count(tensors.keys(), `${block}.attentions.${j}.transformer_blocks`));
+  return depths.every((depth) => depth === depths[0]) ? depths[0]! : depths;
 }
 
-const MIDDLE = "mid_block.attentions.0";
+const MIDDLE = "mid_block";
 
-/** SD 1.x projects by 1×1 convolutions, later families by linear layers. */
-export function projectsLinearly(tensors: Tensors): boolean {
-  return tensors.get(`${MIDDLE}.proj_in.weight`)?.shape.length === 2;
+/** SD 1.x projects by 1×1 convolutions, later families by linear layers; null where there is no attention to tell by. */
+export function projectsLinearly(tensors: Tensors): boolean | null {
+  const projection = [...tensors].find(([name]) => name.endsWith(".proj_in.weight"));
+  return projection === undefined ? null : projection[1].shape.length === 2;
+}
+
+/** None, a residual block alone, or two around an attention. */
+function middleOf(tensors: Tensors): string | null {
+  if (count(tensors.keys(), MIDDLE) === 0) {
+    return null;
+  }
+  return count(tensors.keys(), `${MIDDLE}.attentions`) === 0 ? "UNetMidBlock2D" : "UNetMidBlock2DCrossAttn";
 }
 
 /** Keys that U-Net and ControlNet share. */
 function encoder(tensors: Tensors, family: Family) {
   const levels = range(count(tensors.keys(), "down_blocks"));
   const channels = levels.map((i) => shapeOf(tensors, `down_blocks.${i}.resnets.0.conv2.weight`, 4)[0]!);
-  const middle = depthOf(tensors, "mid_block") ?? 1;
+  const layers = levels.map((i) => count(tensors.keys(), `down_blocks.${i}.resnets`));
   const depths = levels.map((i) => depthOf(tensors, `down_blocks.${i}`));
-  const isLast = (i: number) => i === levels.length - 1;
-  if ((depths.at(-1) ?? middle) !== middle) {
-    throw new UnsupportedError(`the middle block has ${middle} layers, the level before it ${depths.at(-1)}`);
+  // diffusers keeps the middle block's depth where the last level's is.
+  const middle = depthOf(tensors, MIDDLE);
+  const last = depths.at(-1) ?? null;
+  if (middle !== null && last !== null && middle !== [last].flat()[0]) {
+    throw new UnsupportedError(`the middle block has ${middle} layers, the level before it ${last}`);
   }
+  const isLast = (i: number) => i === levels.length - 1;
+  const read = [...tensors].find(([name]) => name.endsWith(".attn2.to_k.weight"));
   const added = tensors.get("add_embedding.linear_1.weight")?.shape[1];
   return {
     block_out_channels: channels,
     in_channels: shapeOf(tensors, "conv_in.weight", 4)[1]!,
     down_block_types: depths.map((depth) => (depth === null ? "DownBlock2D" : "CrossAttnDownBlock2D")),
-    layers_per_block: count(tensors.keys(), "down_blocks.0.resnets"),
-    transformer_layers_per_block: depths.map((depth, i) => depth ?? (isLast(i) ? middle : 1)),
-    num_attention_heads: channels.map((size, i) => family.heads(size, i)),
-    cross_attention_dim: shapeOf(tensors, `${MIDDLE}.transformer_blocks.0.attn2.to_k.weight`, 2)[1]!,
-    use_linear_projection: projectsLinearly(tensors),
+    mid_block_type: middleOf(tensors),
+    layers_per_block: layers.every((count) => count === layers[0]) ? layers[0]! : layers,
+    transformer_layers_per_block: depths.map((depth, i) => depth ?? (isLast(i) ? (middle ?? 1) : 1)),
+    attention_head_dim: channels.map((size, i) => family.heads(size, i)),
+    ...(read !== undefined && { cross_attention_dim: read[1].shape[1] }),
+    use_linear_projection: projectsLinearly(tensors) ?? added !== undefined,
     norm_num_groups: family.norm_num_groups,
     ...(added !== undefined && {
       addition_embed_type: "text_time",
@@ -84,19 +103,18 @@ export function deriveUnet(tensors: Tensors, family: Family): UnetConfig {
   const shared = encoder(tensors, family);
   const up = shared.block_out_channels.map((_, i) => depthOf(tensors, `up_blocks.${i}`));
   const down = shared.transformer_layers_per_block.toReversed();
-  up.forEach((depth, i) => {
-    if (depth !== null && depth !== down[i]) {
-      throw new UnsupportedError(`up_blocks.${i} has ${depth} transformer layers, the level beside it ${down[i]}`);
-    }
-  });
+  const isMirrored = !down.some(Array.isArray) && up.every((depth, i) => depth === null || depth === down[i]);
   const settings = {
     ...shared,
     out_channels: shapeOf(tensors, "conv_out.weight", 4)[0]!,
     up_block_types: up.map((depth) => (depth === null ? "UpBlock2D" : "CrossAttnUpBlock2D")),
+    reverse_transformer_layers_per_block: isMirrored ? null : up.map((depth) => depth ?? 1),
     time_cond_proj_dim: tensors.get("time_embedding.cond_proj.weight")?.shape[1] ?? null,
     sample_size: family.sample_size,
   };
-  return parseConfig(unetConfig, settings, "U-Net");
+  const config = parseConfig(unetConfig, settings, "U-Net");
+  requireLevels(config, "U-Net");
+  return config;
 }
 
 /** @throws CheckpointError, UnsupportedError */

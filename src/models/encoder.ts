@@ -3,16 +3,8 @@ import { add, concat, cos, mul, reshape, silu, sin } from "../onnx/operators.ts"
 import { constant, input, type Value } from "../onnx/value.ts";
 import type { EncoderConfig } from "./config.ts";
 import { convolution, linear, resnet, transformer } from "./layers.ts";
+import { downLevels, heads, type Level, layersOf, middleDepth, readsText } from "./levels.ts";
 import type { Weights } from "./weights.ts";
-
-/** The value of a level, where a config gives one number for all levels or a list. */
-const level = (value: number | readonly number[], i: number) => (typeof value === "number" ? value : value[i]!);
-const layersOf = (config: EncoderConfig, i: number) => level(config.layers_per_block, i);
-
-export const heads = (config: EncoderConfig, i: number) =>
-  level(config.num_attention_heads ?? config.attention_head_dim, i);
-export const depth = (config: EncoderConfig, i: number) => level(config.transformer_layers_per_block, i);
-export const isAttending = (blockType: string) => blockType.startsWith("CrossAttn");
 
 /** Channels of each skip connection, from the input's to the lowest level's: 12 numbers in SD 1.x. */
 export function skipChannels(config: EncoderConfig): number[] {
@@ -51,7 +43,12 @@ export function conditionInputs(config: EncoderConfig): Conditions {
   const { addition_time_embed_dim: timeIds, projection_class_embeddings_input_dim: projected } = config;
   return {
     timestep: input("timestep", "float32", ["B"]),
-    encoder_hidden_states: input("encoder_hidden_states", "float32", ["B", "s", config.cross_attention_dim]),
+    // What reads no text takes any.
+    encoder_hidden_states: input("encoder_hidden_states", "float32", [
+      "B",
+      "s",
+      readsText(config) ? config.cross_attention_dim : "d",
+    ]),
     ...(config.addition_embed_type !== null && {
       text_embeds: input("text_embeds", "float32", ["B", projected! - 6 * timeIds!]),
       time_ids: input("time_ids", "float32", ["B", 6]),
@@ -82,7 +79,7 @@ function embed(w: Weights, x: Value, size: number): Value {
 /** Time, and for SDXL pooled text, sizes and crops, as one vector [B, E]. */
 export function timeEmbedding(w: Weights, conditions: Conditions, config: EncoderConfig): Value {
   const channels = config.block_out_channels[0]!;
-  const size = 4 * channels;
+  const size = ("time_embedding_dim" in config && config.time_embedding_dim) || 4 * channels;
   let projected = sinusoids(conditions.timestep, channels, config); // [B, C0]
   if (conditions.timestep_cond !== undefined) {
     projected = add(
@@ -100,32 +97,75 @@ export function timeEmbedding(w: Weights, conditions: Conditions, config: Encode
   return add(time, embed(w.at("add_embedding"), added, size));
 }
 
-/** Down blocks over x [B, C0, h, w] (the latents after conv_in) → every skip connection, x first. */
-export function downBlocks(w: Weights, x: Value, temb: Value, text: Value, config: EncoderConfig): Value[] {
+/** One layer of a level: a residual block, and where the level attends to the text, a transformer. */
+export function layer(
+  block: Weights,
+  j: number,
+  h: Value,
+  temb: Value,
+  text: Value,
+  level: Level,
+  config: EncoderConfig,
+): Value {
+  const out = resnet(block.at(`resnets.${j}`), h, temb, level.channels, config);
+  return level.isAttending
+    ? transformer(block.at(`attentions.${j}`), out, text, { ...level, depth: level.depths[j]! }, config)
+    : out;
+}
+
+/**
+ * Down blocks over x [B, C0, h, w] (the latents after conv_in) → every skip connection, x first.
+ * @param features of T2I-Adapters, one a block: added to what its last transformer gives; where it has none, to what the block does
+ */
+export function downBlocks(
+  w: Weights,
+  x: Value,
+  temb: Value,
+  text: Value,
+  config: EncoderConfig,
+  features: readonly Value[] = [],
+): Value[] {
   const skips = [x];
   let h = x;
-  config.down_block_types.forEach((type, i) => {
+  downLevels(config).forEach((level, i, all) => {
     const block = w.at(`down_blocks.${i}`);
-    const channels = config.block_out_channels[i]!;
-    for (let j = 0; j < layersOf(config, i); j++) {
-      h = resnet(block.at(`resnets.${j}`), h, temb, channels, config);
-      if (isAttending(type)) {
-        h = transformer(block.at(`attentions.${j}`), h, text, heads(config, i), depth(config, i), config);
+    const feature = features[i];
+    const addFeature = () => {
+      if (feature !== undefined) {
+        h = add(h, feature);
+        skips[skips.length - 1] = h;
       }
+    };
+    for (let j = 0; j < level.layers; j++) {
+      h = layer(block, j, h, temb, text, level, config);
       skips.push(h);
     }
-    if (i < config.down_block_types.length - 1) {
-      h = convolution(block.at("downsamplers.0.conv"), h, channels, 3, { stride: 2 });
+    if (level.isAttending) addFeature();
+    if (i < all.length - 1) {
+      h = convolution(block.at("downsamplers.0.conv"), h, level.channels, 3, { stride: 2 });
       skips.push(h);
     }
+    if (!level.isAttending) addFeature();
   });
   return skips;
 }
 
-export function midBlock(w: Weights, x: Value, temb: Value, text: Value, config: EncoderConfig): Value {
-  const last = config.block_out_channels.length - 1;
-  const channels = config.block_out_channels[last]!;
-  const first = resnet(w.at("resnets.0"), x, temb, channels, config);
-  const mixed = transformer(w.at("attentions.0"), first, text, heads(config, last), depth(config, last), config);
-  return resnet(w.at("resnets.1"), mixed, temb, channels, config);
-}
+type Block = (w: Weights, x: Value, temb: Value, text: Value, config: EncoderConfig) => Value;
+
+const MID_BLOCKS: Record<NonNullable<EncoderConfig["mid_block_type"]>, Block> = {
+  UNetMidBlock2DCrossAttn(w, x, temb, text, config) {
+    const last = config.block_out_channels.length - 1;
+    const channels = config.block_out_channels[last]!;
+    const first = resnet(w.at("resnets.0"), x, temb, channels, config);
+    const settings = { heads: heads(config, last), depth: middleDepth(config), onlyCross: false };
+    const mixed = transformer(w.at("attentions.0"), first, text, settings, config);
+    return resnet(w.at("resnets.1"), mixed, temb, channels, config);
+  },
+  // diffusers makes it with no further layers: one residual block.
+  UNetMidBlock2D: (w, x, temb, _text, config) =>
+    resnet(w.at("resnets.0"), x, temb, config.block_out_channels.at(-1)!, config),
+};
+
+/** The middle block; without one, as in BK-SDM, x stays as it is. */
+export const midBlock: Block = (w, x, temb, text, config) =>
+  config.mid_block_type === null ? x : MID_BLOCKS[config.mid_block_type](w, x, temb, text, config);

@@ -54,6 +54,14 @@ const schedulers = {
     timestep_spacing: "leading",
     use_karras_sigmas: false,
   },
+  turbo: {
+    _class_name: "EulerDiscreteScheduler",
+    ...common,
+    interpolation_type: "linear",
+    prediction_type: "epsilon",
+    timestep_spacing: "trailing",
+    use_karras_sigmas: false,
+  },
 };
 
 /** CLIP's merges, with the special tokens of the two kinds of tokenizer: SD 1.x pads with <|endoftext|>, OpenCLIP's towers with "!". */
@@ -102,6 +110,14 @@ export const families = {
   sd2,
   // The published inpainting model is of the 512 kind.
   sd2_inpainting: { ...sd2, sample_size: 64, scheduler: schedulers.pndm, assumption: null },
+  // SD-Turbo: SD 2.1 distilled, and stored in the layout of SDXL's code.
+  sd_turbo: {
+    ...sd2,
+    sample_size: 64,
+    towers: [openClip("conditioner.embedders.0.model.", 23)],
+    scheduler: schedulers.turbo,
+    assumption: null,
+  },
   sdxl: {
     ...sd2,
     sample_size: 128,

@@ -1,7 +1,8 @@
 import { show } from "../onnx/value.ts";
-import type { TextTower } from "./base.ts";
 import { type ControlnetConfig, type UnetConfig, UnsupportedError, type VaeConfig } from "./config.ts";
 import { skipChannels } from "./encoder.ts";
+import { readsText } from "./levels.ts";
+import type { TextTower } from "./opened.ts";
 import { CELL, cellOf } from "./vae.ts";
 
 const PICTURE_CHANNELS = 3;
@@ -22,7 +23,7 @@ export function misfit(unet: UnetConfig, controlnet: ControlnetConfig): string |
   if (show(own) !== show(needed)) {
     return `its residuals have ${show(own)} channels, the U-Net's skip connections ${show(needed)}`;
   }
-  if (controlnet.cross_attention_dim !== unet.cross_attention_dim) {
+  if (readsText(controlnet) && controlnet.cross_attention_dim !== unet.cross_attention_dim) {
     return `it reads text of [B, 77, ${controlnet.cross_attention_dim}], the model gives [B, 77, ${unet.cross_attention_dim}]`;
   }
   if (controlnet.addition_embed_type !== unet.addition_embed_type) {

@@ -16,7 +16,7 @@ import {
   split,
   transpose,
 } from "../onnx/operators.ts";
-import type { Value } from "../onnx/value.ts";
+import { label, ShapeError, scalar, type Value } from "../onnx/value.ts";
 import { winograd } from "../onnx/winograd.ts";
 import type { Weights } from "./weights.ts";
 
@@ -25,7 +25,7 @@ const channels = (x: Value, axis: number) => x.shape[axis] as number;
 /** x [..., in] · weightᵀ [in, out] + bias. */
 export function linear(w: Weights, x: Value, out: number, { bias = true } = {}): Value {
   const weight = transpose(w.get("weight", [out, channels(x, x.shape.length - 1)]), [1, 0]);
-  const product = matmul(x, weight); // [..., out]
+  const product = label(matmul(x, weight), w.path); // [..., out]
   return bias ? add(product, w.get("bias", [out])) : product;
 }
 
@@ -39,9 +39,11 @@ export function convolution(
   const weight = w.get("weight", [out, channels(x, 1), kernel, kernel]);
   const bias = w.get("bias", [out]);
   const isPlain = kernel === 3 && Object.keys(options).length === 0;
-  return w.choices.winograd && isPlain && gainsByWinograd(x, out)
-    ? winograd(x, weight, bias)
-    : conv(x, weight, bias, options);
+  const y =
+    w.choices.winograd && isPlain && gainsByWinograd(x, out)
+      ? winograd(x, weight, bias)
+      : conv(x, weight, bias, options);
+  return label(y, w.path);
 }
 
 /**
@@ -56,6 +58,9 @@ const gainsByWinograd = (x: Value, out: number) =>
  */
 export function groupNorm(w: Weights, x: Value, groups: number, epsilon: number): Value {
   const size = channels(x, 1);
+  if (size % groups !== 0) {
+    throw new ShapeError(`GroupNorm: ${size} channels are not a multiple of ${groups} groups`);
+  }
   const grouped = reshape(x, [x.shape[0]!, groups, product([size / groups, ...x.shape.slice(2)])]); // [B, groups, C/groups·h·w]
   // The CPU would take a weight and a bias of [1]; other execution providers want the group's size.
   const [one, zero] = [filledLike(1, grouped, 2), filledLike(0, grouped, 2)];
@@ -72,23 +77,37 @@ export function norm(w: Weights, x: Value, epsilon: number): Value {
 export interface NormConfig {
   readonly norm_num_groups: number;
   readonly norm_eps: number;
+  /** "scale_shift": the time embedding scales the second norm and then shifts it; else it is added before. */
+  readonly resnet_time_scale_shift?: "default" | "scale_shift";
+}
+
+/** The time embedding [B, E] projected to `parts` numbers a channel: [B, out, 1, 1] each. */
+function timeParts(w: Weights, temb: Value, out: number, parts: number): readonly Value[] {
+  const all = linear(w.at("time_emb_proj"), silu(temb), parts * out); // [B, parts * out]
+  const each = parts === 1 ? [all] : split(all, parts, 1);
+  return each.map((part) => reshape(part, [part.shape[0]!, out, 1, 1]));
 }
 
 /** diffusers' ResnetBlock2D; temb [B, E] is the time embedding, null in the VAE. */
 export function resnet(w: Weights, x: Value, temb: Value | null, out: number, config: NormConfig): Value {
   const { norm_num_groups: groups, norm_eps: epsilon } = config;
   let h = convolution(w.at("conv1"), silu(groupNorm(w.at("norm1"), x, groups, epsilon)), out);
-  if (temb !== null) {
-    const shift = linear(w.at("time_emb_proj"), silu(temb), out); // [B, out]
-    h = add(h, reshape(shift, [shift.shape[0]!, out, 1, 1]));
+  const scales = config.resnet_time_scale_shift === "scale_shift";
+  const told = temb === null ? [] : timeParts(w, temb, out, scales ? 2 : 1); // [B, out, 1, 1] each
+  if (told.length === 1) {
+    h = add(h, told[0]!);
   }
-  h = convolution(w.at("conv2"), silu(groupNorm(w.at("norm2"), h, groups, epsilon)), out);
+  h = groupNorm(w.at("norm2"), h, groups, epsilon);
+  if (told.length === 2) {
+    h = add(mul(h, add(told[0]!, scalar(1))), told[1]!);
+  }
+  h = convolution(w.at("conv2"), silu(h), out);
   return add(channels(x, 1) === out ? x : convolution(w.at("conv_shortcut"), x, out, 1), h);
 }
 
 /** Scaled dot-product attention in the form that the runtime does well. */
 export function mix(w: Weights, ...parts: Parameters<typeof attention>): Value {
-  return w.choices.fusedAttention ? attention(...parts) : plainAttention(...parts);
+  return label(w.choices.fusedAttention ? attention(...parts) : plainAttention(...parts), `${w.path}.mix`);
 }
 
 /** diffusers' Attention; `context` is x itself for self-attention. */
@@ -106,9 +125,9 @@ function feedForward(w: Weights, x: Value): Value {
   return linear(w.at("net.2"), mul(value!, gelu(gate!)), size);
 }
 
-function transformerBlock(w: Weights, x: Value, text: Value, heads: number): Value {
+function transformerBlock(w: Weights, x: Value, text: Value, { heads, onlyCross }: Attending): Value {
   const first = norm(w.at("norm1"), x, 1e-5);
-  const selfAttended = add(attend(w.at("attn1"), first, first, heads), x);
+  const selfAttended = add(attend(w.at("attn1"), first, onlyCross ? text : first, heads), x);
   const crossAttended = add(attend(w.at("attn2"), norm(w.at("norm2"), selfAttended, 1e-5), text, heads), selfAttended);
   return add(feedForward(w.at("ff"), norm(w.at("norm3"), crossAttended, 1e-5)), crossAttended);
 }
@@ -127,22 +146,23 @@ export function fromTokens(tokens: Value, like: Value): Value {
   return reshapeLike(transpose(tokens, [0, 2, 1]), like);
 }
 
+export interface Attending {
+  readonly heads: number;
+  /** How many layers; 0 leaves the two projections. */
+  readonly depth: number;
+  /** The first attention of each layer sees the text instead of the picture. */
+  readonly onlyCross: boolean;
+}
+
 /** diffusers' Transformer2DModel over text [B, S, D]. SD 1.x projects by 1×1 convolutions, later ones by linear layers. */
-export function transformer(
-  w: Weights,
-  x: Value,
-  text: Value,
-  heads: number,
-  depth: number,
-  config: TransformerConfig,
-) {
+export function transformer(w: Weights, x: Value, text: Value, attending: Attending, config: TransformerConfig) {
   const size = channels(x, 1);
   const normal = groupNorm(w.at("norm"), x, config.norm_num_groups, 1e-6);
   let tokens = config.use_linear_projection
     ? linear(w.at("proj_in"), toTokens(normal), size)
     : toTokens(convolution(w.at("proj_in"), normal, size, 1)); // [B, h·w, C]
-  for (let i = 0; i < depth; i++) {
-    tokens = transformerBlock(w.at(`transformer_blocks.${i}`), tokens, text, heads);
+  for (let i = 0; i < attending.depth; i++) {
+    tokens = transformerBlock(w.at(`transformer_blocks.${i}`), tokens, text, attending);
   }
   const out = config.use_linear_projection
     ? fromTokens(linear(w.at("proj_out"), tokens, size), x)

@@ -44,23 +44,26 @@ const RESNET: Names = [
 ];
 
 /** Input block 0 is the first convolution; then each level has its layers and, but for the last, a downsampler. */
-function encoder(levels: number, layers: number): Names {
+function encoder(layers: readonly number[]): Names {
+  let next = 1;
   return [
     ["time_embed.0", "time_embedding.linear_1"],
     ["time_embed.2", "time_embedding.linear_2"],
+    ["time_embed.cond_proj", "time_embedding.cond_proj"],
     ["label_emb.0.0", "add_embedding.linear_1"],
     ["label_emb.0.2", "add_embedding.linear_2"],
     ["input_blocks.0.0", "conv_in"],
-    ...range(levels).flatMap((i): Names => {
-      const first = 1 + i * (layers + 1);
+    ...layers.flatMap((count, i): Names => {
+      const first = next;
+      next += count + 1;
       return [
-        ...range(layers).flatMap(
+        ...range(count).flatMap(
           (j): Names => [
             ...under(`input_blocks.${first + j}.0`, `down_blocks.${i}.resnets.${j}`, RESNET),
             [`input_blocks.${first + j}.1`, `down_blocks.${i}.attentions.${j}`],
           ],
         ),
-        [`input_blocks.${first + layers}.0.op`, `down_blocks.${i}.downsamplers.0.conv`],
+        [`input_blocks.${first + count}.0.op`, `down_blocks.${i}.downsamplers.0.conv`],
       ];
     }),
     ...under("middle_block.0", "mid_block.resnets.0", RESNET),
@@ -70,13 +73,15 @@ function encoder(levels: number, layers: number): Names {
 }
 
 /** Each level has one layer more than on the way down; the upsampler follows the last one, or its transformer. */
-function decoder(levels: number, layers: number): Names {
+function decoder(layers: readonly number[]): Names {
+  let next = 0;
   return [
-    ...range(levels).flatMap((i): Names => {
-      const first = i * (layers + 1);
-      const last = `output_blocks.${first + layers}`;
+    ...layers.toReversed().flatMap((count, i): Names => {
+      const first = next;
+      next += count + 1;
+      const last = `output_blocks.${first + count}`;
       return [
-        ...range(layers + 1).flatMap(
+        ...range(count + 1).flatMap(
           (j): Names => [
             ...under(`output_blocks.${first + j}.0`, `up_blocks.${i}.resnets.${j}`, RESNET),
             [`output_blocks.${first + j}.1`, `up_blocks.${i}.attentions.${j}`],
@@ -91,20 +96,23 @@ function decoder(levels: number, layers: number): Names {
   ];
 }
 
-/** Levels and layers a level, from where the downsamplers stand among the input blocks. */
-function size(tensors: Tensors): [levels: number, layers: number] {
-  const blocks = range(count(tensors.keys(), "input_blocks"));
-  const downsamplers = blocks.filter((i) => tensors.has(`input_blocks.${i}.0.op.weight`));
-  return [downsamplers.length + 1, (downsamplers[0] ?? blocks.length) - 1];
+/** Layers of each level, from where the downsamplers stand among the input blocks. */
+function layersOf(tensors: Tensors): number[] {
+  const end = count(tensors.keys(), "input_blocks");
+  const downsamplers = range(end).filter((i) => tensors.has(`input_blocks.${i}.0.op.weight`));
+  return [...downsamplers, end].map((i, level, all) => i - (all[level - 1] ?? 0) - 1);
 }
 
-const unet = (tensors: Tensors): Names => [...encoder(...size(tensors)), ...decoder(...size(tensors))];
+const unet = (tensors: Tensors): Names => originalUnet(layersOf(tensors));
+
+/** Of a U-Net with so many layers at each level. */
+export const originalUnet = (layers: readonly number[]): Names => [...encoder(layers), ...decoder(layers)];
 
 /** The hint encoder is a list of convolutions and, between them, activations; every residual has a zero convolution. */
 function controlnet(tensors: Tensors): Names {
   const hint = count(tensors.keys(), "input_hint_block");
   return [
-    ...encoder(...size(tensors)),
+    ...encoder(layersOf(tensors)),
     ["input_hint_block.0", "controlnet_cond_embedding.conv_in"],
     ...range(hint - 2).map((i): Row => [`input_hint_block.${2 * (i + 1)}`, `controlnet_cond_embedding.blocks.${i}`]),
     [`input_hint_block.${2 * (hint - 1)}`, "controlnet_cond_embedding.conv_out"],
@@ -187,6 +195,8 @@ const openClip = (tensors: Tensors): Names => [
 const openClipPooled = (tensors: Tensors): Names => [
   ...openClip(tensors),
   ["text_projection", "text_projection.weight", "transposed"],
+  // Written so by diffusers' convert_diffusers_to_original_sdxl.py of before 2024.
+  ["text_projection.weight", "text_projection.weight"],
 ];
 
 /** The name map of a network, from its tensors' own names: they show how many levels, layers and blocks there are. */

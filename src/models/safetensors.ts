@@ -4,7 +4,7 @@
  */
 
 /** Bytes per element. Networks read floating point alone; counters and the like lie beside their weights. */
-const elementBytes = {
+export const elementBytes = {
   F32: 4,
   F16: 2,
   BF16: 2,
@@ -50,7 +50,9 @@ export function headerLength(start: Uint8Array, fileBytes: number): number {
     );
   }
   if (LENGTH_BYTES + Number(length) > fileBytes) {
-    throw new CheckpointError(`the header's ${length} bytes go beyond the file's ${fileBytes}`);
+    throw new CheckpointError(
+      `the header's ${length} bytes go beyond the file's ${fileBytes}: a download that was cut off`,
+    );
   }
   return Number(length);
 }
@@ -110,7 +112,7 @@ function parseTensor(name: string, entry: unknown, dataStart: number, fileBytes:
   }
   const [start, end] = offsets as [number, number];
   if (dataStart + end > fileBytes) {
-    throw bad(`its bytes end at ${dataStart + end}, beyond the file's ${fileBytes}`);
+    throw bad(`its bytes end at ${dataStart + end}, beyond the file's ${fileBytes}: a download that was cut off`);
   }
   const length = shape.reduce((product, dim) => product * dim, elementBytes[dtype as StoredDType]);
   if (length !== end - start) {
@@ -119,14 +121,23 @@ function parseTensor(name: string, entry: unknown, dataStart: number, fileBytes:
   return { dtype: dtype as StoredDType, shape, offset: dataStart + start, length };
 }
 
+export interface Header {
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** What the writer says of the file; only what is text. */
+  readonly metadata: Readonly<Record<string, string>>;
+}
+
 /**
- * Tensors by name, from the JSON header of a file of `fileBytes` bytes.
+ * The JSON header of a file of `fileBytes` bytes.
  * @throws CheckpointError for anything that does not hold together: see the tests for the list.
  */
-export function parseHeader(json: Uint8Array, fileBytes: number): Map<string, StoredTensor> {
+export function parseHeader(json: Uint8Array, fileBytes: number): Header {
   const dataStart = LENGTH_BYTES + json.length;
   const tensors = new Map<string, StoredTensor>();
-  for (const [name, entry] of Object.entries(parseObject(json))) {
+  const header = parseObject(json);
+  const said = Object.entries((header.__metadata__ ?? {}) as Record<string, unknown>);
+  const metadata = Object.fromEntries(said.filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+  for (const [name, entry] of Object.entries(header)) {
     if (name !== "__metadata__") {
       tensors.set(name, parseTensor(name, entry, dataStart, fileBytes));
     }
@@ -138,5 +149,5 @@ export function parseHeader(json: Uint8Array, fileBytes: number): Map<string, St
       throw new CheckpointError(`tensors "${before[0]}" and "${tensor[0]}" overlap`);
     }
   }
-  return tensors;
+  return { tensors, metadata };
 }

@@ -1,17 +1,21 @@
 /** Checkpoints in one file: the original layout of Stable Diffusion and of ControlNet, and ControlNets in diffusers' without a config. */
 import { basename } from "node:path";
-import { type BaseModel, type ControlNet, network, type TextTower } from "./base.ts";
-import { readCheckpoint } from "./checkpoint.ts";
+import { controlNetOf } from "./base.ts";
+import { type Checkpoint, readCheckpoint } from "./checkpoint.ts";
 import { clip } from "./clip.ts";
 import { UnsupportedError } from "./config.ts";
-import { controlnet, hintEncoder } from "./controlnet.ts";
 import { deriveClip, deriveControlnet, deriveUnet, deriveVae, projectsLinearly } from "./derive-config.ts";
 import { EDM_MARKS, readEdm } from "./edm.ts";
 import { type Family, families } from "./families.ts";
 import { requireFit } from "./fit.ts";
+import { storedNetwork } from "./network.ts";
+import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { originalNames, renamed } from "./original-names.ts";
+import { saidOfPrediction } from "./prediction.ts";
+import { refuseForeign } from "./recognize.ts";
 import { CheckpointError } from "./safetensors.ts";
 import { unet } from "./unet.ts";
+import { requireRead } from "./unread.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
 import type { WeightSource } from "./weights.ts";
 
@@ -21,42 +25,6 @@ type FamilyName = keyof typeof families;
 const UNET = "model.diffusion_model.";
 const VAE = "first_stage_model.";
 const CONTROLNET = "control_model.";
-
-/** What is not supported, by a tensor that only it has. */
-const REFUSED: readonly (readonly [RegExp, string])[] = [
-  [/(^|\.)joint_blocks\.0\./, "Stable Diffusion 3"],
-  [/(^|\.)single_stream_modulation\./, "Flux 2"],
-  [/(^|\.)distilled_guidance_layer\./, "Chroma"],
-  [/(^|\.)double_blocks\.0\.img_attn\./, "Flux"],
-  [/(^|\.)double_layers\.0\.attn\./, "AuraFlow"],
-  [/^clip_txt_mapper\.|^down_blocks\.1\.0\.channelwise\./, "Stable Cascade"],
-  [/(^|\.)transformer_blocks\.0\.scale_shift_table$/, "PixArt or LTX-Video"],
-  [/(^|\.)head\.modulation$/, "Wan"],
-  [/(^|\.)cap_embedder\.0\./, "Lumina or Z-Image"],
-  [/\.time_stack\./, "Stable Video Diffusion"],
-  [/\bmotion_modules\./, "AnimateDiff"],
-  [/^conditioner\.embedders\.0\.model\./, "the SDXL refiner"],
-  [/^depth_model\./, "SD 2 with a depth input"],
-  [/^noise_augmentor\./, "SD 2 unCLIP"],
-  [/(^|\.)label_emb\.weight$/, "the SD x4 upscaler"],
-  [/^(task_embedding$|controlnet_add_embedding\.|control_add_embedding\.)/, "ControlNet Union"],
-  [/^lora_controlnet$/, "Control-LoRA"],
-  [/^lllite_/, "ControlNet-LLLite"],
-  [/^difference$/, "a ControlNet stored as a difference from a base model"],
-  [/^(adapter\.)?body\.0\.(resnets\.0|in_conv|block1)\./, "a T2I-Adapter"],
-  [/^(ip_adapter|image_proj)\./, "an IP-Adapter"],
-  [/^lora_|\.lora[._](A|B|up|down)\.|\.(hada|lokr)_/, "a LoRA"],
-  [/^(emb_params|clip_[lg])$/, "a textual inversion"],
-];
-
-/** @throws UnsupportedError that names what the file is, where that is known */
-function refuse(tensors: Tensors): void {
-  const names = [...tensors.keys()];
-  const what = REFUSED.find(([pattern]) => names.some((name) => pattern.test(name)));
-  if (what !== undefined) {
-    throw new UnsupportedError(`${what[1]} is not supported`);
-  }
-}
 
 /** The tensors below a prefix, by the rest of their names. */
 function below(tensors: Tensors, prefix: string): Map<string, WeightSource> {
@@ -87,24 +55,26 @@ function unusedWarning(names: readonly string[], prefixes: readonly string[]): s
   return list.length === 0 ? [] : [`not used: ${list.join(", ")}`];
 }
 
-/** Told apart by what only they have: SDXL embeds sizes, SD 2.x projects by linear layers, SD 1.x by convolutions. */
-function familyOf(unet: Tensors): FamilyName {
+/**
+ * Told apart by what only they have: SDXL embeds sizes, SD 2.x projects by linear layers, SD 1.x by convolutions.
+ * @param tensors of the whole file
+ * @throws UnsupportedError for what is made of the same parts and yet another model
+ */
+function familyOf(unet: Tensors, tensors: Tensors = unet): FamilyName {
+  const sgm = tensors.has("conditioner.embedders.0.model.token_embedding.weight");
   if (unet.has("add_embedding.linear_1.weight")) {
+    if (sgm) {
+      throw new UnsupportedError("the SDXL refiner is not supported");
+    }
     return "sdxl";
+  }
+  if (sgm) {
+    return "sd_turbo";
   }
   if (!projectsLinearly(unet)) {
     return "sd1";
   }
   return unet.get("conv_in.weight")?.shape[1] === 9 ? "sd2_inpainting" : "sd2";
-}
-
-/** The family's scheduler; fine-tunes that predict v, or to zero terminal SNR, are marked by empty tensors of these names. */
-function schedulerOf(tensors: Tensors, { scheduler }: Family): object {
-  return {
-    ...scheduler,
-    ...(tensors.has("v_pred") && { prediction_type: "v_prediction" }),
-    ...(tensors.has("ztsnr") && { rescale_betas_zero_snr: true }),
-  };
 }
 
 /**
@@ -113,60 +83,66 @@ function schedulerOf(tensors: Tensors, { scheduler }: Family): object {
  * @throws CheckpointError, ShapeError, UnsupportedError
  */
 export function openSingleFile(file: string, table: Readonly<Record<FamilyName, Family>> = families): BaseModel {
-  const { folder, tensors } = readCheckpoint(file);
-  refuse(tensors);
+  const { folder, tensors, metadata } = readCheckpoint(file);
+  refuseForeign(tensors);
   const prefixes: string[] = [];
-  const unused: string[] = [];
-  const open = (prefix: string, names: keyof typeof originalNames, what: string) => {
+  const open = (prefix: string, names: keyof typeof originalNames, what: string): Component => {
     const own = below(tensors, prefix);
     if (own.size === 0) {
       throw new CheckpointError(`no ${what}: the file has no ${prefix}*`);
     }
     prefixes.push(prefix);
     const unknown: string[] = [];
-    const component = renamed(own, originalNames[names](own), unknown);
-    unused.push(...unknown.map((name) => prefix + name));
-    return component;
+    return { folder, tensors: renamed(own, originalNames[names](own), unknown), unknown };
   };
 
-  const unetTensors = open(UNET, "unet", "U-Net");
-  const family = table[familyOf(unetTensors)];
-  const unetSettings = deriveUnet(unetTensors, family);
-  const vaeTensors = open(VAE, "vae", "VAE");
+  const unetPart = open(UNET, "unet", "U-Net");
+  const family = table[familyOf(unetPart.tensors, tensors)];
+  const unetSettings = deriveUnet(unetPart.tensors, family);
+  const vaePart = open(VAE, "vae", "VAE");
   const edm = readEdm({ folder, tensors });
-  const vaeSettings = { ...deriveVae(vaeTensors, family), ...edm?.vae };
+  const vaeSettings = { ...deriveVae(vaePart.tensors, family), ...edm?.vae };
+  const unused: string[] = [];
   const text = family.towers.map((tower): TextTower => {
     const own = open(tower.prefix, tower.names, "text encoder");
-    const config = deriveClip(own, tower);
-    const { tokenizerFolder } = tower;
-    return { config, tokenizerFolder, network: network({ folder, tensors: own }, (w) => clip(w, config)) };
+    unused.push(...own.unknown.map((name) => tower.prefix + name));
+    const config = deriveClip(own.tensors, tower);
+    return { config, tokenizerFolder: tower.tokenizerFolder, network: storedNetwork(own, (w) => clip(w, config)) };
   });
   requireFit(unetSettings, vaeSettings, text);
 
   unused.push(...[...tensors.keys()].filter((name) => !prefixes.some((prefix) => name.startsWith(prefix))));
-  const vae = { folder, tensors: vaeTensors };
+  const networks = {
+    unet: storedNetwork(unetPart, (w) => unet(w, unetSettings)),
+    vae_decoder: storedNetwork(vaePart, (w) => vaeDecoder(w, vaeSettings)),
+    vae_encoder: storedNetwork(vaePart, (w) => vaeEncoder(w, vaeSettings)),
+    tiny_decoder: null,
+  };
+  requireRead([...unetPart.tensors.keys(), ...unetPart.unknown], [networks.unet], "unet");
+  requireRead([...vaePart.tensors.keys(), ...vaePart.unknown], [networks.vae_decoder, networks.vae_encoder], "vae");
+  const said = saidOfPrediction(file, tensors, metadata);
   return {
     folder,
     unet: unetSettings,
     vae: vaeSettings,
     text,
     force_zeros_for_empty_prompt: true,
-    scheduler: edm?.scheduler ?? schedulerOf(tensors, family),
-    networks: {
-      unet: network({ folder, tensors: unetTensors }, (w) => unet(w, unetSettings)),
-      vae_decoder: network(vae, (w) => vaeDecoder(w, vaeSettings)),
-      vae_encoder: network(vae, (w) => vaeEncoder(w, vaeSettings)),
-      tiny_decoder: null,
-    },
+    scheduler: edm?.scheduler ?? { ...family.scheduler, ...said },
+    networks,
     warnings: [
-      ...(family.assumption === null || tensors.has("v_pred") ? [] : [family.assumption]),
+      ...(family.assumption === null || said.prediction_type !== undefined ? [] : [family.assumption]),
       ...unusedWarning(unused, prefixes),
     ],
   };
 }
 
+/** One network's tensors, as diffusers names them, and the names of those that it has no name for. */
+interface Component extends Checkpoint {
+  readonly unknown: readonly string[];
+}
+
 /** A ControlNet's tensors under diffusers' names: in the original layout, with or without the whole model around it, or already in diffusers'. */
-function controlnetTensors(tensors: Tensors): Map<string, WeightSource> {
+function controlnetTensors(tensors: Tensors, unknown: string[]): Map<string, WeightSource> {
   if (tensors.has("controlnet_cond_embedding.conv_in.weight")) {
     return new Map(tensors);
   }
@@ -176,7 +152,7 @@ function controlnetTensors(tensors: Tensors): Map<string, WeightSource> {
       "not a ControlNet: the file has neither input_hint_block.* (original layout) nor controlnet_cond_embedding.* (diffusers)",
     );
   }
-  return renamed(own, originalNames.controlnet(own), []);
+  return renamed(own, originalNames.controlnet(own), unknown);
 }
 
 /**
@@ -189,14 +165,10 @@ export function openSingleFileControlNet(
   table: Readonly<Record<FamilyName, Family>> = families,
 ): ControlNet {
   const checkpoint = readCheckpoint(file);
-  refuse(checkpoint.tensors);
-  const own = { folder: checkpoint.folder, tensors: controlnetTensors(checkpoint.tensors) };
+  refuseForeign(checkpoint.tensors);
+  const unknown: string[] = [];
+  const own = { folder: checkpoint.folder, tensors: controlnetTensors(checkpoint.tensors, unknown) };
   const config = deriveControlnet(own.tensors, table[familyOf(own.tensors)], /shuffle/i.test(basename(file)));
-  return {
-    config,
-    networks: {
-      hint: network(own, (w) => hintEncoder(w, config)),
-      controlnet: network(own, (w) => controlnet(w, config)),
-    },
-  };
+  requireRead(unknown, [], "ControlNet");
+  return controlNetOf(config, own, []);
 }

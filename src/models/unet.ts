@@ -1,19 +1,18 @@
 import type { Computation } from "../onnx/build.ts";
 import { add, concat, resizeLike, silu } from "../onnx/operators.ts";
-import { input, type Value } from "../onnx/value.ts";
+import { input, label, type Value } from "../onnx/value.ts";
 import type { EncoderConfig, UnetConfig } from "./config.ts";
 import {
   type Conditions,
   conditionInputs,
-  depth,
   downBlocks,
-  heads,
-  isAttending,
+  layer,
   midBlock,
   skipChannels,
   timeEmbedding,
 } from "./encoder.ts";
-import { convolution, groupNorm, resnet, transformer } from "./layers.ts";
+import { convolution, groupNorm } from "./layers.ts";
+import { upLevels } from "./levels.ts";
 import type { Weights } from "./weights.ts";
 
 /**
@@ -28,25 +27,30 @@ export function residualInputs(config: EncoderConfig): Value[] {
   ];
 }
 
+/**
+ * Inputs for the features of T2I-Adapters, one a down block and, where there are three, one for the middle block: an adapter has
+ * four. "?" as in residualInputs.
+ */
+export function featureInputs(config: EncoderConfig): Value[] {
+  const channels = config.block_out_channels;
+  const all = channels.length < FEATURES ? [...channels, channels.at(-1)!] : channels;
+  return all.map((size, i) => input(`feature_${i}`, "float32", ["?", size, "?", "?"]));
+}
+
+/** How many features a T2I-Adapter gives. */
+export const FEATURES = 4;
+
 /** Up blocks: each layer takes the deepest skip connection that is left. */
 function upBlocks(w: Weights, middle: Value, skips: Value[], temb: Value, text: Value, config: UnetConfig): Value {
-  const levels = config.block_out_channels.length;
   const left = [...skips];
   let h = middle;
-  config.up_block_types.forEach((type, i) => {
+  upLevels(config).forEach((level, i, all) => {
     const block = w.at(`up_blocks.${i}`);
-    const below = levels - 1 - i; // the encoder's level of the same size
-    const channels = config.block_out_channels[below]!;
-    const layers =
-      typeof config.layers_per_block === "number" ? config.layers_per_block : config.layers_per_block[below]!;
-    for (let j = 0; j < layers + 1; j++) {
-      h = resnet(block.at(`resnets.${j}`), concat([h, left.pop()!], 1), temb, channels, config);
-      if (isAttending(type)) {
-        h = transformer(block.at(`attentions.${j}`), h, text, heads(config, below), depth(config, below), config);
-      }
+    for (let j = 0; j < level.layers; j++) {
+      h = layer(block, j, concat([h, left.pop()!], 1), temb, text, level, config);
     }
-    if (i < levels - 1) {
-      h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), channels);
+    if (i < all.length - 1) {
+      h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), level.channels);
     }
   });
   return h;
@@ -54,7 +58,7 @@ function upBlocks(w: Weights, middle: Value, skips: Value[], temb: Value, text: 
 
 /**
  * The U-Net's forward pass: sample [B, in_channels, h, w] → out [B, out_channels, h, w]. `residuals` are added to the skip
- * connections and, the last one, to the middle block.
+ * connections and, the last one, to the middle block; `features` of T2I-Adapters inside the down blocks.
  */
 export function denoise(
   w: Weights,
@@ -62,17 +66,22 @@ export function denoise(
   sample: Value,
   conditions: Conditions,
   residuals: readonly Value[],
+  features: readonly Value[] = [],
 ): Value {
   const text = conditions.encoder_hidden_states;
   const temb = timeEmbedding(w, conditions, config); // [B, E]
-  const x = convolution(w.at("conv_in"), sample, config.block_out_channels[0]!);
-  const skips = downBlocks(w, x, temb, text, config);
-  const middle = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
+  const x = convolution(w.at("conv_in"), sample, config.block_out_channels[0]!, config.conv_in_kernel);
+  const skips = downBlocks(w, x, temb, text, config, features);
+  const own = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
+  const ofMiddle = features[config.down_block_types.length];
+  const middle = ofMiddle === undefined ? own : add(own, ofMiddle);
   const controlled = skips.map((skip, i) => add(skip, residuals[i]!));
   const h = upBlocks(w, add(middle, residuals.at(-1)!), controlled, temb, text, config);
   const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, config.norm_eps));
-  return convolution(w.at("conv_out"), normal, config.out_channels);
+  return convolution(w.at("conv_out"), normal, config.out_channels, config.conv_out_kernel);
 }
+
+const OUTPUT = "out";
 
 /**
  * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'
@@ -82,6 +91,7 @@ export function unet(w: Weights, config: UnetConfig): Computation {
   const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const residuals = residualInputs(config);
-  const out = denoise(w, config, sample, conditions, residuals);
-  return { inputs: [sample, ...Object.values(conditions), ...residuals], outputs: { out } };
+  const features = featureInputs(config);
+  const out = label(denoise(w, config, sample, conditions, residuals, features), OUTPUT);
+  return { inputs: [sample, ...Object.values(conditions), ...residuals, ...features], outputs: { out } };
 }

@@ -30,7 +30,8 @@ function attend(w: Weights, x: Value, config: VaeConfig): Value {
 function midBlock(w: Weights, x: Value, config: VaeConfig): Value {
   const channels = x.shape[1] as number;
   const first = resnet(w.at("resnets.0"), x, null, channels, normOf(config));
-  return resnet(w.at("resnets.1"), attend(w.at("attentions.0"), first, config), null, channels, normOf(config));
+  const mixed = config.mid_block_add_attention ? attend(w.at("attentions.0"), first, config) : first;
+  return resnet(w.at("resnets.1"), mixed, null, channels, normOf(config));
 }
 
 /** The decoder's forward pass: latents [B, 4, h, w], already divided by scaling_factor → image [B, 3, 8h, 8w], about -1 to 1. */

@@ -1,4 +1,4 @@
-import { cast, transpose } from "../onnx/operators.ts";
+import { cast, mul, reshape, transpose } from "../onnx/operators.ts";
 import { type DType, external, type Shape, ShapeError, show, type Value } from "../onnx/value.ts";
 import type { GraphChoices } from "./graph.ts";
 import { CheckpointError, type StoredDType, type StoredTensor } from "./safetensors.ts";
@@ -23,6 +23,11 @@ export class Weights {
     this.choices = choices;
   }
 
+  /** The part of the network that these weights are of, such as "mid_block.resnets.0.conv1"; "" for all of it. */
+  get path(): string {
+    return this.#prefix.slice(0, -1);
+  }
+
   at(part: string): Weights {
     return new Weights(this.#store, `${this.#prefix}${part}.`, this.choices);
   }
@@ -43,9 +48,20 @@ export interface WeightSource extends StoredTensor {
   readonly transposed?: true;
 }
 
-const dtypes: Partial<Record<StoredDType, DType>> = { F32: "float32", F16: "float16", BF16: "bfloat16", I64: "int64" };
+const dtypes: Partial<Record<StoredDType, DType>> = {
+  F32: "float32",
+  F16: "float16",
+  BF16: "bfloat16",
+  F64: "float64",
+  F8_E4M3: "float8e4m3fn",
+  F8_E5M2: "float8e5m2",
+  I64: "int64",
+};
 
-/** Weights that stay in their files: the graph points to them, and turns half precision into float32. */
+/** Beside a weight in float8: the number that it is to be multiplied by (ComfyUI's scaled form). */
+const scaleOf = (name: string) => (name.endsWith(".weight") ? name.replace(/weight$/, "scale_weight") : null);
+
+/** Weights that stay in their files: the graph points to them, and turns every other precision into float32. */
 export class StoredWeights implements WeightStore {
   readonly #tensors: ReadonlyMap<string, WeightSource>;
   readonly #values = new Map<string, Value>();
@@ -77,19 +93,30 @@ export class StoredWeights implements WeightStore {
     }
     let value = this.#values.get(name);
     if (value === undefined) {
-      value = source.transposed
-        ? transpose(cast(external(name, dtype, [...shape].reverse(), source), "float32"), [1, 0])
-        : cast(external(name, dtype, shape, source), "float32");
+      value = this.#scaled(name, asFloat32(name, dtype, shape, source));
       this.#values.set(name, value);
     }
     return value;
   }
 
-  /** Bytes of everything handed out so far, as float32. */
-  get usedBytes(): number {
-    const elements = [...this.#values.values()].map(({ shape }) => (shape as number[]).reduce((a, b) => a * b, 1));
-    return 4 * elements.reduce((a, b) => a + b, 0);
+  #scaled(name: string, value: Value): Value {
+    const name8 = scaleOf(name);
+    const source = name8 === null ? undefined : this.#tensors.get(name8);
+    if (source === undefined) {
+      return value;
+    }
+    const dtype = dtypes[source.dtype];
+    if (dtype === undefined || source.shape.some((size) => size !== 1)) {
+      throw new CheckpointError(`"${name8}" is ${source.dtype} ${show(source.shape)}, not one number`);
+    }
+    return mul(value, reshape(asFloat32(name8!, dtype, source.shape, source), []));
   }
+}
+
+function asFloat32(name: string, dtype: DType, shape: readonly number[], source: WeightSource): Value {
+  return source.transposed
+    ? transpose(cast(external(name, dtype, [...shape].reverse(), source), "float32"), [1, 0])
+    : cast(external(name, dtype, shape, source), "float32");
 }
 
 /** The name and shape of every tensor that a network reads from a checkpoint of today's names. */

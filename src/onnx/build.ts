@@ -1,17 +1,27 @@
 import { bytes, concat, float, int, message } from "./protobuf.ts";
-import type { Attribute, Dim, DType, External, Initializer, Node, Shape, Value } from "./value.ts";
+import {
+  type Attribute,
+  type Dim,
+  type DType,
+  ELEMENT_TYPES,
+  type External,
+  type Initializer,
+  labelOf,
+  type Node,
+  type Shape,
+  type Value,
+} from "./value.ts";
 
 /** Field numbers and enum values of onnx.proto3 (github.com/onnx/onnx, IR version 10). */
 const IR_VERSION = 10;
 const OPSET = 23;
-const elementType: Record<DType, number> = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10, bfloat16: 16 };
 const EXTERNAL = 1;
 
 const entry = (key: string, value: string) => message(13, bytes(1, key), bytes(2, value));
 
 function tensor(name: string, dtype: DType, shape: Shape, data: External | Uint8Array): Uint8Array {
   const parts = shape.map((dim) => int(1, dim as number));
-  parts.push(int(2, elementType[dtype]), bytes(8, name));
+  parts.push(int(2, ELEMENT_TYPES[dtype]), bytes(8, name));
   if (data instanceof Uint8Array) {
     parts.push(bytes(9, data));
   } else {
@@ -21,14 +31,15 @@ function tensor(name: string, dtype: DType, shape: Shape, data: External | Uint8
   return concat(parts);
 }
 
-function valueInfo(name: string, { dtype, shape }: Value): Uint8Array {
+/** A graph's input or output; "?" is a size that nobody knows. */
+export function valueInfo(name: string, { dtype, shape }: Pick<Value, "dtype" | "shape">): Uint8Array {
   const dimension = (dim: Dim) => (typeof dim === "number" ? [int(1, dim)] : dim === "?" ? [] : [bytes(2, dim)]);
   const dims = shape.map((dim) => message(1, ...dimension(dim)));
-  const type = message(1, int(1, elementType[dtype]), message(2, ...dims));
+  const type = message(1, int(1, ELEMENT_TYPES[dtype]), message(2, ...dims));
   return concat([bytes(1, name), message(2, type)]);
 }
 
-function attribute(name: string, value: Attribute): Uint8Array {
+export function attributeProto(name: string, value: Attribute): Uint8Array {
   if (typeof value === "number") {
     return concat([bytes(1, name), int(3, value), int(20, 2)]);
   }
@@ -47,6 +58,83 @@ export interface Computation {
   readonly outputs: Readonly<Record<string, Value>>;
 }
 
+/** Writes values and the nodes that make them, each once, behind what they are made of. */
+class Writer {
+  readonly initializers: Uint8Array[] = [];
+  readonly nodes: Uint8Array[] = [];
+  readonly #names = new Map<Value, string>();
+  readonly #labels = new Set<string>();
+  readonly #outputNames: ReadonlyMap<Value, string>;
+  readonly #stored: ReadonlyMap<Value, External>;
+
+  constructor(outputs: Readonly<Record<string, Value>>, stored: ReadonlyMap<Value, External>) {
+    this.#outputNames = new Map(Object.entries(outputs).map(([name, value]) => [value, name]));
+    this.#stored = stored;
+  }
+
+  nameOf(value: Value | null): string {
+    return value === null ? "" : this.#names.get(value)!;
+  }
+
+  declareInput(value: Value): void {
+    if (value.source.kind !== "input") {
+      throw new Error("a graph's inputs are made with input()");
+    }
+    this.#names.set(value, value.source.name);
+  }
+
+  /** Depth first without recursion: a U-Net's longest path is some thousand nodes. */
+  write(root: Value): void {
+    const stack = [root];
+    while (stack.length > 0) {
+      const value = stack[stack.length - 1]!;
+      const data = this.#stored.get(value);
+      if (this.#names.has(value)) {
+        stack.pop();
+      } else if (data !== undefined) {
+        this.#writeInitializer(value, { kind: "initializer", name: "", data });
+      } else if (value.source.kind === "input") {
+        throw new Error(`input "${value.source.name}" is used but not among the graph's inputs`);
+      } else if (value.source.kind === "initializer") {
+        this.#writeInitializer(value, value.source);
+      } else {
+        const missing = value.source.inputs.filter((from) => from !== null && !this.#names.has(from)) as Value[];
+        if (missing.length === 0) {
+          this.#writeNode(value.source);
+        } else {
+          stack.push(...missing);
+        }
+      }
+    }
+  }
+
+  /** Gives a value a second name. */
+  writeIdentity(value: Value, name: string): void {
+    this.nodes.push(concat([bytes(1, this.nameOf(value)), bytes(2, name), bytes(4, "Identity")]));
+  }
+
+  #writeInitializer(value: Value, { name, data }: Initializer): void {
+    const unique = `${name}#${this.initializers.length}`;
+    this.#names.set(value, unique);
+    this.initializers.push(tensor(unique, value.dtype, value.shape, data));
+  }
+
+  #writeNode({ op, domain, inputs, attributes, outputs }: Node): void {
+    const label = outputs.map(labelOf).find((own) => own !== undefined && !this.#labels.has(own));
+    const name = label ?? `${op}_${this.nodes.length}`;
+    this.#labels.add(name);
+    outputs.forEach((output, i) => {
+      this.#names.set(output, this.#outputNames.get(output) ?? `${name}${i ? `.${i}` : ""}`);
+    });
+    const parts = inputs.map((value) => bytes(1, this.nameOf(value)));
+    parts.push(...outputs.map((value) => bytes(2, this.nameOf(value))));
+    parts.push(bytes(3, name), bytes(4, op));
+    parts.push(...Object.entries(attributes).map(([name, value]) => message(5, attributeProto(name, value))));
+    parts.push(bytes(7, domain));
+    this.nodes.push(concat(parts));
+  }
+}
+
 /**
  * The bytes of an ONNX model that computes `outputs`. What they do not need is left out; a value used twice is written once.
  * Inputs keep the names they were made with, also those that no output needs.
@@ -57,76 +145,25 @@ export function build(
   outputs: Readonly<Record<string, Value>>,
   stored: ReadonlyMap<Value, External> = new Map(),
 ): Uint8Array {
-  const names = new Map<Value, string>();
-  const initializers: Uint8Array[] = [];
-  const written: Uint8Array[] = [];
-  const outputNames = new Map(Object.entries(outputs).map(([name, value]) => [value, name]));
-
-  function nameOf(value: Value | null): string {
-    return value === null ? "" : names.get(value)!;
-  }
-  function writeInitializer(value: Value, { name, data }: Initializer) {
-    const unique = `${name}#${initializers.length}`;
-    names.set(value, unique);
-    initializers.push(tensor(unique, value.dtype, value.shape, data));
-  }
-  function writeNode({ op, domain, inputs, attributes, outputs }: Node) {
-    outputs.forEach((output, i) => {
-      names.set(output, outputNames.get(output) ?? `${op}_${written.length}${i ? `.${i}` : ""}`);
-    });
-    const parts = inputs.map((value) => bytes(1, nameOf(value)));
-    parts.push(...outputs.map((value) => bytes(2, nameOf(value))));
-    parts.push(bytes(3, `${op}_${written.length}`), bytes(4, op));
-    parts.push(...Object.entries(attributes).map(([name, value]) => message(5, attribute(name, value))));
-    parts.push(bytes(7, domain));
-    written.push(concat(parts));
-  }
-  // Depth first without recursion: a U-Net's longest path is some thousand nodes.
-  function write(root: Value) {
-    const stack = [root];
-    while (stack.length > 0) {
-      const value = stack[stack.length - 1]!;
-      const data = stored.get(value);
-      if (names.has(value)) {
-        stack.pop();
-      } else if (data !== undefined) {
-        writeInitializer(value, { kind: "initializer", name: "", data });
-      } else if (value.source.kind === "input") {
-        throw new Error(`input "${value.source.name}" is used but not among the graph's inputs`);
-      } else if (value.source.kind === "initializer") {
-        writeInitializer(value, value.source);
-      } else {
-        const missing = value.source.inputs.filter((from) => from !== null && !names.has(from)) as Value[];
-        if (missing.length === 0) {
-          writeNode(value.source);
-        } else {
-          stack.push(...missing);
-        }
-      }
-    }
-  }
-
+  const writer = new Writer(outputs, stored);
   for (const value of inputs) {
-    if (value.source.kind !== "input") {
-      throw new Error("a graph's inputs are made with input()");
-    }
-    names.set(value, value.source.name);
+    writer.declareInput(value);
   }
   for (const value of Object.values(outputs)) {
-    write(value);
+    writer.write(value);
   }
   // An input or a value that already has another name reaches its output through an Identity.
   for (const [name, value] of Object.entries(outputs)) {
-    if (nameOf(value) !== name) {
-      written.push(concat([bytes(1, nameOf(value)), bytes(2, name), bytes(4, "Identity")]));
+    if (writer.nameOf(value) !== name) {
+      writer.writeIdentity(value, name);
     }
   }
 
   const graph = concat([
-    ...written.map((node) => bytes(1, node)),
+    ...writer.nodes.map((node) => bytes(1, node)),
     bytes(2, "graph"),
-    ...initializers.map((initializer) => bytes(5, initializer)),
-    ...inputs.map((value) => bytes(11, valueInfo(nameOf(value), value))),
+    ...writer.initializers.map((initializer) => bytes(5, initializer)),
+    ...inputs.map((value) => bytes(11, valueInfo(writer.nameOf(value), value))),
     ...Object.entries(outputs).map(([name, value]) => bytes(12, valueInfo(name, value))),
   ]);
   const opset = (domain: string, version: number) => message(8, bytes(1, domain), int(2, version));

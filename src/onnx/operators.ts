@@ -4,6 +4,7 @@ import {
   constant,
   type Dim,
   type DType,
+  ELEMENT_TYPES,
   node,
   nodes,
   type Shape,
@@ -24,7 +25,7 @@ export function product(dims: Shape): Dim {
 }
 
 /** A size divided by `by` and rounded up, as a convolution of that stride leaves it: "h" → "h/2" → "h/4". */
-function shrink(dim: Dim, by: number): Dim {
+export function shrink(dim: Dim, by: number): Dim {
   if (known(dim)) {
     return Math.ceil(dim / by);
   }
@@ -76,8 +77,7 @@ export const silu = (x: Value) => sigmoidLinear(x, 1);
 export const scale = (x: Value, factor: number) => mul(x, scalar(factor));
 
 export function cast(x: Value, to: DType): Value {
-  const code = { float32: 1, int32: 6, int64: 7, bool: 9, float16: 10, bfloat16: 16 }[to];
-  return x.dtype === to ? x : node("Cast", [x], x.shape, { dtype: to, attributes: { to: code } });
+  return x.dtype === to ? x : node("Cast", [x], x.shape, { dtype: to, attributes: { to: ELEMENT_TYPES[to] } });
 }
 
 /** A [..., M, K] times b [..., K, N] → [..., M, N]. */

@@ -44,3 +44,41 @@ export function float(field: number, value: number): Part {
   new DataView(content.buffer).setFloat32(0, value, true);
   return concat([tag(field, 5), content]);
 }
+
+/** One field of a message: a length-delimited one's content, else its whole encoding after the tag. */
+export interface Field {
+  readonly number: number;
+  readonly wire: number;
+  readonly content: Uint8Array;
+  /** Tag and all, as it stands. */
+  readonly whole: Uint8Array;
+}
+
+const FIXED: Readonly<Record<number, number>> = { 1: 8, 5: 4 };
+
+/** The fields of a message in their order. @throws RangeError when the bytes end inside one */
+export function* fields(message: Uint8Array): Generator<Field> {
+  let at = 0;
+  const read = (): number => {
+    let [value, factor] = [0, 1];
+    for (;;) {
+      const byte = message[at++];
+      if (byte === undefined) throw new RangeError("the message ends inside a number");
+      value += (byte & 0x7f) * factor;
+      if (byte < 0x80) return value;
+      factor *= 128;
+    }
+  };
+  while (at < message.length) {
+    const start = at;
+    const tagged = read();
+    const [number, wire] = [Math.floor(tagged / 8), tagged % 8];
+    const body = at;
+    const length = wire === 2 ? read() : (FIXED[wire] ?? 0);
+    const from = wire === 2 ? at : body;
+    if (wire === 0) read();
+    else at += length;
+    if (at > message.length) throw new RangeError("the message ends inside a field");
+    yield { number, wire, content: message.subarray(from, at), whole: message.subarray(start, at) };
+  }
+}

@@ -3,7 +3,29 @@
  * node is made and not when a session is created.
  */
 
-export type DType = "float32" | "float16" | "bfloat16" | "int64" | "int32" | "bool";
+export type DType =
+  | "float32"
+  | "float16"
+  | "bfloat16"
+  | "float64"
+  | "float8e4m3fn"
+  | "float8e5m2"
+  | "int64"
+  | "int32"
+  | "bool";
+
+/** Numbers of onnx.proto3's TensorProto.DataType. */
+export const ELEMENT_TYPES: Readonly<Record<DType, number>> = {
+  float32: 1,
+  int32: 6,
+  int64: 7,
+  bool: 9,
+  float16: 10,
+  float64: 11,
+  bfloat16: 16,
+  float8e4m3fn: 17,
+  float8e5m2: 19,
+};
 
 /** A known size, or the name of one that is known only at run time, such as "B", "h/2" or "h*w". */
 export type Dim = number | string;
@@ -85,6 +107,19 @@ export function constant(
 
 /** A float32 number. */
 export const scalar = (value: number) => constant("float32", [], [value]);
+
+const labels = new WeakMap<Value, string>();
+
+/**
+ * A node's value under a name of its own, by which a runtime's optimised graph can be searched for it (src/onnx/graft.ts): build()
+ * writes it as the node's name, and as the value's.
+ */
+export function label(value: Value, name: string): Value {
+  labels.set(value, name);
+  return value;
+}
+
+export const labelOf = (value: Value): string | undefined => labels.get(value);
 
 interface NodeOptions {
   readonly attributes?: Readonly<Record<string, Attribute>>;

@@ -1,17 +1,8 @@
 /** Rows of a dataset as the tensors of a step: see loss.ts for the graph's inputs. */
 import type { NoiseGenerator } from "../diffusion/noise.ts";
+import { stack } from "../diffusion/rows.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { BatchDraw } from "./draws.ts";
-
-/** Rows of the same shape, one after the other. */
-export function stack(dims: readonly number[], rows: readonly Float32Array[]): Tensor {
-  const size = dims.reduce((product, dim) => product * dim, 1);
-  const data = new Float32Array(rows.length * size);
-  rows.forEach((row, i) => {
-    data.set(row, i * size);
-  });
-  return { dims: [rows.length, ...dims], data };
-}
 
 /** diffusers' DiagonalGaussianDistribution keeps the logarithm of the variance within these. */
 const [LOWEST, HIGHEST] = [-30, 20];
@@ -45,10 +36,10 @@ export function denoisingFeeds(
     data: Float32Array.from(timesteps, value),
   });
   return {
-    latents: stack(dims, latents),
+    latents: stack(latents, dims),
     noise: stack(
-      dims,
       latents.map(({ length }) => noise.normal(length)),
+      dims,
     ),
     timestep: { dims: [rows.length], data: Float32Array.from(timesteps) },
     alpha: perRow((t) => Math.sqrt(alphas[t]!)),

@@ -37,7 +37,7 @@ export const mean = (x: Value) =>
 const square = (x: Value) => mul(x, x);
 
 /** Inputs, `loss` [] and `grad.<name>` of every parameter that the networks have asked for. */
-export function step(inputs: readonly Value[], loss: Value, ...weights: TrainableWeights[]): Uint8Array {
+export function stepGraph(inputs: readonly Value[], loss: Value, ...weights: TrainableWeights[]): Uint8Array {
   const parameters = weights.flatMap((trained) => [...trained.inputs]);
   const gradients = gradient(
     loss,
@@ -78,7 +78,7 @@ function diffusion(channels: number, { batch, height, width }: BatchSize, predic
  */
 export function controlnetStep(...sizes: Parameters<typeof controlnetError>): Uint8Array {
   const { inputs, loss, trained } = controlnetError(...sizes);
-  return step(inputs, loss, trained);
+  return stepGraph(inputs, loss, trained);
 }
 
 /** The same loss without gradients: how well a ControlNet does. */
@@ -131,7 +131,7 @@ export function baseStep(
     constant("float32", [1, channels, 1, 1], new Float32Array(channels)),
   );
   const out = denoise(new Weights(unetWeights), unet, sample, { timestep, encoder_hidden_states: text }, nothing);
-  return step([...inputs, ids], error(out), unetWeights, clipWeights);
+  return stepGraph([...inputs, ids], error(out), unetWeights, clipWeights);
 }
 
 /** Weight of the latents' distance from a unit normal: as small as in Rombach et al. 2022 (arXiv 2112.10752), appendix G. */
@@ -167,7 +167,7 @@ export function vaeStep(config: VaeConfig, parameters: Shapes, { batch, height, 
   const one = constant("float32", [], [1]);
   const divergence = mean(sub(sub(add(square(latent), exp(logVariance)), logVariance), one));
   // The divergence is a sum over latents, the reconstruction error a mean over pixels.
-  return step(
+  return stepGraph(
     [image, noise],
     add(reconstruction, scale(divergence, 0.5 * KL_WEIGHT * (config.latent_channels / 3))),
     trained,

@@ -9,10 +9,10 @@ import { f1, mean, meanDifference } from "../../demo/measures.ts";
 import { openDemo } from "../../demo/models.ts";
 import { CONDITIONS, type Condition, conditions, EDGE_THRESHOLDS } from "../../demo/world/maps.ts";
 import { scene } from "../../demo/world/scene.ts";
-import { DEMO_MODELS_DIR } from "../../src/config.ts";
+import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import { canny } from "../../src/image/annotators/canny.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
-import { openLibrary } from "../../workers/library.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
 
 const demo = openDemo(DEMO_MODELS_DIR);
 after(() => demo.close());

@@ -13,8 +13,8 @@ import { scene } from "../../demo/world/scene.ts";
 import { readJson } from "../../src/models/checkpoint.ts";
 import { controlnetConfig, parseConfig } from "../../src/models/config.ts";
 import { clipShapes, controlnetFrom, initialize, unetShapes, vaeShapes } from "../../src/training/initialize.ts";
-import { openLibrary } from "../../workers/library.ts";
-import { readClip, readUnet, readVae, STEM, writeComponent } from "../../workers/training/components.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
+import { readClip, readUnet, readVae, STEM, writeComponent } from "../../workers/train/components.ts";
 
 const models = mkdtempSync(join(tmpdir(), "demo-"));
 after(() => rmSync(models, { recursive: true }));

@@ -10,12 +10,12 @@ import { mean } from "../../demo/measures.ts";
 import { render } from "../../demo/world/render.ts";
 import { scene } from "../../demo/world/scene.ts";
 import { sample } from "../../src/image/hint.ts";
-import { network } from "../../src/models/base.ts";
 import { findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
+import { storedNetwork } from "../../src/models/network.ts";
 import { vaeDecoder, vaeEncoder } from "../../src/models/vae.ts";
 import { initialize, vaeShapes } from "../../src/training/initialize.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
-import { readVae, STEM, writeComponent } from "../../workers/training/components.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
+import { readVae, STEM, writeComponent } from "../../workers/train/components.ts";
 
 const base = mkdtempSync(join(tmpdir(), "latents-"));
 after(() => rmSync(base, { recursive: true }));
@@ -26,8 +26,8 @@ const pictures = await Promise.all([0, 1, 2, 3].map((seed) => render(scene(seed)
 async function throughVae() {
   const config = readVae(base);
   const stored = findCheckpoint(join(base, "vae"), STEM.vae);
-  const encoder = await openSession(network(stored, (weights) => vaeEncoder(weights, config)).graph(), CPU);
-  const decoder = await openSession(network(stored, (weights) => vaeDecoder(weights, config)).graph(), CPU);
+  const encoder = await openSession(storedNetwork(stored, (weights) => vaeEncoder(weights, config)).graph(), CPU);
+  const decoder = await openSession(storedNetwork(stored, (weights) => vaeDecoder(weights, config)).graph(), CPU);
   const [latents, again]: [number[][], Float32Array[]] = [Array.from({ length: config.latent_channels }, () => []), []];
   for (const picture of pictures) {
     const image = { dims: [1, 3, picture.height, picture.width], data: sample(picture) };

@@ -7,12 +7,12 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { makeDemo } from "../../demo/make.ts";
 import { PLAN, type Plan } from "../../demo/plan.ts";
-import { openLibrary } from "../../workers/library.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
 
 const folder = await mkdtemp(join(tmpdir(), "demo-make-"));
 after(() => rm(folder, { recursive: true }));
 
-const few = { max_train_steps: 3, train_batch_size: 2, checkpointing_steps: 2 };
+const few = { max_train_steps: 3, train_batch_size: 1, checkpointing_steps: 2 };
 const plan: Plan = {
   scenes: 20,
   evenedBy: 20,

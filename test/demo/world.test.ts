@@ -4,10 +4,10 @@ import { COLOURS, type Colour, lit, type Rgb } from "../../demo/world/colours.ts
 import { SIDE } from "../../demo/world/landscape.ts";
 import { CONDITIONS, conditions, PALETTE, visibleParts } from "../../demo/world/maps.ts";
 import type { Outline } from "../../demo/world/part.ts";
-import { KEYPOINTS } from "../../demo/world/person.ts";
 import { POSE_COLOURS } from "../../demo/world/pose.ts";
 import { render } from "../../demo/world/render.ts";
 import { type Scene, scene } from "../../demo/world/scene.ts";
+import { KEYPOINTS } from "../../demo/world/skeleton.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 
 const SEEDS = Array.from({ length: 36 }, (_, i) => 2_000_000 + i);

@@ -6,8 +6,9 @@ import { deserialize, serialize } from "node:v8";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import { decode, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { hint } from "../../src/image/hint.ts";
-import { type Network, openBase, openControlNet } from "../../src/models/base.ts";
-import { finish, HASH, readImage, request, runner, SD15, SIZE } from "./tiny.ts";
+import { openBase, openControlNet } from "../../src/models/base.ts";
+import type { Network } from "../../src/models/network.ts";
+import { finish, HASH, readImage, request, runner, SD15, SIZE } from "../support/tiny.ts";
 
 /** The rows of each run, by network. */
 const runs = new Map<Network, number[]>();

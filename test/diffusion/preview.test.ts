@@ -10,7 +10,7 @@ import { prepare, step } from "../../src/diffusion/pipeline.ts";
 import { preview } from "../../src/diffusion/preview.ts";
 import { openBase } from "../../src/models/base.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { request, runner, SD15 } from "./tiny.ts";
+import { request, runner, SD15 } from "../support/tiny.ts";
 
 const TINY = join(SD15, "../tiny-vae");
 const folder = mkdtempSync(join(tmpdir(), "preview-"));

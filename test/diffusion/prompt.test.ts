@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { suite, test } from "node:test";
 import { chunkPrompt, parseWeighted, type Span } from "../../src/diffusion/prompt.ts";
 import { loadTokenizer } from "../../src/diffusion/tokenizer.ts";
-import type { PromptSyntax } from "../../src/schema.ts";
+import type { PromptSyntax } from "../../src/schema/generation-request.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const clip = loadTokenizer(join(import.meta.dirname, "../../assets/clip-vocab"));

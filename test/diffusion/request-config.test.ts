@@ -9,7 +9,7 @@ import { requestConfig } from "../../src/diffusion/request-config.ts";
 import { decode } from "../../src/image/decode.ts";
 import { hint, mask, sample } from "../../src/image/hint.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
-import { finish, HASH, readImage, request, runner, SD15, SIZE } from "./tiny.ts";
+import { finish, HASH, readImage, request, runner, SD15, SIZE } from "../support/tiny.ts";
 
 const expected = await decode(readFileSync(join(SD15, "../request-config.png")), { maxPixels: 2 ** 20 });
 const channels = expected.data.length / (expected.width * expected.height);

@@ -5,8 +5,7 @@ import { suite, test } from "node:test";
 import { check } from "../../check/samplers.ts";
 import { NoiseGenerator } from "../../src/diffusion/noise.ts";
 import { createSampler, type DrawNoise, type Sampler, StepCountError } from "../../src/diffusion/samplers.ts";
-import { evaluationsOf, SCHEDULER_FACTS, type SchedulerName } from "../../src/schema/schedulers.ts";
-import { SCHEDULERS } from "../../src/schema.ts";
+import { evaluationsOf, SCHEDULER_FACTS, SCHEDULERS, type SchedulerName } from "../../src/schema/schedulers.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const SD = JSON.parse(readFileSync(join(fixtures, "sd15/base/scheduler/scheduler_config.json"), "utf8"));

@@ -5,8 +5,8 @@ import { alphasCumprod, rint, sigmasOf, spacedTimesteps } from "../../src/diffus
 import { SchedulerConfigError } from "../../src/diffusion/scheduler-config.ts";
 import { schedulerConfig } from "../../src/diffusion/scheduler-table.ts";
 import { betaSigmas, chosenSigmas, exponentialSigmas, sigmaToTimestep } from "../../src/diffusion/sigmas.ts";
-import { SCHEDULER_FACTS } from "../../src/schema/schedulers.ts";
-import { MAX_STEPS, SCHEDULERS } from "../../src/schema.ts";
+import { MAX_STEPS } from "../../src/schema/fields.ts";
+import { SCHEDULER_FACTS, SCHEDULERS } from "../../src/schema/schedulers.ts";
 
 const BETA_QUANTILES = [
   0.942843636377586, 0.824319621347305, 0.6706185042786161, 0.5, 0.3293814957213838, 0.17568037865269498,

@@ -9,10 +9,11 @@ import { readTensors } from "../../check/tensors.ts";
 import { loadModel } from "../../src/diffusion/load.ts";
 import type { LoadedModel } from "../../src/diffusion/model.ts";
 import { encodePrompts, maxClipSkip, pooling } from "../../src/diffusion/text.ts";
-import { type Network, openBase } from "../../src/models/base.ts";
+import { openBase } from "../../src/models/base.ts";
+import type { Network } from "../../src/models/network.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { CPU, openSession, type Session } from "../../workers/runtime.ts";
-import { readRaw, writeRaw } from "../models/rewrite.ts";
+import { CPU, openSession, type Session } from "../../workers/runtime/runtime.ts";
+import { readRaw, writeRaw } from "../support/rewrite.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const expected = readTensors(join(fixtures, "text.safetensors"));

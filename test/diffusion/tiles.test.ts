@@ -5,7 +5,7 @@ import { relative } from "../../check/modules.ts";
 import { readTensors } from "../../check/tensors.ts";
 import { decodeTiled } from "../../src/diffusion/tiles.ts";
 import { openBase } from "../../src/models/base.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
 

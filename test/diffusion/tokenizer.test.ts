@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { suite, test } from "node:test";
 import { check } from "../../check/tokens.ts";
 import { chunkPrompt } from "../../src/diffusion/prompt.ts";
-import { loadTokenizer } from "../../src/diffusion/tokenizer.ts";
+import { loadTokenizer, vocabularyOf } from "../../src/diffusion/tokenizer.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const vocabulary = join(import.meta.dirname, "../../assets/clip-vocab");
@@ -26,6 +26,32 @@ suite("tokenizer", () => {
     const findings = await check(fixtures);
     assert.equal(findings.length, 15);
     for (const { subject, error } of findings) assert.equal(error, 0, subject);
+  });
+
+  test("takes a token that a fine-tune has added for one id, in every form in which transformers saves it", (t) => {
+    const forms: Record<string, object> = {
+      "added_tokens.json": { "<Cat-Toy>": 49408 },
+      "tokenizer_config.json": { added_tokens_decoder: { 49408: { content: "<Cat-Toy>", special: false } } },
+      "tokenizer.json": { added_tokens: [{ id: 49408, content: "<Cat-Toy>", special: false, normalized: true }] },
+    };
+    for (const [file, content] of Object.entries(forms)) {
+      const dir = withSpecialTokens(t, {});
+      const merges = readFileSync(join(dir, "merges.txt"), "utf8")
+        .split("\n")
+        .filter((line) => /^[^#]/.test(line));
+      writeFileSync(join(dir, "vocab.json"), JSON.stringify(vocabularyOf(merges)));
+      writeFileSync(join(dir, file), JSON.stringify(content));
+      const { encode, decode } = loadTokenizer(dir);
+      const a = inner("a photo of");
+      assert.deepEqual(encode("a photo of<cat-toy>, A Photo Of <Cat-Toy>").slice(1, -1), [
+        ...a,
+        49408,
+        ...inner(","),
+        ...a,
+        49408,
+      ]);
+      assert.equal(decode([...a, 49408]), "a photo of <Cat-Toy>");
+    }
   });
 
   // Ids from transformers 5.18. These are the places where JavaScript's idea of a letter or a space differs from Rust's.

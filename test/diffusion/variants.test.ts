@@ -9,8 +9,8 @@ import { loadControlNet, loadModel } from "../../src/diffusion/load.ts";
 import { prepare } from "../../src/diffusion/pipeline.ts";
 import { hint, mask, sample } from "../../src/image/hint.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
-import { type RawTensor, readRaw, writeRaw } from "../models/rewrite.ts";
-import { finish, HASH, readImage, request, runner, SD15 } from "./tiny.ts";
+import { type RawTensor, readRaw, writeRaw } from "../support/rewrite.ts";
+import { finish, HASH, readImage, request, runner, SD15 } from "../support/tiny.ts";
 
 const expected = readTensors(join(SD15, "../variants.safetensors"));
 const folders: string[] = [];

@@ -6,9 +6,9 @@ import { writeFile } from "node:fs/promises";
 import { after, before, describe, test } from "node:test";
 import type { Test } from "supertest";
 import { openApiDocument } from "../../openapi/document.ts";
-import { temporaryFolder } from "../service/processes.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
+import { temporaryFolder } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

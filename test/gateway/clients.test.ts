@@ -7,9 +7,9 @@ import { after, test } from "node:test";
 import { promisify } from "node:util";
 import { pino } from "pino";
 import sharp from "sharp";
-import { startDeliverer } from "../../workers/deliver.ts";
-import { freePort, temporaryFolder, until } from "../service/processes.ts";
-import { startGateway } from "./gateway.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
+import { startGateway } from "../support/gateway.ts";
+import { freePort, temporaryFolder, until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import sharp from "sharp";
-import { type Generation, SCHEDULERS } from "../../src/schema.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import type { Generation } from "../../src/schema/generation.ts";
+import { SCHEDULERS } from "../../src/schema/schedulers.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

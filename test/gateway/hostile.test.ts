@@ -1,15 +1,15 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 import { after, test } from "node:test";
-import { attack, fault } from "../../bench/hostile.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
+import { attack, fault } from "../support/hostile/client.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
 test("a client that sends what the OpenAPI document nearly allows hears nothing from 500 up", async () => {
-  const gateway = await startGateway(stack, { MAX_QUEUE: "20" });
+  const gateway = await startGateway(stack, { MAX_QUEUE: "10" });
   await gateway.offer(CATALOG);
   const offering = setInterval(() => gateway.offer(CATALOG), 1000);
   stack.defer(() => clearInterval(offering));
@@ -29,7 +29,7 @@ test("the hostile client tells a wrong answer from a right one", () => {
   assert.match(fault(request, { status: 200, type: "application/json; charset=utf-8", text: "{}" })!, /required/);
   assert.match(fault(request, { status: "late", type: "", text: "" })!, /no answer/);
   assert.equal(fault(request, { status: 503, type: "", text: "" }), undefined);
-  const empty = '{"object": "list", "data": [], "next_cursor": null}';
+  const empty = '{"object": "list", "data": [], "next_cursor": null, "unavailable": []}';
   assert.equal(fault(request, { status: 200, type: "application/json; charset=utf-8", text: empty }), undefined);
 });
 

@@ -12,14 +12,14 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { crc32, deflateSync } from "node:zlib";
 import sharp from "sharp";
-import { check, ImagesIn } from "../../src/gateway/images.ts";
-import { Turns } from "../../src/gateway/turns.ts";
-import type { Outbound } from "../../src/outbound.ts";
-import { Storage } from "../../src/storage.ts";
-import { Uploads } from "../../src/uploads.ts";
-import { temporaryFolder, until } from "../service/processes.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { check, ImagesIn } from "../../src/gateway/images-in.ts";
+import { Places } from "../../src/gateway/places.ts";
+import type { Outbound } from "../../src/outbound/client.ts";
+import { openStorage } from "../../src/storage/open.ts";
+import { Uploads } from "../../src/storage/uploads.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
+import { temporaryFolder, until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -210,7 +210,7 @@ describe("an upload", async () => {
 
   test("that has expired is removed by the gateway", async () => {
     const DATA_DIR = await temporaryFolder(stack);
-    const storage = new Storage(join(DATA_DIR, "artifacts"));
+    const storage = openStorage({ DATA_DIR });
     await new Uploads(storage, { UPLOAD_TTL: -1 }).put("ann", png);
     const { id } = await new Uploads(storage, { UPLOAD_TTL: 60 }).put("ann", png);
     await startGateway(stack, { DATA_DIR });
@@ -450,7 +450,7 @@ describe("whoever sends many images", () => {
 
 describe("turns", () => {
   test("go round by owner, and to nobody who has given up", async () => {
-    const turns = new Turns(1, 1);
+    const turns = new Places(1, 1);
     const order: string[] = [];
     const away = new AbortController();
     const take = (owner: string, what: string, signal?: AbortSignal) =>
@@ -475,7 +475,7 @@ describe("turns", () => {
   test("leave nothing behind of owners who have none", async () => {
     setFlagsFromString("--expose-gc");
     const gc: () => void = runInNewContext("gc");
-    const turns = new Turns(32, 8);
+    const turns = new Places(32, 8);
     const megabytes = async (owners: number) => {
       for (let i = 0; i < owners; i++) {
         await turns.take(`${owners} ${i}`, () => (i % 2 ? Promise.reject() : Promise.resolve())).catch(() => {});

@@ -3,11 +3,11 @@ import { access } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import sharp from "sharp";
-import { claim, finish, reportProgress } from "../../src/record.ts";
-import type { Generation } from "../../src/schema.ts";
-import { until } from "../service/processes.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { claimJob, finish, reportProgress } from "../../src/jobs/attempt.ts";
+import type { Generation } from "../../src/schema/generation.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
+import { until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -66,14 +66,14 @@ describe("a generation's life", async () => {
       begun.map(({ event }) => event),
       ["queued"],
     );
-    const claimed = (await claim(connection, made.id))!;
+    const claimed = (await claimJob(connection, made.id))!;
     await reportProgress(connection, claimed, { step: 1, total: 2, preview: null });
     const more = await listen(url, { last: begun[0]!.id, most: 2 });
     assert.deepEqual(
       more.map(({ event }) => event),
       ["started", "progress"],
     );
-    const again = (await claim(connection, made.id))!; // a takeover from the start
+    const again = (await claimJob(connection, made.id))!; // a takeover from the start
     assert.equal(await reportProgress(connection, claimed, { step: 2, total: 2, preview: null }), false);
     for (const step of [1, 2]) {
       await reportProgress(connection, again, { step, total: 2, preview: "data:image/jpeg;base64,AA==" });
@@ -106,7 +106,7 @@ describe("a generation's life", async () => {
     await connection.del(`generation:${deleted.id}`, `events:${deleted.id}`);
     await listening.text(); // ends
     const ended = await make();
-    await finish(connection, (await claim(connection, ended.id))!, succeed);
+    await finish(connection, (await claimJob(connection, ended.id))!, succeed);
     assert.deepEqual(await listen(`${config.PUBLIC_URL}${path(ended)}`, { last: "9-0" }), []);
   });
 
@@ -121,7 +121,7 @@ describe("a generation's life", async () => {
     const listeners = Array.from({ length: 300 }, () => listen(url));
     await listen(url, { most: 1 });
     assert.equal(await connections(), before);
-    const claimed = (await claim(connection, made.id))!;
+    const claimed = (await claimJob(connection, made.id))!;
     const begun = performance.now();
     for (const step of [1, 2]) await reportProgress(connection, claimed, { step, total: 2, preview: null });
     await finish(connection, claimed, succeed);
@@ -139,7 +139,7 @@ describe("a generation's life", async () => {
     const whole = listen(`${config.PUBLIC_URL}${path(made)}`);
     await gateway.redis.stop();
     await gateway.redis.start();
-    const claimed = (await claim(connection, made.id))!;
+    const claimed = (await claimJob(connection, made.id))!;
     await finish(connection, claimed, succeed);
     assert.deepEqual(
       (await whole).map(({ event }) => event),
@@ -155,10 +155,10 @@ describe("a generation's life", async () => {
     assert.equal(answer.status, 202);
     assert.equal(answer.body.status, "canceled");
     assert.ok(answer.body.ended_at);
-    assert.equal(await claim(connection, waiting.id), undefined);
+    assert.equal(await claimJob(connection, waiting.id), undefined);
     assert.equal(conforms(await http.post(`${path(waiting)}/cancel`)).status, 409);
     const running = await make();
-    const claimed = (await claim(connection, running.id))!;
+    const claimed = (await claimJob(connection, running.id))!;
     assert.equal(conforms(await http.post(`${path(running)}/cancel`)).body.status, "processing");
     assert.equal(await reportProgress(connection, claimed, { step: 1, total: 2, preview: null }), false);
     await finish(connection, claimed, succeed); // it was done before it heard

@@ -7,9 +7,9 @@ import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { after, mock, test } from "node:test";
 import sharp from "sharp";
-import type { Problem } from "../../src/schema.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import type { Problem } from "../../src/schema/problem.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
-import { openLog } from "../../src/log.ts";
-import { startDeliverer } from "../../workers/deliver.ts";
-import { until } from "../service/processes.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, log, startGateway } from "./gateway.ts";
+import { openLog } from "../../src/observe/log.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, log, startGateway } from "../support/gateway.ts";
+import { until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

@@ -8,12 +8,14 @@ import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
-import { claim, finish, reportStep, type TrainingRecord } from "../../src/record.ts";
-import type { Training, WebhookDelivery } from "../../src/schema.ts";
-import { startDeliverer } from "../../workers/deliver.ts";
-import { temporaryFolder, until } from "../service/processes.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, log, startGateway } from "./gateway.ts";
+import { claimJob, finish, reportStep } from "../../src/jobs/attempt.ts";
+import type { TrainingRecord } from "../../src/jobs/training.ts";
+import type { Training } from "../../src/schema/training.ts";
+import type { WebhookDelivery } from "../../src/schema/webhook.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, log, startGateway } from "../support/gateway.ts";
+import { temporaryFolder, until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -197,7 +199,7 @@ test("a training that is taken has every default filled in, and tells what happe
   assert.equal(conforms(await http.get(`${path}/loss.csv`)).status, 404);
   assert.equal(await connection.exists(`bull:trainings:${training.id}`), 1);
 
-  const claimed = (await claim<TrainingRecord>(connection, training.id))!;
+  const claimed = (await claimJob<TrainingRecord>(connection, training.id))!;
   const step = { total: 10, loss: 0.5, learning_rate: 1e-5 };
   assert.equal(await reportStep(connection, claimed, { ...step, step: 1, validation: null }), true);
   await reportStep(connection, claimed, { ...step, step: 2, loss: 0.25, validation: [{ step: 2, index: 0 }] });
@@ -230,7 +232,7 @@ test("a training that is taken has every default filled in, and tells what happe
 
 test("of more than 10,000 steps, events tell evenly spread ones and those at which it was saved", async () => {
   const { body } = conforms(await post({ ...BODY, max_train_steps: 50_000 }));
-  const claimed = (await claim<TrainingRecord>(connection, body.id))!;
+  const claimed = (await claimJob<TrainingRecord>(connection, body.id))!;
   for (let step = 1; step <= 12; step++) {
     const report = { step, total: 50_000, loss: 1, learning_rate: 1, validation: step === 7 ? [] : null };
     await reportStep(connection, claimed, report);
@@ -248,7 +250,7 @@ test("workers may die over a training again and again as long as it gets on in b
   const { body } = conforms(await post(BODY));
   const deaths: number[] = [];
   for (let step = 1; step <= 4; step++) {
-    const claimed = (await claim<TrainingRecord>(connection, body.id))!;
+    const claimed = (await claimJob<TrainingRecord>(connection, body.id))!;
     deaths.push(claimed.deaths);
     const report = { step, total: 10, loss: 1, learning_rate: 1, validation: step === 2 ? [] : null };
     await reportStep(connection, claimed, report);
@@ -271,7 +273,7 @@ test("a training's name is free again from its end, however that comes, and noth
     { status: "succeeded", controlnet: "freed" },
   ] as const) {
     const { id } = conforms(await post(body)).body;
-    const claimed = (await claim<TrainingRecord>(connection, id))!;
+    const claimed = (await claimJob<TrainingRecord>(connection, id))!;
     assert.equal(await holder(), id);
     assert.equal(await finish(connection, claimed, outcome), outcome.status);
     assert.equal(await holder(), null);
@@ -334,7 +336,7 @@ test("webhooks tell of a training as they do of a generation", async () => {
   await own.offer(CATALOG);
   const webhook = { url: `http://${host}/`, events: ["started", "canceled"] };
   const { body } = conforms(await own.http.post("/v1/trainings").send({ ...BODY, webhook }));
-  const claimed = (await claim<TrainingRecord>(own.connection, body.id))!;
+  const claimed = (await claimJob<TrainingRecord>(own.connection, body.id))!;
   await finish(own.connection, claimed, { status: "canceled" });
   const deliverer = startDeliverer(own.config, log);
   stack.defer(() => deliverer.close());

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
-import { OWNER_WITHOUT_KEYS } from "../../src/queue.ts";
-import { claim, finish } from "../../src/record.ts";
-import type { WebhookDelivery } from "../../src/schema.ts";
-import { forgetDeliveries } from "../../src/webhook.ts";
-import { conforms } from "./conforms.ts";
-import { CATALOG, startGateway } from "./gateway.ts";
+import { OWNER_WITHOUT_KEYS } from "../../src/config/api-keys.ts";
+import { claimJob, finish } from "../../src/jobs/attempt.ts";
+import type { WebhookDelivery } from "../../src/schema/webhook.ts";
+import { forgetDeliveries } from "../../src/webhooks/outbox.ts";
+import { conforms } from "../support/conforms.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -20,7 +20,10 @@ const post = async (webhook: unknown) => conforms(await http.post("/v1/generatio
 /** A generation that has started and failed, and has told of both. */
 async function fail(): Promise<string> {
   const { id } = (await post({ url: ALLOWED, events: ["started", "failed"] })).body;
-  await finish(connection, (await claim(connection, id))!, { status: "failed", error: { code: "test", message: "" } });
+  await finish(connection, (await claimJob(connection, id))!, {
+    status: "failed",
+    error: { code: "test", message: "" },
+  });
   return id;
 }
 

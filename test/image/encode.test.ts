@@ -4,7 +4,7 @@ import sharp from "sharp";
 import { decode } from "../../src/image/decode.ts";
 import { encode } from "../../src/image/encode.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
-import { CONTENT_TYPES, OutputFormat } from "../../src/schema.ts";
+import { CONTENT_TYPES, OutputFormat } from "../../src/schema/generation-request.ts";
 
 // Waves with a red and a blue half: smooth as a photo, with one coloured edge.
 const [width, height] = [96, 64];

@@ -4,15 +4,15 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { type ResizeMode, resizeModes } from "../../src/image/fit.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
-import { resize } from "../../src/image/resize.ts";
+import { type ResizeFilter, resize } from "../../src/image/resize.ts";
+import { drawn, type Kind, type Size } from "./drawn.ts";
 
-type Size = [width: number, height: number];
-type Kind = "noise" | "edges" | "ramp";
 interface Case {
   kind: Kind;
   from: Size;
   to: Size;
   mode: ResizeMode;
+  filter?: ResizeFilter;
   inside?: [x: number, y: number, width: number, height: number];
   sha256: string;
 }
@@ -21,31 +21,15 @@ const reference: { cases: Case[]; bytes: string } = JSON.parse(
   readFileSync(new URL("../fixtures/image/resize.json", import.meta.url), "utf8"),
 );
 
-function noise(i: number): number {
-  let x = Math.imul(i, 0x9e3779b1);
-  x = Math.imul(x ^ (x >>> 15), 0x85ebca77);
-  return (x ^ (x >>> 13)) & 255;
-}
-
-const kinds = {
-  noise,
-  edges: (i) => (noise(i) >> 7) * 255,
-  ramp: (i, pixels) => Math.floor((Math.floor(i / 3) * 255) / pixels),
-} satisfies Record<Kind, (i: number, pixels: number) => number>;
-
-function drawn(kind: Kind, [width, height]: Size): Pixels {
-  const data = Uint8Array.from({ length: width * height * 3 }, (_, i) => kinds[kind](i, width * height));
-  return { width, height, data };
-}
-
 function cut({ width, data }: Pixels, x: number, y: number, w: number, h: number): Uint8Array {
   const rows = Array.from({ length: h }, (_, row) => data.subarray(((y + row) * width + x) * 3).subarray(0, w * 3));
   return Buffer.concat(rows);
 }
 
-for (const { kind, from, to, mode, inside, sha256 } of reference.cases)
-  test(`${mode} of ${kind} ${from.join("×")} to ${to.join("×")} has Pillow's bytes`, () => {
-    const resized = resizeModes[mode](drawn(kind, from), ...to);
+for (const { kind, from, to, mode, filter, inside, sha256 } of reference.cases)
+  test(`${filter ?? mode} of ${kind} ${from.join("×")} to ${to.join("×")} has Pillow's bytes`, () => {
+    const picture = drawn(kind, from);
+    const resized = filter === undefined ? resizeModes[mode](picture, ...to) : resize(picture, ...to, { filter });
     assert.deepEqual([resized.width, resized.height, resized.data.length], [...to, to[0] * to[1] * 3]);
     const compared = inside === undefined ? resized.data : cut(resized, ...inside);
     assert.equal(createHash("sha256").update(compared).digest("hex"), sha256);
@@ -70,7 +54,7 @@ test("a window of the result is that part of the whole result", () => {
   ] as const) {
     const window = { x: 7, y: 11, width: 10, height: 17 };
     const whole = resize(image, width, height);
-    assert.deepEqual(Buffer.from(resize(image, width, height, window).data), cut(whole, 7, 11, 10, 17));
+    assert.deepEqual(Buffer.from(resize(image, width, height, { window }).data), cut(whole, 7, 11, 10, 17));
   }
 });
 

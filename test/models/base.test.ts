@@ -5,10 +5,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { readTensors } from "../../check/tensors.ts";
-import { type BaseModel, type Network, openBase, openControlNet } from "../../src/models/base.ts";
+import { openBase, openControlNet } from "../../src/models/base.ts";
 import { misfit } from "../../src/models/fit.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
-import { type RawTensor, readRaw, writeRaw } from "./rewrite.ts";
+import type { Network } from "../../src/models/network.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
+import { type RawTensor, readRaw, writeRaw } from "../support/rewrite.ts";
 
 const FIXTURE = join(import.meta.dirname, "../fixtures/sd15");
 const modules = readTensors(join(FIXTURE, "modules.safetensors"));
@@ -177,7 +179,7 @@ refused(
 );
 refused(
   "a value that the graphs do not compute",
-  (folder) => editJson(join(folder, "unet", "config.json"), (json) => (json.resnet_time_scale_shift = "scale_shift")),
+  (folder) => editJson(join(folder, "unet", "config.json"), (json) => (json.resnet_time_scale_shift = "ada_group")),
   /"resnet_time_scale_shift"/,
 );
 refused(
@@ -188,14 +190,19 @@ refused(
 refused(
   "another family, by its name",
   (folder) => editJson(join(folder, "model_index.json"), (json) => (json._class_name = "FluxPipeline")),
-  /"FluxPipeline" is not one of StableDiffusionPipeline/,
+  /FluxPipeline \(Flux\) is not one of StableDiffusionPipeline/,
 );
 
-refused(
-  "a text encoder's config key that would change the result",
-  (folder) => editJson(join(folder, "text_encoder", "config.json"), (json) => (json.rope_theta = 10_000)),
-  /text_encoder\/config\.json: "rope_theta": not supported/,
-);
+test("a config's keys that its class does not have are ignored with a warning, as diffusers and transformers do", () => {
+  const folder = changed((folder) => {
+    editJson(join(folder, "unet", "config.json"), (json) => Object.assign(json, { decay: 0.9999, inv_gamma: 1 }));
+    editJson(join(folder, "text_encoder", "config.json"), (json) => (json.rope_theta = 10_000));
+  });
+  assert.deepEqual(openBase(folder).warnings, [
+    "unet/config.json: decay, inv_gamma ignored, as diffusers does",
+    "text_encoder/config.json: rope_theta ignored, as diffusers does",
+  ]);
+});
 refused(
   "a text encoder of another kind, or without some of its heads",
   (folder) =>

@@ -6,7 +6,7 @@ import { after, test } from "node:test";
 import { readCheckpoint } from "../../src/models/checkpoint.ts";
 import { readEdm } from "../../src/models/edm.ts";
 import { openSingleFile } from "../../src/models/single-file.ts";
-import { published, writeFile } from "./original.ts";
+import { published, writeFile } from "../support/original.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "edm-"));
 after(() => rmSync(dir, { recursive: true }));

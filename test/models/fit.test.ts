@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { openBase, openControlNet } from "../../src/models/base.ts";
 import { misfit, requireFit } from "../../src/models/fit.ts";
-import { openLibrary } from "../../workers/library.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const sd15 = openBase(join(fixtures, "sd15/base"));

@@ -27,7 +27,7 @@ const refused = (what: string, header: string, data: number, message: RegExp) =>
 test("finds each tensor's dtype, shape and bytes", () => {
   const header = `{"__metadata__":{"format":"pt"},"a":${tensor([2, 3], [0, 12], "F16")},"b":${tensor([], [12, 16])}}`;
   const dataStart = 8 + bytes(header).length;
-  assert.deepEqual(Object.fromEntries(parse(header, 16)), {
+  assert.deepEqual(Object.fromEntries(parse(header, 16).tensors), {
     a: { dtype: "F16", shape: [2, 3], offset: dataStart, length: 12 },
     b: { dtype: "F32", shape: [], offset: dataStart + 12, length: 4 },
   });

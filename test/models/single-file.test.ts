@@ -7,15 +7,23 @@ import { after, suite, test } from "node:test";
 import { check } from "../../check/modules.ts";
 import { loadControlNet, loadModel } from "../../src/diffusion/load.ts";
 import { prepare } from "../../src/diffusion/pipeline.ts";
-import { type BaseModel, type ControlNet, openBase, openControlNet } from "../../src/models/base.ts";
+import { openBase, openControlNet } from "../../src/models/base.ts";
 import { families } from "../../src/models/families.ts";
 import { misfit } from "../../src/models/fit.ts";
+import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
 import { originalNames, renamed } from "../../src/models/original-names.ts";
 import { openSingleFile, openSingleFileControlNet } from "../../src/models/single-file.ts";
 import type { WeightSource } from "../../src/models/weights.ts";
-import { openLibrary } from "../../workers/library.ts";
-import { finish, request, runner, SIZE } from "../diffusion/tiny.ts";
-import { type OriginalTensor, originalLayout, published, readComponent, type Stored, writeFile } from "./original.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
+import {
+  type OriginalTensor,
+  originalLayout,
+  published,
+  readComponent,
+  type Stored,
+  writeFile,
+} from "../support/original.ts";
+import { finish, request, runner, SIZE } from "../support/tiny.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const dir = mkdtempSync(join(tmpdir(), "single-file-"));
@@ -43,20 +51,20 @@ const sd1 = {
   down_block_types: ["CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"],
   layers_per_block: 2,
   transformer_layers_per_block: [1, 1, 1, 1],
-  num_attention_heads: [8, 8, 8, 8],
+  attention_head_dim: [8, 8, 8, 8],
   cross_attention_dim: 768,
   use_linear_projection: false,
   norm_num_groups: 32,
   in_channels: 4,
   addition_embed_type: null,
 };
-const sd2 = { ...sd1, num_attention_heads: [5, 10, 20, 20], cross_attention_dim: 1024, use_linear_projection: true };
+const sd2 = { ...sd1, attention_head_dim: [5, 10, 20, 20], cross_attention_dim: 1024, use_linear_projection: true };
 const sdxl = {
   ...sd2,
   block_out_channels: [320, 640, 1280],
   down_block_types: ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
   transformer_layers_per_block: [1, 2, 10],
-  num_attention_heads: [5, 10, 20],
+  attention_head_dim: [5, 10, 20],
   cross_attention_dim: 2048,
   addition_embed_type: "text_time",
   addition_time_embed_dim: 256,
@@ -354,7 +362,6 @@ suite("what is no such model is refused with the reason", () => {
       /: Stable Diffusion 3 is/,
     ],
     ["Flux", "double_blocks.0.img_attn.norm.key_norm.scale", /: Flux is not supported/],
-    ["the SDXL refiner", "conditioner.embedders.0.model.ln_final.bias", /: the SDXL refiner is/],
     ["a LoRA of kohya's scripts", "lora_unet_mid_block_attentions_0_proj_in.lora_up.weight", /: a LoRA is/],
     ["a LoRA of diffusers", "unet.mid_block.attentions.0.proj_in.lora_A.weight", /: a LoRA is/],
     ["a VAE", "first_stage_model.decoder.conv_in.weight", /: no U-Net: the file has no model\.diffusion_model\.\*/],
@@ -371,9 +378,26 @@ suite("what is no such model is refused with the reason", () => {
     assert.throws(() => openSingleFile(file), /no VAE: the file has no first_stage_model/);
   });
 
-  test("weights of 8 bits", () => {
-    const file = released("sd1", (tensors) => tensors.set(INPUT, { dtype: "F8_E4M3", shape: [320, 4, 3, 3] }));
-    assert.throws(() => openSingleFile(file), /"conv_in\.weight" is stored as F8_E4M3/);
+  test("the SDXL refiner: SDXL's second text encoder alone", () => {
+    const refiner = released("sdxl", (tensors) => {
+      for (const [name, tensor] of [...tensors]) {
+        if (!name.startsWith("conditioner.")) continue;
+        tensors.delete(name);
+        if (name.includes(".1.model.")) tensors.set(name.replace(".1.model.", ".0.model."), tensor);
+      }
+    });
+    assert.throws(() => openSingleFile(refiner), /the SDXL refiner is not supported/);
+  });
+
+  test("weights that are whole numbers", () => {
+    const file = released("sd1", (tensors) => tensors.set(INPUT, { dtype: "I8", shape: [320, 4, 3, 3] }));
+    assert.throws(() => openSingleFile(file), /"conv_in\.weight" is stored as I8, not as one of F32/);
+  });
+
+  test("a tensor of the U-Net that nothing reads", () => {
+    const odd = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.adapter.weight";
+    const file = released("sd1", (tensors) => tensors.set(odd, { dtype: "F16", shape: [320] }));
+    assert.throws(() => openSingleFile(file), /does not read 1 of the tensors, such as "down_blocks\.0\.attentions\.0/);
   });
 
   test("a base model among the ControlNets, a Control-LoRA, a ControlNet Union", () => {

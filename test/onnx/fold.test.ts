@@ -6,7 +6,7 @@ import { build } from "../../src/onnx/build.ts";
 import { foldable } from "../../src/onnx/fold.ts";
 import { add, matmul, transpose } from "../../src/onnx/operators.ts";
 import { constant, external, input, scalar } from "../../src/onnx/value.ts";
-import { CPU } from "../../workers/runtime.ts";
+import { CPU } from "../../workers/runtime/runtime.ts";
 
 const stored = (name: string, ...shape: number[]) =>
   external(name, "float32", shape, { location: `${name}.safetensors`, offset: 0, length: 4 * shape[0]! * shape[1]! });

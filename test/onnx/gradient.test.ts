@@ -5,7 +5,7 @@ import { gradient } from "../../src/onnx/gradient.ts";
 import * as op from "../../src/onnx/operators.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { constant, input, ShapeError, type Value } from "../../src/onnx/value.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 
 /** Numbers in -1 … 1, the same ones each time, none of them near 0, where |x| and ReLU bend. */
 function numbers(count: number, seed: number): Float32Array {

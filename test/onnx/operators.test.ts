@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { build } from "../../src/onnx/build.ts";
 import { add, attention, concat, conv, matmul, reshape, slice, split } from "../../src/onnx/operators.ts";
 import { constant, external, input, type Shape, ShapeError, scalar } from "../../src/onnx/value.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 
 const x = (...shape: Shape) => input("x", "float32", shape);
 const y = (...shape: Shape) => input("y", "float32", shape);

@@ -4,7 +4,7 @@ import { build } from "../../src/onnx/build.ts";
 import { conv } from "../../src/onnx/operators.ts";
 import { constant, input, ShapeError } from "../../src/onnx/value.ts";
 import { winograd } from "../../src/onnx/winograd.ts";
-import { CPU, openSession } from "../../workers/runtime.ts";
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 
 const wave = (size: number, step: number) => Float32Array.from({ length: size }, (_, i) => Math.sin(i * step));
 const [B, I, O] = [2, 5, 7];

@@ -9,8 +9,8 @@ import { after, before, test } from "node:test";
 import sharp, { type Sharp } from "sharp";
 import { readTensors } from "../../check/tensors.ts";
 import { decode } from "../../src/image/decode.ts";
-import type { Generation } from "../../src/schema.ts";
-import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
+import type { Generation } from "../../src/schema/generation.ts";
+import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../support/processes.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
 /** Rounding to 8 bits alone gives 59.3 to 59.8 dB. */
@@ -37,32 +37,28 @@ const urls = new Map<string, string>();
 const restarts = new Map<string, () => Promise<void>>();
 const figures: string[] = [];
 
-before(async () => {
-  for (const family of families) {
-    const port = await freePort();
-    const env = {
-      REDIS_URL: (await startRedis(stack)).url,
-      DATA_DIR: await temporaryFolder(stack),
-      MODELS_DIR: join(FIXTURES, family),
-      PORT: `${port}`,
-      EXECUTION_PROVIDER: process.env.EXECUTION_PROVIDER ?? "cpu",
-    };
-    const url = `http://127.0.0.1:${port}`;
-    startNode(stack, "src/gateway/server.ts", env);
-    let worker = startNode(stack, "workers/generate.ts", env);
-    restarts.set(family, async () => {
-      await kill(worker.child, "SIGTERM");
-      worker = startNode(stack, "workers/generate.ts", env);
-    });
-    await until("ready", () =>
-      fetch(`${url}/ready`).then(
-        ({ ok }) => ok,
-        () => false,
-      ),
-    );
-    urls.set(family, url);
-  }
-});
+/** A service of a family's checkpoint alone. */
+async function startFamily(family: string): Promise<void> {
+  const port = await freePort();
+  const env = {
+    REDIS_URL: (await startRedis(stack)).url,
+    DATA_DIR: await temporaryFolder(stack),
+    MODELS_DIR: join(FIXTURES, family),
+    PORT: `${port}`,
+    EXECUTION_PROVIDER: process.env.EXECUTION_PROVIDER ?? "cpu",
+  };
+  const url = `http://127.0.0.1:${port}`;
+  startNode(stack, "src/gateway/server.ts", env);
+  let worker = startNode(stack, "workers/generate/main.ts", env);
+  restarts.set(family, async () => {
+    await kill(worker.child, "SIGTERM");
+    worker = startNode(stack, "workers/generate/main.ts", env);
+  });
+  await until("ready", async () => (await fetch(`${url}/ready`).catch(() => undefined))?.ok, 60_000);
+  urls.set(family, url);
+}
+
+before(() => Promise.all(families.map(startFamily)));
 
 after(async () => {
   console.log(`\nPSNR over HTTP against diffusers (at least ${LEAST_PSNR} dB)\n${figures.join("\n")}\n`);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { chaos } from "../../bench/chaos.ts";
+import { chaos } from "../support/chaos.ts";
 
 test("while gateways, workers, webhook workers and Redis are killed, nothing is lost, doubled or changed", async (t) => {
   const report = await chaos({
@@ -8,7 +8,7 @@ test("while gateways, workers, webhook workers and Redis are killed, nothing is 
     clients: 6,
     killEveryMs: 800,
     killForMs: 12_000,
-    deliver: "test/workers/quick-deliver.ts",
+    deliver: "test/support/quick-deliver.ts",
   });
   t.diagnostic(JSON.stringify(report));
   assert.equal(report.generations, 30);

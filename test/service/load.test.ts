@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { follow } from "../../bench/load/events.ts";
+import { follow } from "../support/follow/follow.ts";
 
 test("clients that follow many generations at once, some of them coming back again and again, each see every event once and in order", async (t) => {
   const { clients, wrong, events, milliseconds } = await follow(50, 6);

@@ -6,9 +6,9 @@ import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import sharp from "sharp";
-import type { Generation } from "../../src/schema.ts";
-import { clientOf } from "../gateway/conforms.ts";
-import { freePort, kill, startNode, temporaryFolder, until } from "./processes.ts";
+import type { Generation } from "../../src/schema/generation.ts";
+import { clientOf } from "../support/conforms.ts";
+import { freePort, kill, startNode, temporaryFolder, until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());

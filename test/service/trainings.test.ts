@@ -18,14 +18,14 @@ import { pino } from "pino";
 import sharp from "sharp";
 import supertest from "supertest";
 import { create } from "tar";
-import { writeCircles } from "../../bench/circles.ts";
 import { openControlNet } from "../../src/models/base.ts";
-import type { Training } from "../../src/schema.ts";
-import { startTrainer } from "../../workers/trainer.ts";
-import { conforms } from "../gateway/conforms.ts";
-import { log, startGateway } from "../gateway/gateway.ts";
-import { writeTinyBase } from "../workers/tiny-base.ts";
-import { freePort, kill, startNode, temporaryFolder, until } from "./processes.ts";
+import type { Training } from "../../src/schema/training.ts";
+import { startTrainer } from "../../workers/train/worker.ts";
+import { writeCircles } from "../support/circles.ts";
+import { conforms } from "../support/conforms.ts";
+import { log, startGateway } from "../support/gateway.ts";
+import { freePort, kill, startNode, temporaryFolder, until } from "../support/processes.ts";
+import { writeTinyBase } from "../support/tiny-base.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -205,7 +205,7 @@ test("nobody else sees it; metrics count it", async () => {
 });
 
 test("killed with SIGKILL in the middle, a training goes on within 10 s, to the losses of one that was not", async (t) => {
-  const first = startNode(stack, "workers/trainer.ts", env);
+  const first = startNode(stack, "workers/train/main.ts", env);
   const training = await post(body("killed", { max_train_steps: 24 }));
   await atStep(training, 3);
   await kill(first.child, "SIGKILL");
@@ -228,7 +228,7 @@ test("killed with SIGKILL in the middle, a training goes on within 10 s, to the 
 });
 
 test("asked to stop, a worker saves a training and hands it back; the next one goes on from there", async (t) => {
-  const first = startNode(stack, "workers/trainer.ts", env);
+  const first = startNode(stack, "workers/train/main.ts", env);
   const training = await post(body("handed", { max_train_steps: 24, checkpointing_steps: 1000 }));
   await atStep(training, 3);
   await kill(first.child, "SIGTERM");

@@ -1,0 +1,84 @@
+/** A model with what a request adds to it: LoRA and textual inversions in all its networks, IP-Adapters in its U-Net. */
+import { WORDS } from "../../models/clip.ts";
+import type { Component } from "../../models/lora/keys.ts";
+import type { BaseModel } from "../../models/opened.ts";
+import type { Runner } from "../load.ts";
+import type { LoadedModel, LoadedTower } from "../model.ts";
+import { type ChosenEmbedding, readWords, runWithWords, type Word, withWords } from "./embeddings.ts";
+import { addIpAdapters, type ChosenIpAdapter } from "./ip-adapters.ts";
+import { type AddedTo, type Additions, addLoras, type ChosenLora, runWith } from "./loras.ts";
+import type { ChosenT2iAdapter } from "./t2i-adapters.ts";
+
+/** What a request names of each shelf of adapters, ready to be used. */
+export interface Chosen {
+  readonly loras: readonly ChosenLora[];
+  readonly embeddings: readonly ChosenEmbedding[];
+  readonly ip_adapters: readonly ChosenIpAdapter[];
+  readonly adapters: readonly ChosenT2iAdapter[];
+}
+
+export const NOTHING: Chosen = { loras: [], embeddings: [], ip_adapters: [], adapters: [] };
+
+/** How networks are run. */
+export interface Runners {
+  /** Keeps them in memory. */
+  readonly runner: Runner;
+  /** Keeps what they have made too. */
+  readonly remembering: Runner;
+  /** Runs them once. */
+  readonly once: Runner;
+  /** Bytes of weights that may be in memory, as float32. */
+  readonly budget: number;
+}
+
+const COMPONENTS: readonly Component[] = ["text_encoder", "text_encoder_2"];
+
+function towerWith(
+  model: BaseModel,
+  tower: LoadedTower,
+  t: number,
+  added: AddedTo,
+  words: readonly Word[],
+  runner: Runner,
+): LoadedTower {
+  const first = tower.config.vocab_size;
+  const own = added[COMPONENTS[t]!];
+  const additions: Additions =
+    words.length === 0 ? own : { ...own, grafts: [...own.grafts, { kind: "rows", at: WORDS }] };
+  if (additions.grafts.length === 0) return tower;
+  const run = runWith(model.text[t]!.network, additions, runner);
+  return words.length === 0
+    ? { ...tower, run }
+    : { ...tower, run: runWithWords(run, words, t, first), tokenizer: withWords(tower.tokenizer, words, first) };
+}
+
+/** What LoRA and IP-Adapters add to the U-Net is known only with the request's size and guidance. */
+export type Adapted = LoadedModel & {
+  readonly unetFor: (guided: boolean, cells: readonly [number, number]) => Promise<LoadedModel["run"]["unet"]>;
+};
+
+/**
+ * @param base what `loaded` was loaded from
+ * @throws CheckpointError that names what an adapter's file has wrong, Error for scales of blocks that are not there
+ */
+export async function adapt(
+  base: BaseModel,
+  loaded: LoadedModel,
+  chosen: Chosen,
+  { runner, remembering, once, budget }: Runners,
+): Promise<Adapted> {
+  const added = await addLoras(base, chosen.loras, once, budget);
+  const words = await readWords(chosen.embeddings, once);
+  return {
+    ...loaded,
+    text: loaded.text.map((tower, t) => towerWith(base, tower, t, added, words, remembering)),
+    async unetFor(guided, cells) {
+      const images = await addIpAdapters(base, chosen.ip_adapters, guided, cells);
+      const all = {
+        grafts: [...added.unet.grafts, ...images.grafts],
+        feeds: { ...added.unet.feeds, ...images.feeds },
+      };
+      return all.grafts.length === 0 ? loaded.run.unet : runWith(base.networks.unet, all, runner);
+    },
+  };
+}

@@ -1,0 +1,98 @@
+/** Textual inversions of a request: words of their own for the tokenizer, and their vectors for the text towers. */
+import { WORDS } from "../../models/clip.ts";
+import type { Embedding } from "../../models/embedding.ts";
+import { CheckpointError } from "../../models/safetensors.ts";
+import type { Tensor } from "../../onnx/tensor.ts";
+import type { Runner } from "../load.ts";
+import type { Run } from "../model.ts";
+import type { Tokenizer } from "../tokenizer.ts";
+
+export interface ChosenEmbedding {
+  readonly id: string;
+  readonly embedding: Embedding;
+  /** null = its own. */
+  readonly token: string | null;
+}
+
+/** What an embedding adds to each tower's vocabulary. */
+export interface Word {
+  readonly token: string;
+  /** For each tower its vectors, one after another. */
+  readonly vectors: readonly (readonly Float32Array[])[];
+}
+
+/** @throws CheckpointError when two have the same token, or a vector a value that is no number */
+export async function readWords(chosen: readonly ChosenEmbedding[], once: Runner): Promise<Word[]> {
+  const words: Word[] = [];
+  for (const { id, embedding, token } of chosen) {
+    const own = token ?? embedding.token;
+    if (words.some((word) => word.token === own)) {
+      throw new CheckpointError(`two of the embeddings have the token "${own}": give one of them another`);
+    }
+    const outputs = await once(embedding.network)({});
+    const vectors = embedding.shapes.map(([count, width], t) => {
+      const data = outputs[`tower_${t}`]!.data as Float32Array;
+      if (!data.every(Number.isFinite))
+        throw new CheckpointError(`the embedding "${id}" has a value that is no number`);
+      return Array.from({ length: count }, (_, i) => data.subarray(i * width, (i + 1) * width));
+    });
+    words.push({ token: own, vectors });
+  }
+  return words;
+}
+
+/** The tokens of a word's vectors, as diffusers names them: <t>, <t>_1, <t>_2 … */
+const names = ({ token, vectors }: Word) => vectors[0]!.map((_, i) => (i === 0 ? token : `${token}_${i}`));
+
+const quoted = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/**
+ * A tokenizer that knows the words too: ids from `first` on, in their order. A word in a text becomes the tokens of all its
+ * vectors (diffusers' maybe_convert_prompt), written in its own case; in another case it is its first vector alone.
+ */
+export function withWords(tokenizer: Tokenizer, words: readonly Word[], first: number): Tokenizer {
+  const tokens = words.flatMap(names);
+  const ids = new Map(tokens.map((token, i) => [token.toLowerCase(), first + i]));
+  const longest = [...tokens].sort((a, b) => b.length - a.length).map(quoted);
+  const pattern = new RegExp(`(${longest.join("|")})`, "giu");
+  const expand = (text: string) =>
+    words.reduce((all, word) => all.replaceAll(word.token, () => names(word).join(" ")), text);
+  const between = (text: string) => (text.trim() === "" ? [] : tokenizer.encode(text).slice(1, -1));
+  return {
+    ...tokenizer,
+    encode(text) {
+      const parts = expand(text).split(pattern); // every second one is a word
+      const inner = parts.flatMap((part, i) => (i % 2 === 1 ? [ids.get(part.toLowerCase())!] : between(part)));
+      return [tokenizer.bos, ...inner, tokenizer.eos];
+    },
+    decode(all) {
+      const parts = all.map((id) => (id >= first ? (tokens[id - first] ?? "") : tokenizer.decode([id])));
+      return all.every((id) => id < first) ? tokenizer.decode(all) : parts.join(" ");
+    },
+  };
+}
+
+/** A text tower's run, whose graph has the graft `rows` at its words: ids from `first` on are the words' vectors. */
+export function runWithWords(run: Run, words: readonly Word[], tower: number, first: number): Run {
+  const vectors = words.flatMap((word) => word.vectors[tower]!);
+  const width = vectors[0]!.length;
+  return (feeds) => {
+    const { dims, data } = feeds.input_ids!;
+    const rows = new Float32Array(data.length * width);
+    const keep = new Float32Array(data.length).fill(1);
+    const known = BigInt64Array.from(data as BigInt64Array);
+    for (const [i, id] of known.entries()) {
+      const vector = vectors[Number(id) - first];
+      if (vector === undefined) continue;
+      known[i] = 0n;
+      keep[i] = 0;
+      rows.set(vector, i * width);
+    }
+    const replaced: Record<string, Tensor> = {
+      input_ids: { dims, data: known },
+      [`${WORDS}:keep`]: { dims: [...dims, 1], data: keep },
+      [`${WORDS}:rows`]: { dims: [...dims, width], data: rows },
+    };
+    return run({ ...feeds, ...replaced });
+  };
+}

@@ -1,0 +1,74 @@
+/** Tokens that a fine-tune has added to CLIP's vocabulary, in every form in which transformers 4 and 5 save them. */
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** A token that is found in a text as a whole, before the rest is spelled in pieces. */
+export interface AddedToken {
+  readonly id: number;
+  readonly content: string;
+  /** Found in the text after it is lower-cased, itself lower-cased. */
+  readonly normalized: boolean;
+  /** Found only where no letter, digit or underscore stands beside it. */
+  readonly single_word: boolean;
+}
+
+type Said = Partial<AddedToken> & { content: string; special?: boolean };
+
+function readJson<T>(path: string, absent: T): T {
+  return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : absent;
+}
+
+/**
+ * The tokens of a tokenizer's folder beside its special ones: of added_tokens.json ({content: id}), tokenizer.json's
+ * `added_tokens`, and tokenizer_config.json's `added_tokens_decoder`, which wins (transformers,
+ * tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained).
+ */
+export function addedTokens(dir: string, specials: ReadonlySet<string>): AddedToken[] {
+  const plain = Object.entries(readJson<Record<string, number>>(join(dir, "added_tokens.json"), {}));
+  const whole = readJson<{ added_tokens?: (Said & { id: number })[] }>(join(dir, "tokenizer.json"), {});
+  const decoder = readJson<{ added_tokens_decoder?: Record<string, Said> }>(join(dir, "tokenizer_config.json"), {});
+  const all = [
+    ...plain.map(([content, id]) => token(id, { content })),
+    ...(whole.added_tokens ?? []).map((said) => token(said.id, said)),
+    ...Object.entries(decoder.added_tokens_decoder ?? {}).map(([id, said]) => token(Number(id), said)),
+  ];
+  const byContent = new Map(all.map((one) => [one.content, one]));
+  return [...byContent.values()].filter(({ content }) => content !== "" && !specials.has(content));
+}
+
+function token(id: number, { content, special = false, normalized = !special, single_word = false }: Said): AddedToken {
+  return { id, content, normalized, single_word };
+}
+
+const escaped = (text: string) => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** As the tokenizer normalizes a text before it looks for normalized tokens; letter by letter, as in Rust. */
+const normalize = (text: string) =>
+  text
+    .normalize("NFC")
+    .replace(/\p{White_Space}+/gu, " ")
+    .replaceAll("Σ", "σ")
+    .toLowerCase();
+
+/** A text as pieces: added tokens by their id, and the texts between them. Those that are not normalized are found first. */
+export function splitAt(added: readonly AddedToken[], text: string): (number | string)[] {
+  const exact = added.filter(({ normalized }) => !normalized);
+  const lowered = added
+    .filter(({ normalized }) => normalized)
+    .map((one) => ({ ...one, content: normalize(one.content) }));
+  return split(exact, text).flatMap((part) =>
+    typeof part === "number" || lowered.length === 0 ? [part] : split(lowered, normalize(part)),
+  );
+}
+
+/** The leftmost match wins, of several there the longest. */
+function split(added: readonly AddedToken[], text: string): (number | string)[] {
+  if (added.length === 0) return [text];
+  const longestFirst = added.toSorted((a, b) => b.content.length - a.content.length);
+  const ids = new Map(longestFirst.map(({ content, id }) => [content, id]));
+  const words = longestFirst.map(({ content, single_word }) =>
+    single_word ? `(?<![\\p{L}\\p{N}_])${escaped(content)}(?![\\p{L}\\p{N}_])` : escaped(content),
+  );
+  const parts = text.split(new RegExp(`(${words.join("|")})`, "u"));
+  return parts.map((part, i) => (i % 2 === 1 ? ids.get(part)! : part)).filter((part) => part !== "");
+}

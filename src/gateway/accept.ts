@@ -1,0 +1,110 @@
+/**
+ * Accepting jobs without HTTP: what a route, or a translator from another API, calls with a validated request, its owner and
+ * its idempotency key.
+ */
+import type { FastifyBaseLogger } from "fastify";
+import { Refused } from "../errors.ts";
+import type { BaseRecord, JobKind } from "../jobs/kind.ts";
+import type { JobRecord } from "../jobs/kinds.ts";
+import { newId } from "../jobs/kinds.ts";
+import { ACCEPTED_WITHIN_MS, expectFiles } from "../jobs/list.ts";
+import type { Idempotency, Submission } from "../jobs/submit.ts";
+import { OutboundError } from "../outbound/errors.ts";
+import type { GenerationInput } from "../schema/generation-request.ts";
+import { jobFolder } from "../storage/keys.ts";
+import { otherBody } from "./idempotency.ts";
+import type { Service } from "./parts.ts";
+
+/** On whose behalf a job is submitted. */
+export interface Submitter {
+  owner: string;
+  idempotency?: Idempotency | undefined;
+  log: FastifyBaseLogger;
+}
+
+/** A request that can be carried out. */
+export interface Prepared {
+  request: JobRecord["request"];
+  /** Stores the files that the job needs under its id; null = it needs none. */
+  store: ((id: string) => Promise<void>) | null;
+  /** What the log says of it. */
+  about: object;
+}
+
+/**
+ * Accepts a job, or finds the one that the idempotency key has made.
+ * @param prepare makes of the input what is carried out; it runs for a new request alone
+ * @throws {Refused} when it cannot be accepted; then it has had no effect
+ */
+export async function accept<R extends BaseRecord>(
+  service: Service,
+  kind: JobKind<R>,
+  { owner, idempotency, log }: Submitter,
+  prepare: () => Promise<Prepared>,
+): Promise<R> {
+  const { config, queue, storage } = service;
+  const known = idempotency && (await queue.remembered(owner, idempotency));
+  if (known !== undefined) return madeBefore(known, service, kind, owner);
+  const id = newId(kind);
+  const { request, store, about } = await prepare();
+  if (store !== null) {
+    await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
+    await store(id);
+  }
+  const terms = { idempotency, mostQueued: config.MAX_QUEUE, mostOfOwner: config.MAX_JOBS_PER_KEY };
+  const submission = await queue.submit(id, request, owner, terms);
+  if (submission.outcome !== "accepted") {
+    if (store !== null) await storage.removeFolder(jobFolder(id));
+    return madeBefore(submission, service, kind, owner);
+  }
+  log.info({ [kind.name]: id, ...about }, "accepted");
+  return submission.record as BaseRecord as R;
+}
+
+/** The job of a request that was here before. @throws {Refused} when there is none. */
+async function madeBefore<R extends BaseRecord>(
+  submission: Exclude<Submission, { outcome: "accepted" }>,
+  { config, queue }: Service,
+  kind: JobKind<R>,
+  owner: string,
+): Promise<R> {
+  const { outcome } = submission;
+  if (outcome === "conflict") throw otherBody();
+  if (outcome === "full") {
+    throw new Refused(429, "queue_full", `${config.MAX_QUEUE} ${kind.name}s are waiting already: try again later`);
+  }
+  if (outcome === "busy") {
+    const message = `${config.MAX_JOBS_PER_KEY} ${kind.name}s of this key are queued or running: try again later`;
+    throw new Refused(429, "too_many_jobs", message);
+  }
+  if (outcome === "taken") {
+    const message = `another ${kind.name} of this name waits or runs`;
+    throw new Refused(409, "name_taken", message, [{ path: "name", message }]);
+  }
+  const record = await queue.read(kind, submission.id, owner);
+  if (record !== undefined) return record;
+  throw new Refused(409, "idempotency_key_reused", "what this Idempotency-Key has made is deleted by now");
+}
+
+/** @throws {Refused} when nothing may be sent there. What its name stands for is looked at again at each attempt. */
+export async function checkWebhook(webhook: GenerationInput["webhook"], { outbound }: Service): Promise<void> {
+  if (webhook === null) return;
+  try {
+    await outbound.check(webhook.url);
+  } catch (error) {
+    if (!(error instanceof OutboundError)) throw error;
+    throw new Refused(422, "address_refused", error.message, [{ path: "webhook.url", message: error.message }]);
+  }
+}
+
+/** @throws {Refused} 404, also when it is another owner's */
+export async function findJob<R extends BaseRecord>(
+  { queue }: Pick<Service, "queue">,
+  kind: JobKind<R>,
+  owner: string,
+  id: string,
+): Promise<R> {
+  const record = await queue.read(kind, id, owner);
+  if (record === undefined) throw new Refused(404, "not_found", `there is no ${kind.name} "${id}"`);
+  return record;
+}

@@ -1,0 +1,203 @@
+/**
+ * Images in: the bytes behind what a request names, checked. They are fetched here, before the request is accepted, and
+ * not by the worker: what is accepted can then be made again and again, whatever becomes of an address; the client hears
+ * at once that an image cannot be had; and no GPU waits for a stranger's server.
+ */
+import pLimit from "p-limit";
+import type { Config } from "../config/config.ts";
+import { NotReady, Refused } from "../errors.ts";
+import { ImageError, readHeader, verify } from "../image/decode.ts";
+import type { Outbound } from "../outbound/client.ts";
+import { OutboundError } from "../outbound/errors.ts";
+import { MAX_IMAGE_PIXELS } from "../schema/fields.ts";
+import { imageHash } from "../storage/keys.ts";
+import type { Uploads } from "../storage/uploads.ts";
+import { Places } from "./places.ts";
+
+/** The time for fetching all images of a request, redirects and slow servers included. */
+const FETCH_MS = 15_000;
+/** The time in which the images of a request must have had their places; nobody waits so long for an answer. */
+const TAKE_MS = 60_000;
+/** Requests that read images from elsewhere at once; each can hold {@link IMAGES_TOGETHER} in memory. */
+const READING = 32;
+/** Those of one owner: slow servers that he names hold up nobody else. */
+const READING_OF_OWNER = 8;
+/** Addresses that one request reads at once. */
+const FETCHING_OF_REQUEST = 8;
+/** What the images of one request may have together, in images of MAX_IMAGE_BYTES and of MAX_IMAGE_PIXELS. */
+const IMAGES_TOGETHER = 4;
+
+export interface TakenImage {
+  hash: string;
+  bytes: Buffer;
+}
+
+const isAddress = (source: string) => source.startsWith("http");
+const isUpload = (source: string) => source.startsWith("upload:");
+
+export class ImagesIn {
+  readonly #outbound: Outbound;
+  readonly #uploads: Uploads;
+  readonly #maxBytes: number;
+  readonly #reading = new Places(READING, READING_OF_OWNER);
+
+  constructor({ MAX_IMAGE_BYTES }: Pick<Config, "MAX_IMAGE_BYTES">, outbound: Outbound, uploads: Uploads) {
+    this.#outbound = outbound;
+    this.#uploads = uploads;
+    this.#maxBytes = MAX_IMAGE_BYTES;
+  }
+
+  /**
+   * The images of a request, all of them or none.
+   * @param named what the client calls each (a data: URI, an address, `upload:<id>`), by the path of its field
+   * @param owner whose uploads can be named
+   * @returns by the path of the field; what is named twice is read once
+   * @throws {Refused} naming the field: 422 when an image cannot be had or is none, or when there are too many pixels, 413
+   * when there are too many bytes
+   * @throws {NotReady} when too many others are being taken
+   */
+  async take(named: ReadonlyMap<string, string>, owner: string): Promise<Map<string, TakenImage>> {
+    if (named.size === 0) return new Map();
+    const ended = new AbortController();
+    const late = setTimeout(() => {
+      ended.abort(new NotReady(["the images of too many requests are being read and checked"]));
+    }, TAKE_MS);
+    const takeAll = () => this.#takeAll(named, owner, ended.signal);
+    const elsewhere = [...named.values()].some((source) => isAddress(source) || isUpload(source));
+    try {
+      return await (elsewhere ? this.#reading.take(owner, takeAll, ended.signal) : takeAll());
+    } catch (error) {
+      ended.signal.throwIfAborted(); // it was too late, whatever came of it
+      throw error;
+    } finally {
+      clearTimeout(late);
+      ended.abort(); // the first that fails speaks for all: the others need not be read or checked
+    }
+  }
+
+  async #takeAll(named: ReadonlyMap<string, string>, owner: string, signal: AbortSignal) {
+    const read = this.#reader(owner, signal);
+    const checkOne = checker(owner, signal);
+    const bySource = new Map<string, Promise<TakenImage>>();
+    const byHash = new Map<string, Promise<TakenImage>>(); // one image can have many addresses
+    const takeOne = async (source: string, path: string): Promise<TakenImage> => {
+      const bytes = await read(source, path);
+      const hash = imageHash(bytes);
+      const known = byHash.get(hash);
+      if (known !== undefined) return known;
+      const taken = checkOne(bytes, path, isUpload(source)).then(() => ({ hash, bytes }));
+      byHash.set(hash, taken);
+      return taken;
+    };
+    for (const [path, source] of named) {
+      if (!bySource.has(source)) bySource.set(source, takeOne(source, path));
+    }
+    await Promise.all(bySource.values());
+    const taken = new Map<string, TakenImage>();
+    for (const [path, source] of named) taken.set(path, await bySource.get(source)!);
+    return taken;
+  }
+
+  /** What reads the images of one request until `signal` aborts, as many bytes as they may have together and no more. */
+  #reader(owner: string, signal: AbortSignal) {
+    const most = IMAGES_TOGETHER * this.#maxBytes;
+    let together = 0;
+    const count = (bytes: number, path: string) => {
+      together += bytes;
+      if (together > most) throw tooLarge(`the images have more than ${most} bytes together`, path);
+    };
+    const fetches = new AbortController(); // AbortSignal.any never lets go of a timeout that does not come (Node 24)
+    const slow = setTimeout(() => fetches.abort(new DOMException("", "TimeoutError")), FETCH_MS);
+    signal.addEventListener("abort", () => {
+      clearTimeout(slow);
+      fetches.abort();
+    });
+    const fetching = pLimit(FETCHING_OF_REQUEST);
+    const finding = pLimit(1); // an upload is counted only when it is whole
+    return async (source: string, path: string): Promise<Buffer> => {
+      if (isAddress(source)) {
+        return fetching(() => this.#fetch(source, path, fetches.signal, (bytes) => count(bytes, path)));
+      }
+      if (isUpload(source)) {
+        return finding(async () => {
+          signal.throwIfAborted();
+          count(0, path); // so that none is read when there are too many bytes already
+          const bytes = await this.#find(source, path, owner);
+          count(bytes.length, path);
+          return bytes;
+        });
+      }
+      const bytes = Buffer.from(source.slice(source.indexOf(",") + 1), "base64");
+      if (bytes.length > this.#maxBytes) {
+        throw tooLarge(`the image has ${bytes.length} bytes: at most ${this.#maxBytes} are allowed`, path);
+      }
+      count(bytes.length, path);
+      return bytes;
+    };
+  }
+
+  async #find(source: string, path: string, owner: string): Promise<Buffer> {
+    const id = source.slice("upload:".length);
+    const bytes = await this.#uploads.get(owner, id);
+    if (bytes === undefined) throw refused("unknown_upload", `there is no upload "${id}", or no more`, path);
+    return bytes;
+  }
+
+  async #fetch(address: string, path: string, signal: AbortSignal, onBytes: (bytes: number) => void): Promise<Buffer> {
+    try {
+      return await this.#outbound.get(address, { maxBytes: this.#maxBytes, timeoutMs: FETCH_MS, signal, onBytes });
+    } catch (error) {
+      if (!(error instanceof OutboundError)) throw error;
+      if (error.reason === "refused") throw refused("address_refused", error.message, path);
+      const message = `the image cannot be fetched: ${error.message}`;
+      throw error.reason === "too_large" ? tooLarge(message, path) : refused("image_unavailable", message, path);
+    }
+  }
+}
+
+/** One image at a time: a large one takes 200 MB while it is decoded. */
+const decoding = new Places(1, 1);
+const LIMITS = { maxPixels: MAX_IMAGE_PIXELS };
+
+/** What checks the images of one request, as many pixels as they may have together and no more. */
+function checker(owner: string, signal: AbortSignal) {
+  const most = IMAGES_TOGETHER * MAX_IMAGE_PIXELS;
+  let together = 0;
+  return async (bytes: Buffer, path: string, isChecked: boolean): Promise<void> => {
+    const { width, height } = await orRefused(path, readHeader(bytes, LIMITS));
+    together += width * height;
+    if (together > most) {
+      const sum = `with this one of ${width}×${height}, the images have ${together} pixels together`;
+      throw refused("too_many_pixels", `${sum}: at most ${most} are allowed`, path);
+    }
+    if (!isChecked) await check(bytes, path, owner, signal);
+  };
+}
+
+/**
+ * The size of a stranger's image, told by its content and not by what it is called, when it is one that can be decoded.
+ * @param path of the field; empty when the image is the whole body
+ * @param owner who shares the places with others: one image of his is decoded, then one of each other's
+ * @throws {Refused} 422 when it is none, is damaged, or has too many pixels
+ */
+export async function check(bytes: Buffer, path: string, owner: string, signal?: AbortSignal) {
+  return decoding.take(owner, () => orRefused(path, verify(bytes, LIMITS)), signal);
+}
+
+/** @throws {Refused} 422 for an {@link ImageError} */
+async function orRefused<T>(path: string, reading: Promise<T>): Promise<T> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (!(error instanceof ImageError)) throw error;
+    throw refused("image_undecodable", error.message, path);
+  }
+}
+
+function refused(code: string, message: string, path: string): Refused {
+  return new Refused(422, code, message, [{ path, message }]);
+}
+
+function tooLarge(message: string, path: string): Refused {
+  return new Refused(413, "image_too_large", message, [{ path, message }]);
+}

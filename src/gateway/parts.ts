@@ -1,0 +1,23 @@
+/** What the gateway is made of, and what its routes work with. */
+import type { Config } from "../config/config.ts";
+import type { Fleet } from "../jobs/fleet.ts";
+import type { JobQueue } from "../jobs/queue.ts";
+import type { Outbound } from "../outbound/client.ts";
+import type { Storage } from "../storage/storage.ts";
+import type { Uploads } from "../storage/uploads.ts";
+import type { ImagesIn } from "./images-in.ts";
+
+/** What the process opens, and closes. */
+export interface Parts {
+  config: Config;
+  queue: JobQueue;
+  storage: Storage;
+  outbound: Outbound;
+}
+
+/** What routes get. */
+export interface Service extends Parts {
+  fleet: Fleet;
+  uploads: Uploads;
+  imagesIn: ImagesIn;
+}

@@ -1,0 +1,48 @@
+/** Whether what a request adds to a model is offered here, and fits it. */
+import type { Refused } from "../errors.ts";
+import type { Catalog, Model } from "../schema/catalog.ts";
+import type { GenerationInput } from "../schema/generation-request.ts";
+import { names, suggestion, unprocessable } from "./unprocessable.ts";
+
+/** Of each shelf, the field of an entry that names the id, and what it is called. */
+const SHELVES = {
+  loras: { field: "lora", what: "LoRA" },
+  embeddings: { field: "embedding", what: "textual inversion" },
+  ip_adapters: { field: "ip_adapter", what: "IP-Adapter" },
+  adapters: { field: "adapter", what: "T2I-Adapter" },
+} as const;
+type AdapterShelf = keyof typeof SHELVES;
+
+function refusal(shelf: AdapterShelf, id: string, model: Model, catalog: Catalog, path: string): Refused | null {
+  const { field, what } = SHELVES[shelf];
+  const offered: { id: string; models: string[]; misfits: Record<string, string> }[] = catalog[shelf];
+  const fitting = offered.filter(({ models }) => models.includes(model.id));
+  const found = offered.find((one) => one.id === id);
+  if (found === undefined) {
+    const skipped = catalog.skipped.find((one) => one.shelf === shelf && one.id === id);
+    const why = skipped === undefined ? suggestion(id, fitting) : `: ${skipped.reason}`;
+    return unprocessable(`unknown_${field}`, path, `there is no ${what} "${id}"${why}`);
+  }
+  if (fitting.includes(found)) return null;
+  const why = found.misfits[model.id] ?? "";
+  const message = `the ${what} "${id}" does not fit the model "${model.id}": ${why}; those that do: ${names(fitting)}`;
+  return unprocessable(`${field}_does_not_fit`, path, message);
+}
+
+/** @throws {Refused} naming the field of the first that is not offered or does not fit */
+export function checkAdapters(input: GenerationInput, model: Model, catalog: Catalog, size: readonly number[]): void {
+  for (const [shelf, { field }] of Object.entries(SHELVES) as [AdapterShelf, (typeof SHELVES)[AdapterShelf]][]) {
+    for (const [index, entry] of input[shelf].entries()) {
+      const id = (entry as Record<string, unknown>)[field] as string;
+      const refused = refusal(shelf, id, model, catalog, `${shelf}[${index}].${field}`);
+      if (refused !== null) throw refused;
+    }
+  }
+  for (const [index, { adapter }] of input.adapters.entries()) {
+    const multiple = catalog.adapters.find(({ id }) => id === adapter)!.size_multiple;
+    if (size.some((side) => side % multiple !== 0)) {
+      const message = `the T2I-Adapter "${adapter}" needs a width and a height that are multiples of ${multiple}, not ${size.join("×")}`;
+      throw unprocessable("field_does_not_fit", `adapters[${index}].adapter`, message);
+    }
+  }
+}

@@ -1,0 +1,119 @@
+import type { FastifyReply } from "fastify";
+import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { generation } from "../../jobs/generation.ts";
+import { hasEnded } from "../../jobs/record.ts";
+import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
+import { Generation } from "../../schema/generation.ts";
+import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.ts";
+import { ownerOf } from "../auth.ts";
+import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
+import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
+import { problems } from "../openapi.ts";
+import type { Service } from "../parts.ts";
+import { jobParams, jobRoutes } from "./jobs.ts";
+
+export const generations: FastifyPluginAsyncZod<Service> = async (app, service) => {
+  const { config } = service;
+  const tags = ["generations"];
+  const closing = new AbortController();
+  app.addHook("preClose", async () => closing.abort()); // whoever waits is answered as it stands
+
+  app.post(
+    "/v1/generations",
+    {
+      config: { ownKeys: true },
+      schema: {
+        operationId: "createGeneration",
+        summary: "Make pictures",
+        description: `\`Prefer: wait=N\` holds the answer until the generation has ended, for N seconds at most (more than ${MAX_WAIT_SECONDS} counts as ${MAX_WAIT_SECONDS}).`,
+        tags,
+        headers: z.looseObject({
+          ...idempotencyHeader,
+          prefer: z.string().optional().describe("`wait=N`: answer when it has ended, or after N seconds."),
+        }),
+        body: GenerationInput,
+        response: {
+          200: Generation.describe("It has ended within the time of `Prefer: wait`: succeeded, failed or canceled."),
+          202: Generation.describe("Accepted; it will end as succeeded, failed or canceled."),
+          ...problems(400, 409, 413, 422, 429, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const owner = ownerOf(request);
+      const { body, log } = request;
+      const submitted = await acceptGeneration(service, body, { owner, idempotency: idempotencyOf(request), log });
+      reply.header("Location", `${config.PUBLIC_URL}/v1/generations/${submitted.id}`);
+      const wait = preferredWait(request.headers.prefer);
+      if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);
+      if (wait === undefined) return reply.code(202).send(generation.show(submitted, config.PUBLIC_URL));
+      const signal = untilNoLonger(reply, closing.signal, wait);
+      const record = await waitForGeneration(service, submitted, owner, signal);
+      if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
+      return reply.code(hasEnded(record) ? 200 : 202).send(generation.show(record, config.PUBLIC_URL));
+    },
+  );
+
+  jobRoutes(app, service, generation);
+
+  app.get(
+    "/v1/generations/:id/images/:n",
+    {
+      schema: {
+        operationId: "getGenerationImage",
+        summary: "A picture",
+        tags,
+        params: jobParams.extend({ n: z.string().describe("Which picture, from 0.") }),
+        response: {
+          200: {
+            description: "The picture, in the request's output_format.",
+            content: Object.fromEntries(Object.values(CONTENT_TYPES).map((type) => [type, { schema: z.unknown() }])),
+          },
+          304: z.undefined().describe("The client has it already, by `If-None-Match`."),
+          ...problems(404, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const { id, n } = request.params;
+      const { image, read } = await findPicture(service, ownerOf(request), id, n);
+      const etag = `"${image.sha256}"`;
+      const known = namesTag(request.headers["if-none-match"], etag);
+      const bytes = known ? undefined : await read();
+      reply.header("ETag", etag).header("Cache-Control", "private, immutable");
+      if (known) return reply.code(304).send(undefined);
+      return reply.type(image.content_type).send(bytes);
+    },
+  );
+};
+
+/** Seconds of `Prefer: wait=N` (RFC 7240); a bare `wait` is the longest. What it does not understand it ignores. */
+function preferredWait(prefer: string | undefined): number | undefined {
+  const match = /(?:^|[,;\s])wait(?:\s*=\s*"?(\d+)"?)?\s*(?:$|[,;])/i.exec(prefer ?? "");
+  return match === null ? undefined : Math.min(Number(match[1] ?? MAX_WAIT_SECONDS), MAX_WAIT_SECONDS);
+}
+
+/**
+ * Aborts when the answer is sent or its client has gone, when the gateway closes, or after so many seconds. Not
+ * AbortSignal.any, which never lets go of a timeout that does not come (Node 24).
+ */
+function untilNoLonger(reply: FastifyReply, closing: AbortSignal, seconds: number): AbortSignal {
+  const over = new AbortController();
+  const end = () => over.abort();
+  const timer = setTimeout(end, seconds * 1000);
+  closing.addEventListener("abort", end);
+  if (closing.aborted) end();
+  reply.raw.once("close", () => {
+    clearTimeout(timer);
+    closing.removeEventListener("abort", end);
+    end();
+  });
+  return over.signal;
+}
+
+/** Whether an `If-None-Match` header names the tag (RFC 9110 13.1.2: weak comparison). */
+function namesTag(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false;
+  return header.split(",").some((tag) => ["*", etag].includes(tag.trim().replace(/^W\//, "")));
+}

@@ -1,0 +1,46 @@
+import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { problems } from "../openapi.ts";
+import type { Service } from "../parts.ts";
+
+/** `/health`: this process answers. `/ready`: the service is able to take work. */
+export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
+  app.get(
+    "/health",
+    {
+      logLevel: "warn",
+      config: { open: true, anyQuery: true },
+      schema: {
+        operationId: "health",
+        summary: "Is the gateway alive?",
+        tags: ["service"],
+        response: { 200: z.object({ status: z.literal("ok") }) },
+      },
+    },
+    async () => ({ status: "ok" as const }),
+  );
+
+  app.get(
+    "/ready",
+    {
+      logLevel: "error",
+      config: { open: true, anyQuery: true },
+      schema: {
+        operationId: "ready",
+        summary: "Can the service take work?",
+        tags: ["service"],
+        response: {
+          200: z.object({
+            status: z.literal("ready"),
+            unavailable: z.int().describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why."),
+          }),
+          ...problems(503),
+        },
+      },
+    },
+    async () => {
+      const { unavailable } = await fleet.ready();
+      return { status: "ready" as const, unavailable };
+    },
+  );
+};

@@ -1,0 +1,108 @@
+/** What can be asked of a job of any kind: to be shown, listed, stopped and forgotten. */
+import type { FastifyInstance } from "fastify";
+import type { ZodTypeProvider } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { Refused } from "../../errors.ts";
+import type { BaseRecord, JobKind } from "../../jobs/kind.ts";
+import { listRecords, removeRecord } from "../../jobs/list.ts";
+import { hasEnded } from "../../jobs/record.ts";
+import { closed } from "../../schema/closed.ts";
+import { JobStatus } from "../../schema/job.ts";
+import { findJob } from "../accept.ts";
+import { ownerOf } from "../auth.ts";
+import { problems } from "../openapi.ts";
+import { listOf, pageOf, paging } from "../paging.ts";
+import type { Service } from "../parts.ts";
+
+export const jobParams = z.object({ id: z.string().describe("As returned when it was made.") });
+
+/** `GET /v1/<kind>s`, `GET /v1/<kind>s/{id}`, `POST …/cancel`, `DELETE …`. */
+export function jobRoutes<R extends BaseRecord>(instance: FastifyInstance, service: Service, kind: JobKind<R>): void {
+  const app = instance.withTypeProvider<ZodTypeProvider>();
+  const { config, queue, storage } = service;
+  const { name, view, words } = kind;
+  const tags = [`${name}s`];
+  const path = `/v1/${name}s`;
+  const shown = (record: R) => kind.show(record, config.PUBLIC_URL);
+
+  app.get(
+    path,
+    {
+      schema: {
+        operationId: `list${words.title}s`,
+        summary: `The ${name}s that there are`,
+        description: "Newest first.",
+        tags,
+        querystring: closed({
+          status: JobStatus.optional().describe("Only those with this status."),
+          ...paging,
+        }),
+        response: { 200: listOf(view), ...problems(400, 503) },
+      },
+    },
+    async (request) => {
+      const { status, limit, cursor } = request.query;
+      const { data, next } = await queue.ask((redis) =>
+        listRecords(redis, kind, ownerOf(request), { status, limit, before: cursor }),
+      );
+      return pageOf(data.map(shown), next);
+    },
+  );
+
+  app.post(
+    `${path}/:id/cancel`,
+    {
+      schema: {
+        operationId: `cancel${words.title}`,
+        summary: `Stop a ${name}`,
+        description: `At once when it is queued, within ${words.stops} when it is processing: it then ends as canceled.`,
+        tags,
+        params: jobParams,
+        response: { 202: view, ...problems(404, 409, 503) },
+      },
+    },
+    async (request, reply) => {
+      const { id } = await findJob(service, kind, ownerOf(request), request.params.id);
+      const outcome = await queue.cancel(id);
+      const record = await findJob(service, kind, ownerOf(request), id);
+      if (outcome === "ended") throw new Refused(409, "ended", `the ${name} has ended already: ${record.status}`);
+      request.log.info({ [name]: id, outcome }, "cancel");
+      return reply.code(202).send(shown(record));
+    },
+  );
+
+  app.delete(
+    `${path}/:id`,
+    {
+      schema: {
+        operationId: `delete${words.title}`,
+        summary: `Forget a ${name} that has ended`,
+        description: words.deletes,
+        tags,
+        params: jobParams,
+        response: { 204: z.undefined().describe("It is gone."), ...problems(404, 409, 503) },
+      },
+    },
+    async (request, reply) => {
+      const record = await findJob(service, kind, ownerOf(request), request.params.id);
+      if (!hasEnded(record)) throw new Refused(409, "not_ended", `the ${name} is ${record.status}: cancel it first`);
+      await queue.ask((redis) => removeRecord(redis, storage, ownerOf(request), record.id));
+      request.log.info({ [name]: record.id }, "deleted");
+      return reply.code(204).send(undefined);
+    },
+  );
+
+  app.get(
+    `${path}/:id`,
+    {
+      schema: {
+        operationId: `get${words.title}`,
+        summary: `How a ${name} stands`,
+        tags,
+        params: jobParams,
+        response: { 200: view, ...problems(404, 503) },
+      },
+    },
+    async (request) => shown(await findJob(service, kind, ownerOf(request), request.params.id)),
+  );
+}

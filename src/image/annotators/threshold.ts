@@ -1,0 +1,27 @@
+import { darkestChannel, greyLevels, greyPicture } from "../grey-level.ts";
+import { otsu } from "../otsu.ts";
+import type { Pixels } from "../pixels.ts";
+
+/** White where red, green and blue are all above `level`, else black (Mikubill/sd-webui-controlnet `threshold`). */
+export const threshold = (pixels: Pixels, level: number) => black(pixels, (darkest) => darkest > level);
+
+/** A drawing in dark lines, as white lines on black: white where red, green or blue is below 127 (lllyasviel/ControlNet `gradio_scribble2image`). */
+export const scribble = (pixels: Pixels) => black(pixels, (darkest) => darkest < 127);
+
+function black({ width, height, data }: Pixels, isWhite: (darkest: number) => boolean): Pixels {
+  const levels = new Uint8Array(width * height);
+  const white = Uint8Array.from({ length: 256 }, (_, level) => (isWhite(level) ? 255 : 0));
+  for (let p = 0; p < levels.length; p++) levels[p] = white[darkestChannel(data, p * 3)]!;
+  return greyPicture(width, height, levels);
+}
+
+/**
+ * White where the picture is dark: its grey at most `level`, or with 0 or 255 what Otsu's method finds
+ * (Mikubill/sd-webui-controlnet `binary`).
+ */
+export function binary(pixels: Pixels, level: number): Pixels {
+  const levels = greyLevels(pixels);
+  const limit = level === 0 || level === 255 ? otsu(levels) : level;
+  for (let p = 0; p < levels.length; p++) levels[p] = levels[p]! > limit ? 0 : 255;
+  return greyPicture(pixels.width, pixels.height, levels);
+}

@@ -1,0 +1,177 @@
+/**
+ * `cv2.GaussianBlur(picture, (0, 0), sigma)`: on bytes to the byte, on float32 but for the order of its additions.
+ * Source: opencv/opencv `modules/imgproc/src/smooth.dispatch.cpp` (`getGaussianKernelBitExact`, `GaussianBlur`).
+ */
+import type { Pixels } from "./pixels.ts";
+import { reflect } from "./reflect.ts";
+import { roundHalfEven } from "./rounding.ts";
+
+function gaussian(taps: number, sigma: number): Float64Array {
+  const weights = Float64Array.from({ length: taps }, (_, i) =>
+    Math.exp(-((i - (taps - 1) / 2) ** 2) / (2 * sigma ** 2)),
+  );
+  const sum = weights.reduce((total, weight) => total + weight, 0);
+  return weights.map((weight) => weight / sum);
+}
+
+/** From the middle outwards, whole numbers: both halves sum to 256, as what rounding leaves of a tap is carried to the next. */
+function byteKernel(sigma: number): Float64Array {
+  const exact = gaussian(roundHalfEven(6 * sigma + 1) | 1, sigma);
+  const radius = (exact.length - 1) / 2;
+  const half = new Float64Array(radius + 1);
+  let [carried, sum] = [0, 0];
+  for (let i = 0; i < radius; i++) {
+    const wanted = exact[i]! * 256 + carried;
+    const weight = roundHalfEven(wanted);
+    carried = wanted - weight;
+    half[radius - i] = weight;
+    sum += 2 * weight;
+  }
+  half[0] = 256 - sum;
+  return half;
+}
+
+/** From the middle outwards, float32. */
+function floatKernel(sigma: number): Float64Array {
+  const exact = gaussian(roundHalfEven(8 * sigma + 1) | 1, sigma);
+  return exact.slice((exact.length - 1) / 2).map(Math.fround);
+}
+
+/**
+ * Goes down a picture's rows, blurred along x, with those near at hand: `down` gets the row `k` rows below row y, above where k < 0.
+ * @param row makes room for a row
+ * @param across fills it with row y, blurred along x
+ */
+function goDown<Row>(
+  radius: number,
+  height: number,
+  row: () => Row,
+  across: (y: number, row: Row) => void,
+  down: (y: number, near: (k: number) => Row) => void,
+): void {
+  // Rows that are still needed: each is overwritten when it is the farthest above.
+  const kept = Array.from({ length: Math.min(2 * radius + 1, height) }, row);
+  for (let y = 0, made = 0; y < height; y++) {
+    for (; made < height && made <= y + radius; made++) across(made, kept[made % kept.length]!);
+    down(y, (k) => kept[reflect(y + k, height) % kept.length]!);
+  }
+}
+
+// Several sums fit into the 53 bits of one number: along x three of 16 bits, the channels of a pixel; then along y two of 24.
+const [BLUE, GREEN, SECOND] = [2 ** 32, 2 ** 16, 2 ** 26];
+
+/** @param sigma 0.01 … 64 pixels */
+export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pixels {
+  const half = byteKernel(sigma);
+  const radius = half.length - 1;
+  const source = Int32Array.from({ length: width + 2 * radius }, (_, x) => reflect(x - radius, width) * 3);
+  const padded = new Float64Array(source.length);
+  const packed = new Float64Array(width);
+  const values = new Float64Array(width * 3 + 1);
+  const pairs = Math.ceil((width * 3) / 2);
+  const sums = new Float64Array(pairs);
+  const out = new Uint8Array(data.length);
+  const across = (y: number, row: Float64Array) => {
+    const start = y * width * 3;
+    for (let x = 0; x < source.length; x++) {
+      const i = start + source[x]!;
+      padded[x] = data[i]! + data[i + 1]! * GREEN + data[i + 2]! * BLUE;
+    }
+    addKernel(packed, half, (k) => padded.subarray(radius + k));
+    for (let x = 0, i = 0; x < width; x++) {
+      const blue = Math.floor(packed[x]! / BLUE);
+      const rest = (packed[x]! - blue * BLUE) >>> 0;
+      values[i++] = rest & 0xffff;
+      values[i++] = rest >>> 16;
+      values[i++] = blue;
+    }
+    for (let i = 0; i < pairs; i++) row[i] = values[2 * i]! + values[2 * i + 1]! * SECOND;
+  };
+  goDown(
+    radius,
+    height,
+    () => new Float64Array(pairs),
+    across,
+    (y, near) => {
+      addKernel(sums, half, near);
+      const end = (y + 1) * width * 3;
+      for (let i = 0, o = y * width * 3; i < pairs; i++) {
+        const second = Math.floor(sums[i]! / SECOND);
+        out[o++] = (sums[i]! - second * SECOND + 0x8000) >> 16;
+        if (o < end) out[o++] = (second + 0x8000) >> 16;
+      }
+    },
+  );
+  return { width, height, data: out };
+}
+
+/** Sets `sums` to the numbers weighted by the kernel; `at` gives those `k` places on, before where k < 0. */
+function addKernel(sums: Float64Array, half: Float64Array, at: (k: number) => Float64Array): void {
+  const middle = at(0);
+  for (let i = 0; i < sums.length; i++) sums[i] = half[0]! * middle[i]!;
+  const taps = [...half.keys()].filter((k) => k > 0 && half[k] !== 0);
+  for (let t = 0; t < taps.length; t += 2) {
+    const [k, next] = [taps[t]!, taps[t + 1] ?? 0];
+    // Two taps at once: the sums are read and written half as often.
+    addPairs(sums, at(-k), at(k), half[k]!, at(-next), at(next), next === 0 ? 0 : half[next]!);
+  }
+}
+
+function addPairs(
+  sums: Float64Array,
+  a: Float64Array,
+  b: Float64Array,
+  near: number,
+  c: Float64Array,
+  d: Float64Array,
+  far: number,
+): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += near * (a[i]! + b[i]!) + far * (c[i]! + d[i]!);
+}
+
+/**
+ * The blurred picture as float32, row after row: `row` gets the numbers of row y, `channels` a pixel, and must keep none of them.
+ * Sums are rounded as OpenCV's are where the processor multiplies and adds at once: along x from the left, along y from the middle.
+ * @param channels how many numbers of `data` are a pixel
+ */
+export function blurFloat(
+  { width, height, data }: { width: number; height: number; data: ArrayLike<number> },
+  channels: number,
+  sigma: number,
+  row: (y: number, values: Float32Array) => void,
+): void {
+  const half = floatKernel(sigma);
+  const radius = half.length - 1;
+  const padded = new Float32Array((width + 2 * radius) * channels);
+  const source = Int32Array.from(padded, (_, i) => {
+    const x = Math.floor(i / channels) - radius;
+    return reflect(x, width) * channels + (i % channels);
+  });
+  const across = (y: number, sums: Float32Array) => {
+    const start = y * width * channels;
+    for (let i = 0; i < padded.length; i++) padded[i] = data[start + source[i]!]!;
+    sums.fill(0);
+    for (let k = -radius; k <= radius; k++) addOne(sums, padded.subarray((radius + k) * channels), half[Math.abs(k)]!);
+  };
+  const sums = new Float32Array(width * channels);
+  goDown(
+    radius,
+    height,
+    () => new Float32Array(sums.length),
+    across,
+    (y, near) => {
+      sums.fill(0);
+      addOne(sums, near(0), half[0]!);
+      for (let k = 1; k <= radius; k++) addRounded(sums, near(k), near(-k), half[k]!);
+      row(y, sums);
+    },
+  );
+}
+
+function addOne(sums: Float32Array, a: Float32Array, weight: number): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += weight * a[i]!;
+}
+
+function addRounded(sums: Float32Array, a: Float32Array, b: Float32Array, weight: number): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += weight * Math.fround(a[i]! + b[i]!);
+}

@@ -1,0 +1,44 @@
+/** The sizes that annotators work at, as those had them that made the maps which ControlNets were trained with. */
+import { resizeArea, resizeCubic, resizeImage, resizeLinear } from "./opencv-resize.ts";
+import type { Pixels } from "./pixels.ts";
+import { roundHalfEven } from "./rounding.ts";
+
+/**
+ * What `annotate` makes of a picture whose shorter side is about `resolution` (controlnet_aux `detect_resolution`), at the
+ * picture's own size again; null = made at the picture's own size.
+ */
+export function atResolution(pixels: Pixels, resolution: number | null, annotate: (resized: Pixels) => Pixels): Pixels {
+  if (resolution === null) return annotate(pixels);
+  return resizeLinear(annotate(resizeImage(pixels, resolution)), pixels.width, pixels.height);
+}
+
+const MULTIPLE = 64;
+
+/**
+ * A picture whose shorter side is `resolution`, its last column and row repeated until both sides are multiples of 64; `width` and
+ * `height` are those of the part without them (Mikubill/sd-webui-controlnet `resize_image_with_pad`).
+ */
+export function resizeWithPad(pixels: Pixels, resolution: number): { padded: Pixels; width: number; height: number } {
+  const scale = resolution / Math.min(pixels.width, pixels.height);
+  const [width, height] = [roundHalfEven(pixels.width * scale), roundHalfEven(pixels.height * scale)];
+  const { data } = (scale > 1 ? resizeCubic : resizeArea)(pixels, width, height);
+  const [fullWidth, fullHeight] = [width, height].map((side) => Math.ceil(side / MULTIPLE) * MULTIPLE) as [
+    number,
+    number,
+  ];
+  const out = new Uint8Array(fullWidth * fullHeight * 3);
+  for (let y = 0; y < fullHeight; y++) {
+    const row = data.subarray(Math.min(y, height - 1) * width * 3).subarray(0, width * 3);
+    out.set(row, y * fullWidth * 3);
+    for (let x = width; x < fullWidth; x++) out.set(row.subarray(-3), (y * fullWidth + x) * 3);
+  }
+  return { padded: { width: fullWidth, height: fullHeight, data: out }, width, height };
+}
+
+/** The upper left part of a picture. */
+export function corner(pixels: Pixels, width: number, height: number): Pixels {
+  const data = new Uint8Array(width * height * 3);
+  for (let y = 0; y < height; y++)
+    data.set(pixels.data.subarray(y * pixels.width * 3).subarray(0, width * 3), y * width * 3);
+  return { width, height, data };
+}

@@ -1,0 +1,76 @@
+import type { MapKind } from "../schema/annotators.ts";
+import { countColours } from "./map-fit.ts";
+import type { Pixels } from "./pixels.ts";
+
+/** What a map looks like, as shares of its pixels. */
+interface Look {
+  /** light grey to white */
+  readonly light: number;
+  /** neither nearly black nor nearly white */
+  readonly between: number;
+  /** red, green and blue apart */
+  readonly coloured: number;
+  /** colours in all, counted up to {@link MANY_COLOURS} */
+  readonly colours: number;
+}
+
+const [ALMOST_BLACK, ALMOST_WHITE, HALF, APART] = [16, 239, 127, 16];
+/** More than any palette of classes has, and what blends at the borders of regions make. */
+const MANY_COLOURS = 4096;
+/** So much of a map may be otherwise than expected. */
+const FEW = 0.02;
+
+const finding = (wrong: (look: Look) => boolean, says: string) => ({ wrong, says });
+const negative = finding(
+  ({ light }) => light > 0.5,
+  "is more light than dark, but white lines on black are expected: the annotator `invert` makes them so",
+);
+const grey = finding(({ coloured }) => coloured > FEW, "has colours where only grey is expected");
+const blurred = finding(({ between }) => between > 0.1, "has grey where only black and white are expected");
+const uncoloured = finding(({ coloured }) => coloured < FEW, "is grey where colours are expected");
+const edges = finding(
+  ({ between, colours }) => between < FEW && colours > 1,
+  "is black and white where shades of grey are expected",
+);
+const photo = finding(({ colours }) => colours >= MANY_COLOURS, "has too many colours for a map of regions");
+
+/** What maps of a kind must not look like. Kinds that may look like anything have none. */
+const WRONG = {
+  canny: [negative, grey, blurred],
+  lines: [negative, grey, blurred],
+  scribble: [negative, grey, blurred],
+  soft_edge: [negative, grey],
+  line_art: [negative, grey],
+  depth: [grey, edges],
+  grey: [grey],
+  normal: [uncoloured],
+  segmentation: [uncoloured, photo],
+  pose: [uncoloured, finding(({ light }) => light > 0.5, "is light where skeletons on black are expected")],
+  tile: [],
+  blur: [],
+  color: [],
+  shuffle: [],
+  inpaint: [],
+} satisfies Record<MapKind, readonly ReturnType<typeof finding>[]>;
+
+/** Why a map looks wrong for a ControlNet of a kind, in words for the client that follow "the map"; of one colour, only that. */
+export function mapWarnings(map: Pixels, kind: MapKind): string[] {
+  const found = look(map);
+  if (found.colours === 1 && WRONG[kind].length > 0) return ["is all of one colour: there is nothing to go by"];
+  return WRONG[kind].filter(({ wrong }) => wrong(found)).map(({ says }) => says);
+}
+
+function look(map: Pixels): Look {
+  const { data } = map;
+  let [light, between, coloured] = [0, 0, 0];
+  for (let i = 0; i < data.length; i += 3) {
+    const [red, green, blue] = [data[i]!, data[i + 1]!, data[i + 2]!];
+    const [least, most] = [Math.min(red, green, blue), Math.max(red, green, blue)];
+    if (most > HALF) light++;
+    if (most >= ALMOST_BLACK && least <= ALMOST_WHITE) between++;
+    if (most - least > APART) coloured++;
+  }
+  const pixels = data.length / 3;
+  const colours = countColours(map, MANY_COLOURS);
+  return { light: light / pixels, between: between / pixels, coloured: coloured / pixels, colours };
+}

@@ -1,0 +1,27 @@
+/**
+ * The level that best parts dark from light, 0 … 255: those above it are light. OpenCV's THRESH_OTSU, in its order of operations.
+ * Source: Otsu, "A Threshold Selection Method from Gray-Level Histograms", 1979; opencv/opencv `modules/imgproc/src/thresh.cpp`.
+ */
+export function otsu(levels: Uint8Array): number {
+  const counts = new Uint32Array(256);
+  for (let p = 0; p < levels.length; p++) counts[levels[p]!]!++;
+  const scale = 1 / levels.length;
+  let mean = 0;
+  for (let i = 0; i < 256; i++) mean += i * counts[i]!;
+  mean *= scale;
+
+  const LEAST = 2 ** -23;
+  let [mean1, share1, best, found] = [0, 0, 0, 0];
+  for (let i = 0; i < 256; i++) {
+    const share = counts[i]! * scale;
+    mean1 *= share1;
+    share1 += share;
+    const share2 = 1 - share1;
+    if (Math.min(share1, share2) < LEAST || Math.max(share1, share2) > 1 - LEAST) continue;
+    mean1 = (mean1 + i * share) / share1;
+    const mean2 = (mean - share1 * mean1) / share2;
+    const variance = share1 * share2 * (mean1 - mean2) * (mean1 - mean2);
+    if (variance > best) [best, found] = [variance, i];
+  }
+  return found;
+}

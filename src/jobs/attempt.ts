@@ -1,0 +1,133 @@
+/**
+ * What a worker does to the record of a job. Each time a worker takes a job its `attempt` goes up by one, and only the latest
+ * attempt may report, save or end it: a worker that was thought dead cannot overwrite the result of the one after it.
+ */
+import type { Redis } from "ioredis";
+import { script } from "../redis/script.ts";
+import type { ValidationPicture } from "../schema/training.ts";
+import type { GenerationRecord } from "./generation.ts";
+import { recordKey, SCRIPT_NAMES, stateKey } from "./keys.ts";
+import type { JobRecord } from "./kinds.ts";
+import { parseRecord } from "./record.ts";
+import type { TrainingRecord } from "./training.ts";
+
+export interface Claim<R extends JobRecord = JobRecord> {
+  record: R;
+  /** 1 for the first worker that takes it, 2 after one takeover, … */
+  attempt: number;
+  /** How many workers died over it. */
+  deaths: number;
+  /** Somebody has asked to cancel it while nobody worked on it. */
+  cancelRequested: boolean;
+  /** What an attempt before this one has saved, see {@link keepState}. */
+  state: Buffer | null;
+}
+
+const runClaim = script(new URL("lua/claim.lua", import.meta.url), SCRIPT_NAMES);
+
+/** Takes a job for this worker; undefined when it has ended or is gone, and nothing is left to do. */
+export async function claimJob<R extends JobRecord = GenerationRecord>(
+  redis: Redis,
+  id: string,
+): Promise<Claim<R> | undefined> {
+  const attempt = Number(await runClaim(redis, [recordKey(id)], new Date().toISOString()));
+  if (attempt === 0) return undefined;
+  const [fields, state] = await Promise.all([redis.hgetall(recordKey(id)), redis.getBuffer(stateKey(id))]);
+  const record = parseRecord(id, fields) as R | undefined;
+  if (record === undefined) return undefined;
+  const deaths = attempt - 1 - Number(fields.handed_back ?? 0);
+  return { record, attempt, deaths, cancelRequested: fields.cancel_requested !== undefined, state };
+}
+
+/** Says that the worker stops and did not die over it. */
+export async function countHandBack(redis: Redis, { record }: Claim): Promise<void> {
+  await redis.hincrby(recordKey(record.id), "handed_back", 1);
+}
+
+const runProgress = script(new URL("lua/progress.lua", import.meta.url), SCRIPT_NAMES);
+
+/** `kept` goes into the record, `told` into an event; without `told` there is none. False when the worker is to stop. */
+async function report(
+  redis: Redis,
+  { record, attempt }: Claim,
+  { step, total }: { step: number; total: number },
+  kept: Record<string, string | number>,
+  told: Record<string, string | number>,
+): Promise<boolean> {
+  const [keeps, tells] = [kept, told].map((fields) => Object.entries(fields).flat()) as [string[], string[]];
+  const args = [attempt, step, total, keeps.length, ...keeps, ...tells];
+  return (await runProgress(redis, [recordKey(record.id)], ...args)) === 1;
+}
+
+/** Tells of one evaluation, `preview` as a URI. False when the worker is to stop: it is canceled, or another's now. */
+export async function reportProgress(
+  redis: Redis,
+  claimed: Claim,
+  { step, total, preview }: { step: number; total: number; preview: string | null },
+): Promise<boolean> {
+  return report(redis, claimed, { step, total }, {}, { step, total, ...(preview !== null && { preview }) });
+}
+
+/** A training's step has been done. */
+export interface StepReport {
+  step: number;
+  total: number;
+  loss: number;
+  learning_rate: number;
+  /** Made at this step, when it was saved; null = it was not. */
+  validation: ValidationPicture[] | null;
+}
+
+/** Events of a training's progress: at most so many, evenly over its steps, beside those of the steps that are saved. */
+const MOST_EVENTS = 10_000;
+
+/** Tells of one step of a training. False when the worker is to stop: it is canceled, or another's now. */
+export async function reportStep(redis: Redis, claimed: Claim, { validation, ...rest }: StepReport): Promise<boolean> {
+  const { step, total, loss } = rest;
+  const saved = validation !== null && {
+    // Whatever workers have died over it, it has got on since.
+    handed_back: claimed.attempt - 1,
+    saved_step: step,
+    ...(validation.length > 0 && { validation: JSON.stringify(validation) }),
+  };
+  const telling = validation !== null || step === total || step % Math.ceil(total / MOST_EVENTS) === 0;
+  const told = { ...rest, validation: JSON.stringify(validation ?? []) };
+  return report(redis, claimed, { step, total }, { loss, warnings: "[]", ...saved }, telling ? told : {});
+}
+
+const runWarn = script(new URL("lua/warn.lua", import.meta.url), SCRIPT_NAMES);
+
+/** Says in a training's record why it does not get on; its next step takes it back. */
+export async function warn(redis: Redis, { record, attempt }: Claim, warning: string): Promise<void> {
+  await runWarn(redis, [recordKey(record.id)], attempt, JSON.stringify([warning]));
+}
+
+const runKeepState = script(new URL("lua/keep-state.lua", import.meta.url), SCRIPT_NAMES);
+
+/** Keeps what the next worker goes on from, should this one die; `bytes` are the engine's affair. */
+export async function keepState(redis: Redis, { record, attempt }: Claim, step: number, bytes: Uint8Array) {
+  await runKeepState(redis, [recordKey(record.id), stateKey(record.id)], attempt, step, Buffer.from(bytes));
+}
+
+const runFinish = script(new URL("lua/finish.lua", import.meta.url), SCRIPT_NAMES);
+
+export type Outcome =
+  | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
+  | (Pick<TrainingRecord, "controlnet"> & { status: "succeeded" })
+  | { status: "failed"; error: NonNullable<JobRecord["error"]> }
+  | { status: "canceled" };
+
+/**
+ * Ends a job, and says how; null when another attempt has taken it over, whose outcome counts instead. Once somebody was
+ * told that it will be canceled, it ends so, also when the worker was done before it heard of it.
+ */
+export async function finish(
+  redis: Redis,
+  { record, attempt }: Claim,
+  outcome: Outcome,
+): Promise<Outcome["status"] | null> {
+  const { status, ...rest } = outcome;
+  const fields = Object.entries(rest).flatMap(([name, value]) => [name, JSON.stringify(value)]);
+  const at = new Date().toISOString();
+  return (await runFinish(redis, [recordKey(record.id)], attempt, status, at, ...fields)) as Outcome["status"] | null;
+}

@@ -1,0 +1,88 @@
+/** The jobs that there are: an owner's list of them, those that are overdue, and their removal. */
+import type { Redis } from "ioredis";
+import { redisNow } from "../redis/time.ts";
+import { JobStatus } from "../schema/job.ts";
+import { jobFolder } from "../storage/keys.ts";
+import type { Storage } from "../storage/storage.ts";
+import { forgetDeliveries } from "../webhooks/outbox.ts";
+import { eventsKey, ORPHANED, ownedKey, recordKey, stateKey, statusKey } from "./keys.ts";
+import type { BaseRecord, JobKind } from "./kind.ts";
+import { kindOf } from "./kinds.ts";
+import { readRecords } from "./record.ts";
+
+export interface Page {
+  status?: JobStatus | undefined;
+  limit: number;
+  /** `next` of the page before. */
+  before?: number | undefined;
+}
+
+/** A page of an owner's jobs of a kind, newest first. */
+export async function listRecords<R extends BaseRecord>(
+  redis: Redis,
+  kind: JobKind<R>,
+  owner: string,
+  { status, limit, before }: Page,
+) {
+  const top = before === undefined ? "+inf" : `(${before}`;
+  const key = ownedKey(kind, owner, status);
+  const page = await redis.zrange(key, top, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + 1, "WITHSCORES");
+  const ids = page.filter((_, index) => index % 2 === 0).slice(0, limit);
+  const records = await readRecords(redis, ids);
+  return {
+    // What has changed its status, or was removed, between the two looks is left out.
+    data: records.filter((record) => record !== undefined && (status ?? record.status) === record.status),
+    next: page.length > 2 * limit ? Number(page[2 * limit - 1]) : undefined,
+  } as unknown as { data: R[]; next: number | undefined };
+}
+
+/** Removes what has ended: record, events and deliveries at once, then the files. What a crash leaves of them is orphaned. */
+export async function removeRecord(redis: Redis, storage: Storage, owner: string, id: string): Promise<void> {
+  const transaction = redis.multi();
+  const kind = kindOf(id);
+  transaction.zadd(ORPHANED, 0, id);
+  transaction.del(recordKey(id), eventsKey(id), stateKey(id)).zrem(ownedKey(kind, owner), id);
+  transaction.zrem(statusKey(kind, "ended"), id);
+  for (const status of JobStatus.options) transaction.zrem(ownedKey(kind, owner, status), id);
+  forgetDeliveries(transaction, owner, id);
+  await transaction.exec();
+  await removeFiles(redis, storage, id);
+}
+
+/** How long it may take from the first file stored to the record: after that the files are taken for orphans. */
+export const ACCEPTED_WITHIN_MS = 600_000;
+
+/** Says that files are about to be kept for a job that is not accepted yet. */
+export async function expectFiles(redis: Redis, id: string, withinMs: number): Promise<void> {
+  await redis.zadd(ORPHANED, (await redisNow(redis)) + withinMs, id);
+}
+
+/** Removes the files of jobs that there are not. */
+export async function removeOrphans(redis: Redis, storage: Storage): Promise<number> {
+  const ids = await redis.zrangebyscore(ORPHANED, "-inf", await redisNow(redis), "LIMIT", 0, 1000);
+  for (const id of ids) await removeFiles(redis, storage, id);
+  return ids.length;
+}
+
+async function removeFiles(redis: Redis, storage: Storage, id: string): Promise<void> {
+  await storage.removeFolder(jobFolder(id));
+  await redis.zrem(ORPHANED, id);
+}
+
+/** Up to `most` ids that came to a status more than `ms` ago and, when it is given, less than `lessThanMs` ago; the oldest first. */
+export async function idsOlderThan(
+  redis: Redis,
+  kind: JobKind,
+  status: Parameters<typeof statusKey>[1],
+  ms: number,
+  { lessThanMs, most = 1000, skip = 0 }: { lessThanMs?: number | undefined; most?: number; skip?: number } = {},
+): Promise<string[]> {
+  const time = await redisNow(redis);
+  const first = lessThanMs === undefined ? "-inf" : time - lessThanMs;
+  return redis.zrangebyscore(statusKey(kind, status), first, time - ms, "LIMIT", skip, most);
+}
+
+/** The owner of a job; null when there is no such job. */
+export async function ownerOfRecord(redis: Redis, id: string): Promise<string | null> {
+  return redis.hget(recordKey(id), "owner");
+}

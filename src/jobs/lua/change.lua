@@ -1,0 +1,40 @@
+-- What a job goes through, for the scripts that change one: KEYS[1] is its record.
+-- The ids of events are their places in the one order they can come in (1 queued, 2 started, 3 progress with the step
+-- behind it, 4 the end): what is told twice, by a takeover or a command sent again, is refused.
+--- @include "../../redis/lua/now.lua"
+local KIND, ID = string.match(KEYS[1], '^(%a+):(.*)$')
+local LISTS = KIND .. 's:'
+--- @include "../../webhooks/lua/announce.lua"
+--- @include "fair.lua"
+
+local function tell(record, entry, event)
+  redis.pcall('XADD', EVENTS .. ID, entry, 'event', event, unpack(redis.call('HGETALL', record)))
+  redis.call('PUBLISH', EVENT_CHANNEL, ID)
+end
+
+local function enter(record, status)
+  local owner, sequence, before, rank = unpack(redis.call('HMGET', record, 'owner', 'sequence', 'status', 'rank'))
+  if before == status then return end
+  if before then
+    redis.call('ZREM', LISTS .. before, ID)
+    redis.call('ZREM', LISTS .. 'of:' .. owner .. ':' .. before, ID)
+    if before == 'queued' then leave_turn(owner, rank, status == 'processing') end
+  end
+  redis.call('HSET', record, 'status', status)
+  redis.call('ZADD', LISTS .. 'of:' .. owner .. ':' .. status, sequence, ID)
+  local list = (status == 'queued' or status == 'processing') and status or 'ended'
+  redis.call('ZADD', LISTS .. list, NOW, ID)
+end
+
+local function finish(record, status, at)
+  enter(record, status)
+  redis.call('HSET', record, 'ended_at', at)
+  redis.call('DEL', STATE .. ID)
+  local name = redis.call('HGET', record, 'name')
+  local names = LISTS .. 'names'
+  if name and redis.call('HGET', names, name) == ID then redis.call('HDEL', names, name) end
+  redis.call('HINCRBY', LISTS .. 'outcomes', status, 1)
+  announce(record, status)
+  tell(record, '4-0', status)
+  redis.call('PUBLISH', ENDED_CHANNEL, ID)
+end

@@ -1,0 +1,14 @@
+-- Cancels a job that waits, asks for one that runs to stop. KEYS: record. ARGV: the time as an ISO text.
+-- Returns 'canceled', 'processing' or 'ended'.
+--- @include "change.lua"
+local record = KEYS[1]
+local status = redis.call('HGET', record, 'status')
+if status == 'queued' then
+  finish(record, 'canceled', ARGV[1])
+  return 'canceled'
+elseif status == 'processing' then
+  redis.call('HSET', record, 'cancel_requested', ARGV[1])
+  redis.call('PUBLISH', CANCEL_CHANNEL, ID)
+  return 'processing'
+end
+return 'ended'

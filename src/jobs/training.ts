@@ -1,0 +1,61 @@
+import {
+  Training,
+  type TrainingProgressEvent,
+  type ValidationPicture,
+  type Training as View,
+} from "../schema/training.ts";
+import { TrainingRequest } from "../schema/training-request.ts";
+import type { JobKind } from "./kind.ts";
+
+export type TrainingRecord = Omit<View, "loss_csv" | "loss_png" | "validation" | "metadata"> & {
+  validation: ValidationPicture[];
+};
+
+/** A ControlNet made of a dataset. */
+export const training: JobKind<TrainingRecord, View, TrainingProgressEvent> = {
+  name: "training",
+  prefix: "trn_",
+  request: TrainingRequest,
+  view: Training,
+  words: {
+    title: "Training",
+    stops: "one step",
+    deletes:
+      "With its dataset, its pictures, its curve, its events and its webhook deliveries. The ControlNet that it has made stays.",
+    progress:
+      "one `progress` for each step (of more than 10,000 steps: that many, evenly spread, and the steps at which it is saved)",
+    data: "`{step, total, loss, learning_rate, validation}` of a progress, else the training as it was then; `validation` lists the pictures that were made at this step, as the training does.",
+  },
+  total: ({ max_train_steps }) => max_train_steps,
+  priority: () => 0,
+  exclusiveName: ({ name }) => name,
+  parse: ({ loss, validation, controlnet }) => ({
+    object: "training",
+    loss: JSON.parse(loss ?? "null"),
+    validation: JSON.parse(validation ?? "[]"),
+    controlnet: JSON.parse(controlnet ?? "null"),
+  }),
+  show(record, publicUrl) {
+    const url = `${publicUrl}/v1/trainings/${record.id}`;
+    const validation = withUrls(record.id, record.validation, publicUrl);
+    const { metadata } = record.request;
+    return { ...record, validation, loss_csv: `${url}/loss.csv`, loss_png: `${url}/loss.png`, metadata };
+  },
+  step: ({ step, total, loss, learning_rate, validation }) => ({
+    step: Number(step),
+    total: Number(total),
+    loss: Number(loss),
+    learning_rate: Number(learning_rate),
+    validation: JSON.parse(validation ?? "[]"),
+  }),
+  showStep: (id, step, publicUrl) => ({ ...step, validation: withUrls(id, step.validation, publicUrl) }),
+};
+
+/** The pictures of a training, with where to get them. */
+function withUrls(id: string, pictures: readonly ValidationPicture[], publicUrl: string) {
+  return pictures.map(({ step, index }) => ({
+    step,
+    index,
+    url: `${publicUrl}/v1/trainings/${id}/validation/${step}/${index}`,
+  }));
+}

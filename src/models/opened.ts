@@ -1,0 +1,36 @@
+/** What an opened checkpoint is: configs, and networks whose weights stay in their files. */
+import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "./config.ts";
+import type { Network } from "./network.ts";
+
+/** A text encoder with the tokenizer that feeds it. */
+export interface TextTower {
+  readonly config: ClipConfig;
+  readonly tokenizerFolder: string;
+  readonly network: Network;
+}
+
+export interface BaseModel {
+  readonly folder: string;
+  readonly unet: UnetConfig;
+  readonly vae: VaeConfig;
+  /** One, or SDXL's two. */
+  readonly text: readonly TextTower[];
+  /** SDXL: whether an absent negative prompt is zeros instead of the empty text. */
+  readonly force_zeros_for_empty_prompt: boolean;
+  /** scheduler_config.json as it stands. */
+  readonly scheduler: object;
+  readonly networks: {
+    readonly unet: Network;
+    readonly vae_decoder: Network;
+    readonly vae_encoder: Network;
+    /** For previews. */
+    readonly tiny_decoder: Network | null;
+  };
+  readonly warnings: readonly string[];
+}
+
+export interface ControlNet {
+  readonly config: ControlnetConfig;
+  readonly networks: { readonly hint: Network; readonly controlnet: Network };
+  readonly warnings: readonly string[];
+}

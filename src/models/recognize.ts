@@ -1,0 +1,77 @@
+/** What a file or a folder is that is not served here, so that the refusal can name it. */
+import { UnsupportedError } from "./config.ts";
+import type { WeightSource } from "./weights.ts";
+
+type Tensors = ReadonlyMap<string, WeightSource>;
+
+/** What is not supported, by a tensor that only it has. */
+const BY_TENSOR: readonly (readonly [RegExp, string])[] = [
+  [/(^|\.)joint_blocks\.0\.|^transformer_blocks\.0\.attn\.add_q_proj\./, "Stable Diffusion 3"],
+  [/(^|\.)single_stream_modulation\./, "Flux 2"],
+  [/(^|\.)distilled_guidance_layer\./, "Chroma"],
+  [/(^|\.)double_blocks\.0\.img_attn\./, "Flux"],
+  [/(^|\.)double_layers\.0\.attn\./, "AuraFlow"],
+  [/^clip_txt_mapper\.|^down_blocks\.1\.0\.channelwise\./, "Stable Cascade"],
+  [/(^|\.)transformer_blocks\.0\.scale_shift_table$/, "PixArt or LTX-Video"],
+  [/(^|\.)head\.modulation$/, "Wan"],
+  [/(^|\.)cap_embedder\.0\./, "Lumina or Z-Image"],
+  [/\.time_stack\./, "Stable Video Diffusion"],
+  [/\bmotion_modules\./, "AnimateDiff"],
+  [/^depth_model\./, "SD 2 with a depth input"],
+  [/^noise_augmentor\./, "SD 2 unCLIP"],
+  [/(^|\.)label_emb\.weight$/, "the SD x4 upscaler"],
+  [/^(task_embedding$|controlnet_add_embedding\.|control_add_embedding\.)/, "ControlNet Union"],
+  [/^lora_controlnet$/, "Control-LoRA"],
+  [/^lllite_/, "ControlNet-LLLite"],
+  [/^difference$/, "a ControlNet stored as a difference from a base model"],
+  [/^(adapter\.)?body\.0\.(resnets\.0|in_conv|block1)\./, "a T2I-Adapter"],
+  [/^(ip_adapter|image_proj)\./, "an IP-Adapter"],
+  [/^lora_|\.lora[._](A|B|up|down)\.|\.(hada|lokr)_/, "a LoRA"],
+  [/^(emb_params|clip_[lg])$/, "a textual inversion"],
+];
+
+/** @throws UnsupportedError that names what the tensors are of, where that is known */
+export function refuseForeign(tensors: Tensors): void {
+  const names = [...tensors.keys()];
+  const what = BY_TENSOR.find(([pattern]) => names.some((name) => pattern.test(name)));
+  if (what !== undefined) {
+    throw new UnsupportedError(`${what[1]} is not supported`);
+  }
+}
+
+/** What classes of diffusers are, where the name alone does not tell. */
+const BY_CLASS: Readonly<Record<string, string>> = {
+  T2IAdapter: "a T2I-Adapter",
+  MultiAdapter: "a set of T2I-Adapters",
+  ControlNetUnionModel: "a ControlNet Union",
+  SD3ControlNetModel: "a ControlNet of Stable Diffusion 3",
+  FluxControlNetModel: "a ControlNet of Flux",
+  SparseControlNetModel: "a ControlNet of AnimateDiff",
+  ControlNetXSAdapter: "a ControlNet-XS",
+  UNetControlNetXSModel: "a ControlNet-XS",
+  AsymmetricAutoencoderKL: "an asymmetric VAE",
+  AutoencoderTiny: "a tiny VAE",
+  ConsistencyDecoderVAE: "a consistency decoder",
+  VQModel: "a VQ-VAE",
+  SD3Transformer2DModel: "Stable Diffusion 3",
+  FluxTransformer2DModel: "Flux",
+  StableUnCLIPPipeline: "SD 2 unCLIP",
+  StableUnCLIPImg2ImgPipeline: "SD 2 unCLIP",
+  StableDiffusion3Pipeline: "Stable Diffusion 3",
+  FluxPipeline: "Flux",
+  StableDiffusionUpscalePipeline: "the SD x4 upscaler",
+  StableDiffusionLatentUpscalePipeline: "the SD latent upscaler",
+  StableDiffusionDepth2ImgPipeline: "SD 2 with a depth input",
+  StableVideoDiffusionPipeline: "Stable Video Diffusion",
+};
+
+/** A class with what it is. */
+export const naming = (name: string) => (name in BY_CLASS ? `${name} (${BY_CLASS[name]})` : name);
+
+/** @throws UnsupportedError when a component's config.json says that it is of another class than those that are built here */
+export function requireClass(json: object, component: string, ...allowed: string[]): void {
+  const { _class_name: name } = json as { _class_name?: unknown };
+  if (name !== undefined && !allowed.includes(String(name))) {
+    throw new UnsupportedError(`${component}: ${naming(String(name))} is not supported, only ${allowed.join(" or ")}`);
+  }
+}

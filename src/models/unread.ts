@@ -1,0 +1,43 @@
+/** Tensors that no network reads. A picture made without them is another picture, unless they are known not to matter. */
+import { UnsupportedError } from "./config.ts";
+import type { Network } from "./network.ts";
+
+/** What diffusers and transformers leave unread too (`_keys_to_ignore_on_load_unexpected` and buffers), by what it is of. */
+const IGNORED = {
+  unet: [],
+  ControlNet: [],
+  vae: [/^loss\./, /^model_ema\./],
+  text_encoder: [
+    /(^|\.)embeddings\.position_ids$/,
+    /^logit_scale$/,
+    /^(vision_model|visual_projection|visual)\./,
+    /(^|\.)text_projection(\.weight)?$/,
+    /^(attn_mask|(model\.)?transformer\.attn_mask)$/,
+    // Layers after those that are run.
+    /(^|\.)encoder\.layers\.\d+\./,
+  ],
+} satisfies Record<string, readonly RegExp[]>;
+
+/** Scales of weights stored as float8: read with the weight, or for activations in float8, which are float32 here. */
+const FLOAT8 = /(^|\.)(scaled_fp8|scale_weight|scale_input)$/;
+
+/**
+ * @param names of all the tensors that a component's files have, as diffusers names them
+ * @throws UnsupportedError that counts those that none of its networks reads, and names the first
+ */
+export function requireRead(
+  names: Iterable<string>,
+  networks: readonly Pick<Network, "reads">[],
+  component: keyof typeof IGNORED,
+): void {
+  const patterns: readonly RegExp[] = IGNORED[component];
+  const unread = [...names].filter(
+    (name) =>
+      !(FLOAT8.test(name) || networks.some(({ reads }) => reads.has(name)) || patterns.some((one) => one.test(name))),
+  );
+  if (unread.length > 0) {
+    throw new UnsupportedError(
+      `${component}: a network of this config does not read ${unread.length} of the tensors, such as "${unread[0]}"`,
+    );
+  }
+}

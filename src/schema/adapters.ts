@@ -1,0 +1,89 @@
+/** What a request may add to a model: LoRA, textual inversions, IP-Adapters and T2I-Adapters, each a file of a shelf. */
+import { z } from "zod";
+import { closed } from "./closed.ts";
+import { Id } from "./fields.ts";
+import type { ImageForms } from "./images.ts";
+
+/** The most of each kind in one request. */
+export const MAX_ADAPTERS = 8;
+
+const few = <T extends z.ZodType>(entry: T) => z.array(entry).max(MAX_ADAPTERS).default([]);
+
+const scale = z.number().min(-100).max(100).default(1);
+
+const loras = few(
+  closed({
+    lora: Id.describe("Id of a LoRA that fits the model, from GET /v1/loras."),
+    scale: scale.describe(
+      "Factor on what it adds to the weights, of text encoders too; may be negative; 0 = without it.",
+    ),
+  }),
+).describe("LoRA, LoCon, DoRA, LoHa, LoKr and whole differences: what they add to the weights is summed.");
+
+const embeddings = few(
+  closed({
+    embedding: Id.describe("Id of a textual inversion that fits the model, from GET /v1/embeddings."),
+    token: z
+      .string()
+      .min(1)
+      .max(100)
+      .regex(/^\S+$/, "must have no spaces")
+      .nullable()
+      .default(null)
+      .describe("What stands for it in the prompts; null = the name in its file, or its id."),
+  }),
+).describe(
+  "Textual inversions (arXiv 2208.01618): each is used where its token is written in prompt or negative_prompt.",
+);
+
+const factor = z.number().min(-10).max(10);
+const factors = z.union([factor, z.array(factor).min(1).max(100)]);
+const ofPart = z.union([
+  factors,
+  z.record(z.string().regex(/^block_\d{1,2}$/, "must be block_0, block_1, …"), factors),
+]);
+
+/** A number, or diffusers' set_ip_adapter_scale: {down: {block_1: [1, 0]}, mid: 1, up: {…}}. */
+export const IpScale = z.union([factor, z.partialRecord(z.enum(["down", "mid", "up"]), ofPart)], {
+  error: 'must be a number, or an object of blocks such as {"up": {"block_0": [0, 1, 0]}}',
+});
+export type IpScale = z.infer<typeof IpScale>;
+
+const ipAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(form: ImageForms<O, L, M>) =>
+  few(
+    closed({
+      ip_adapter: Id.describe("Id of an IP-Adapter that fits the model, from GET /v1/ip_adapters."),
+      image: form.oneOrList.describe("What the picture is to be like: one image, or several for one adapter."),
+      scale: IpScale.default(1).describe(
+        'Factor on the attention to the image; or an object of blocks as diffusers\' set_ip_adapter_scale takes, where what is not named is 0: {"up": {"block_0": [0, 1, 0]}}.',
+      ),
+      mask: form.optional.describe(
+        "Where it acts, stretched to the picture's size: half as light as white or lighter = there.",
+      ),
+    }),
+  ).describe("IP-Adapters (arXiv 2308.06721): images in place of words.");
+
+const t2iAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(form: ImageForms<O, L, M>) =>
+  few(
+    closed({
+      adapter: Id.describe("Id of a T2I-Adapter that fits the model, from GET /v1/adapters."),
+      image: form.one.describe("The control image, stretched to the picture's size."),
+      conditioning_scale: z.number().min(0).max(10).default(1).describe("Factor on its features; 0 = off."),
+      conditioning_factor: z
+        .number()
+        .min(0)
+        .max(1)
+        .default(1)
+        .describe("The share of the steps, from the first, in which it acts."),
+    }),
+  ).describe("T2I-Adapters (arXiv 2302.08453): features computed once, added in the U-Net's encoder.");
+
+/** The fields of a generation's request. */
+export const adapterFields = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(
+  form: ImageForms<O, L, M>,
+) => ({
+  loras,
+  embeddings,
+  ip_adapters: ipAdapters(form),
+  adapters: t2iAdapters(form),
+});

@@ -1,0 +1,46 @@
+/** Fields that several resources have, and the limits of what a client may send. Names are those of diffusers, in snake_case. */
+import { z } from "zod";
+
+export const MAX_IMAGES = 8;
+export const MAX_CONTROLS = 8;
+export const MAX_STEPS = 150;
+/** A side of a picture is a multiple of this many pixels: the VAE's scale. */
+export const SIZE_MULTIPLE = 8;
+/** The most pixels on one side; what a picture may have in all is MAX_PIXELS of the configuration. */
+export const MAX_SIDE = 8192;
+/** The most pixels of an image that is sent in: what a large camera makes. */
+export const MAX_IMAGE_PIXELS = 50_000_000;
+/** The most characters of a prompt: far more than any text encoder reads, little enough to be tokenized in no time. */
+export const MAX_PROMPT = 10_000;
+export const MAX_METADATA_BYTES = 4096;
+export const MAX_URL = 2000;
+/** The longest time that `Prefer: wait` holds a request, in seconds; more counts as this. */
+export const MAX_WAIT_SECONDS = 60;
+
+export const Id = z.string().min(1).max(200);
+export const Side = z
+  .int()
+  .min(SIZE_MULTIPLE)
+  .max(MAX_SIDE)
+  .multipleOf(SIZE_MULTIPLE, `must be a multiple of ${SIZE_MULTIPLE}`);
+
+/** Of its JSON; infinite where it is nested too deeply for that to be made. */
+function jsonBytes(value: unknown): number {
+  try {
+    return Buffer.byteLength(JSON.stringify(value));
+  } catch {
+    return Number.POSITIVE_INFINITY;
+  }
+}
+
+export const metadata = z
+  .record(z.string(), z.unknown())
+  .default({})
+  .refine((value) => jsonBytes(value) <= MAX_METADATA_BYTES, {
+    error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
+  })
+  .describe(`Echoed; at most ${MAX_METADATA_BYTES} bytes of JSON.`);
+
+export const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+
+export const instant = z.iso.datetime();

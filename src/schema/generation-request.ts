@@ -1,0 +1,190 @@
+/** What `POST /v1/generations` takes, and the request as it is carried out. */
+
+import { z } from "zod";
+import { adapterFields } from "./adapters.ts";
+import { closed } from "./closed.ts";
+import { controlImages, controlShape } from "./control.ts";
+import {
+  Id,
+  MAX_CONTROLS,
+  MAX_IMAGE_PIXELS,
+  MAX_IMAGES,
+  MAX_PROMPT,
+  MAX_SIDE,
+  MAX_STEPS,
+  metadata,
+  Side,
+  seed,
+} from "./fields.ts";
+import { type ImageForms, KEPT, SENT } from "./images.ts";
+import { samplingShape } from "./sampling.ts";
+import { SchedulerName } from "./scheduler-names.ts";
+import { evaluationsOf } from "./schedulers.ts";
+import { Webhook } from "./webhook.ts";
+
+export const PromptSyntax = z.enum(["plain", "weighted"]);
+export type PromptSyntax = z.infer<typeof PromptSyntax>;
+export const LongPrompt = z.enum(["truncate", "chunk"]);
+export type LongPrompt = z.infer<typeof LongPrompt>;
+
+/** Content type of each output format. */
+export const CONTENT_TYPES = { png: "image/png", webp: "image/webp", jpeg: "image/jpeg" } as const;
+export const OutputFormat = z.enum(["png", "webp", "jpeg"]);
+export type OutputFormat = z.infer<typeof OutputFormat>;
+
+const sizeOfSdxl = z
+  .tuple([z.int().min(0).max(MAX_SIDE), z.int().min(0).max(MAX_SIDE)])
+  .nullable()
+  .default(null);
+
+/** How far image-to-image and inpainting go from the image, when the request does not say. */
+export const DEFAULT_STRENGTH = 0.8;
+const strength = z.number().gt(0).max(1);
+
+const generationShape = {
+  prompt: z.string().max(MAX_PROMPT).describe("What the picture shows; may be empty."),
+  negative_prompt: z
+    .string()
+    .max(MAX_PROMPT)
+    .nullable()
+    .default(null)
+    .describe("What guidance leads away from; null = as diffusers does without one."),
+  prompt_syntax: PromptSyntax.default("plain").describe(
+    "plain: every character is text. weighted: as AUTOMATIC1111's web UI reads emphasis: (word) 1.1, (word:1.3) 1.3, [word] 1/1.1, nested ones multiplied, \\( \\) \\[ \\] \\\\ the characters themselves, BREAK begins a new chunk. Each token's embedding is multiplied by its weight, then the chunk is scaled to the mean it had; the pooled text of SDXL is not weighted. Its prompt editing ([a:b:0.5], [a|b]) and AND are read as text.",
+  ),
+  long_prompt: LongPrompt.default("truncate").describe(
+    "What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one. A shorter prompt of the two is filled up with empty chunks.",
+  ),
+  clip_skip: z
+    .int()
+    .min(0)
+    .nullable()
+    .default(null)
+    .describe(
+      "The prompt's text is read this many layers earlier than usual, at most the model's max_clip_skip; 1 = last but one layer (SDXL: last but two). As in diffusers, the negative prompt's is not.",
+    ),
+  num_inference_steps: z.int().min(1).max(MAX_STEPS).default(20),
+  guidance_scale: z.number().min(0).max(100).default(7.5).describe("1 or less = no classifier-free guidance."),
+  ...samplingShape,
+  num_images: z.int().min(1).max(MAX_IMAGES).default(1).describe("Picture i is made with seed + i."),
+  guess_mode: z
+    .boolean()
+    .default(false)
+    .describe("ControlNets on the conditional half only, scales 0.1 to 1, evenly spaced in the logarithm."),
+  cfg_resolution_weighting: z
+    .boolean()
+    .default(false)
+    .describe("ControlNets on the conditional half only, residual i times 64 / its height (arXiv 2302.05543, 3.4)."),
+  original_size: sizeOfSdxl.describe(
+    "[height, width] that the picture is to look taken from; null = its own. SDXL only.",
+  ),
+  crops_coords_top_left: sizeOfSdxl.describe("[top, left] of the crop it is to look like; null = [0, 0]. SDXL only."),
+  target_size: sizeOfSdxl.describe("[height, width]; null = its own. SDXL only."),
+  output_format: OutputFormat.default("png"),
+  preview: z.boolean().default(false).describe("Whether progress events show what the first picture is on its way to."),
+  webhook: Webhook.nullable().default(null),
+  priority: z.int().min(0).max(9).default(0).describe("0 is first, 9 is last."),
+  metadata,
+};
+
+interface CrossChecked {
+  seed?: number | undefined;
+  num_images: number;
+  num_inference_steps: number;
+  controls: Control[];
+  image?: unknown;
+  mask_image?: unknown;
+  strength?: number | null | undefined;
+}
+
+interface Control {
+  image: unknown;
+  control_guidance_start: number;
+  control_guidance_end: number;
+}
+
+/** What one field alone cannot tell. */
+function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
+  const { image, mask_image: mask, strength, num_inference_steps: steps, seed, num_images } = ctx.value;
+  const refuse = (field: string, message: string, within: (string | number)[] = []) =>
+    ctx.issues.push({ code: "custom", input: ctx.value, path: [...within, field], message });
+  const most = Number.MAX_SAFE_INTEGER - (num_images - 1);
+  if (seed !== undefined && seed > most) {
+    refuse("seed", `must be at most ${most}: picture i is made with seed + i`);
+  }
+  if (!image && mask) {
+    refuse("mask_image", "needs an image to be painted in");
+  }
+  if (!image && typeof strength === "number") {
+    refuse("strength", "is for image-to-image: it needs an image");
+  }
+  if (image && Math.trunc(steps * (strength ?? DEFAULT_STRENGTH)) < 1) {
+    refuse("strength", `of ${steps} steps leaves no step to run`);
+  }
+  for (const [index, control] of ctx.value.controls.entries()) {
+    const path = ["controls", index];
+    if (control.control_guidance_start >= control.control_guidance_end) {
+      refuse("control_guidance_start", "must be less than control_guidance_end", path);
+    }
+    if (Array.isArray(control.image) && control.image.length !== ctx.value.num_images) {
+      refuse("image", `a list of images must have num_images (${ctx.value.num_images}) entries`, path);
+    }
+  }
+}
+
+/** The images of a request beside those of its controls: a new one is a line here. */
+const generationImages = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(
+  form: ImageForms<O, L, M>,
+) => ({
+  image: form.optional.describe("Start from this image, stretched to the picture's size."),
+  mask_image: form.optional.describe("Inpainting: paint anew where this is white, keep the image where it is black."),
+});
+
+/** The body of `POST /v1/generations`. */
+export const GenerationInput = closed({
+  model: Id.optional().describe("Id of a base model, from GET /v1/models; may be absent when there is only one."),
+  ...generationShape,
+  width: Side.optional().describe("Pixels; absent = the model's native size."),
+  height: Side.optional().describe("Pixels; absent = the model's native size."),
+  scheduler: SchedulerName.optional().describe("Absent = the checkpoint's own."),
+  seed: seed.optional().describe("Absent = random, and returned."),
+  controls: z
+    .array(closed({ ...controlShape, ...controlImages(SENT) }))
+    .max(MAX_CONTROLS)
+    .default([]),
+  ...adapterFields(SENT),
+  ...generationImages(SENT),
+  strength: strength
+    .optional()
+    .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`),
+})
+  .check(crossChecks)
+  .meta({
+    id: "CreateGeneration",
+    description: `What to generate. An image is a PNG, JPEG, WebP or GIF (its first frame), told by its content, of at most ${MAX_IMAGE_PIXELS} pixels, 65535 a side, and all of them together four times as many: as a data: URI with base64 data, as an https: address, or as \`upload:<id>\` (POST /v1/uploads). Addresses are fetched before the request is accepted, so that what is accepted no longer depends on them: within 15 s for all of them, through at most 4 redirects, from public hosts on port 443 or 8443, or from those that the installation allows. An image that cannot be had refuses the request (422) and names its field.`,
+  });
+export type GenerationInput = z.infer<typeof GenerationInput>;
+
+/** A request as it is carried out: every default filled in, images by hash. What the worker gets and the API echoes. */
+export const GenerationRequest = closed({
+  model: Id,
+  ...generationShape,
+  width: Side,
+  height: Side,
+  scheduler: SchedulerName,
+  seed,
+  controls: z.array(closed({ ...controlShape, ...controlImages(KEPT) })).max(MAX_CONTROLS),
+  ...adapterFields(KEPT),
+  ...generationImages(KEPT),
+  strength: strength.nullable().describe("null = from noise alone."),
+})
+  .check(crossChecks)
+  .meta({
+    id: "GenerationRequest",
+    description: "The request as carried out: every default filled in, images by hash.",
+  });
+export type GenerationRequest = z.infer<typeof GenerationRequest>;
+
+/** How many evaluations a request takes; image-to-image leaves out the first of its steps. */
+export const evaluations = ({ scheduler, num_inference_steps, strength }: GenerationRequest) =>
+  evaluationsOf(scheduler, Math.trunc(num_inference_steps * (strength ?? 1)));

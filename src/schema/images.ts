@@ -1,0 +1,95 @@
+/**
+ * How a request names an image, and the one traversal that finds all of them: a field made of the schemas below is fetched,
+ * checked, stored and handed to the worker without any further code.
+ */
+import { z } from "zod";
+import { MAX_IMAGES } from "./fields.ts";
+
+const imageSource =
+  'a data: URI with base64 data ("data:image/png;base64,…"), an https: address, or "upload:" and the id of an upload';
+
+/** The schemas that stand for an image. What is derived from one (`describe`, `optional`) is found by its parent. */
+const marked = z.registry<{ image: true }>();
+const mark = <T extends z.ZodType>(schema: T): T => {
+  marked.add(schema, { image: true });
+  return schema;
+};
+
+/** An image in a request. The pattern looks at the head of a data: URI alone: one over 20 MB of base64 would be slow. */
+export const ImageSource = mark(
+  z.string().regex(/^(data:[^,]{0,200};base64,|https?:\/\/\S{1,4000}$|upload:\w{1,100}$)/, `must be ${imageSource}`),
+);
+
+/** An image in the echo of a request: what it hashes to, never its bytes. */
+export const ImageHash = mark(z.string().regex(/^sha256:[0-9a-f]{64}$/));
+
+function oneOrList<T extends z.ZodType>(image: T) {
+  return z.union([image, z.array(image).min(1).max(MAX_IMAGES)], {
+    error: `must be one image or a list of num_images images; an image is ${imageSource}`,
+  });
+}
+
+/** How image fields are written: in a request as sent, and in one as kept, whose images are hashes and never absent. */
+export const SENT = { one: ImageSource, oneOrList: oneOrList(ImageSource), optional: ImageSource.optional() };
+export const KEPT = { one: ImageHash, oneOrList: oneOrList(ImageHash), optional: ImageHash.nullable() };
+
+/** The forms of an image field that a shape is made with: {@link SENT} or {@link KEPT}. */
+export interface ImageForms<One extends z.ZodType, List extends z.ZodType, Optional extends z.ZodType> {
+  one: One;
+  oneOrList: List;
+  optional: Optional;
+}
+
+/**
+ * The value with each of its images replaced. An absent image becomes null, as in a request that is kept.
+ * @param schema what the value has been validated by
+ * @param replace gets what stands for an image, and the path of its field ("controls[0].mask")
+ */
+export function mapImages(
+  schema: z.ZodType,
+  value: unknown,
+  replace: (image: string, path: string) => string,
+  path = "",
+): unknown {
+  const def = schema._zod.def as z.core.$ZodTypeDef & { [part: string]: unknown };
+  const into = (inner: unknown, part: unknown, at = path) => mapImages(inner as z.ZodType, part, replace, at);
+  switch (def.type) {
+    case "object": {
+      const shape = def.shape as Record<string, z.ZodType>;
+      const own = Object.entries(value as Record<string, unknown>);
+      const known = own.filter(([key]) => key in shape);
+      const absent = Object.keys(shape).filter((key) => !(key in (value as object)));
+      const mapped = [...known, ...absent.map((key) => [key, undefined] as const)].flatMap(([key, part]) => {
+        const made = into(shape[key], part, path === "" ? key : `${path}.${key}`);
+        return made === undefined ? [] : [[key, made]];
+      });
+      return { ...(value as object), ...Object.fromEntries(mapped) };
+    }
+    case "array":
+      return (value as unknown[]).map((part, i) => into(def.element, part, `${path}[${i}]`));
+    case "union": {
+      const options = def.options as z.ZodType[];
+      const fits = options.find((option) => (option._zod.def.type === "array") === Array.isArray(value));
+      return into(fits ?? options[0], value);
+    }
+    case "optional":
+    case "nullable":
+    case "default":
+      if (value !== undefined && value !== null) return into(def.innerType, value);
+      return isImage(def.innerType as z.ZodType) ? null : value;
+    default:
+      return isImage(schema) && typeof value === "string" ? replace(value, path) : value;
+  }
+}
+
+const isImage = (schema: z.ZodType) => marked.get(schema) !== undefined;
+
+/** Every image of a value, by the path of its field. */
+export function imagesOf(schema: z.ZodType, value: unknown): Map<string, string> {
+  const found = new Map<string, string>();
+  mapImages(schema, value, (image, path) => {
+    found.set(path, image);
+    return image;
+  });
+  return found;
+}

@@ -1,0 +1,140 @@
+/** A storage of files in a folder, which the processes of a fleet share. */
+import { createHash, randomUUID } from "node:crypto";
+import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname, join } from "node:path";
+import { reserve } from "./room.ts";
+import { HEAD, NotKept, type Received, type Storage } from "./storage.ts";
+
+/** Far longer than any body takes to come in. */
+const ABANDONED_MS = 3600_000;
+/** What comes in looks at the room again whenever it has so many bytes more: others come in at the same time. */
+const LOOK_BYTES = 8 * 2 ** 20;
+
+export class DiskStorage implements Storage {
+  readonly #root: string;
+  readonly #received: string;
+
+  /** `root`: a folder of its own; made when it is missing. */
+  constructor(root: string) {
+    this.#root = root;
+    this.#received = join(root, "tmp");
+  }
+
+  async put(key: string, bytes: Uint8Array): Promise<void> {
+    await this.keep(await this.receive([bytes], bytes.length), key);
+  }
+
+  async receive(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, announced = 0): Promise<Received> {
+    const name = randomUUID();
+    const path = join(this.#received, name);
+    await mkdir(this.#received, { recursive: true });
+    await reserve(this.#received, announced);
+    const hash = createHash("sha256");
+    let [bytes, looked, head] = [0, 0, Buffer.alloc(0)];
+    try {
+      const file = await open(path, "wx");
+      try {
+        for await (const chunk of chunks) {
+          if (head.length < HEAD) head = Buffer.concat([head, chunk.subarray(0, HEAD - head.length)]);
+          hash.update(chunk);
+          bytes += chunk.length;
+          if (bytes - looked >= LOOK_BYTES) {
+            await reserve(this.#received, chunk.length);
+            looked = bytes;
+          }
+          await file.writeFile(chunk);
+        }
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+    } catch (error) {
+      await rm(path, { force: true });
+      throw error;
+    }
+    return { name, bytes, sha256: hash.digest("hex"), head };
+  }
+
+  async keep({ name }: Received, key: string): Promise<void> {
+    const [received, path] = [join(this.#received, name), this.#path(key)];
+    await mkdir(dirname(path), { recursive: true });
+    try {
+      await rename(received, path);
+    } catch (error) {
+      await rm(received, { force: true });
+      throw error;
+    }
+    const folder = await open(dirname(path)); // the new name is durable only when its folder is
+    await folder.sync().finally(() => folder.close());
+  }
+
+  async discard({ name }: Received): Promise<void> {
+    await rm(join(this.#received, name), { force: true });
+  }
+
+  async sweep(): Promise<void> {
+    for (const name of await readdir(this.#received).catch(() => [])) {
+      const path = join(this.#received, name);
+      const { mtimeMs = Number.POSITIVE_INFINITY } = await stat(path).catch(() => ({ mtimeMs: undefined }));
+      if (mtimeMs < Date.now() - ABANDONED_MS) await rm(path, { force: true });
+    }
+  }
+
+  async copy(from: string, to: string): Promise<void> {
+    await mkdir(dirname(this.#path(to)), { recursive: true });
+    await this.toFile(from, this.#path(to));
+  }
+
+  async toFile(key: string, file: string): Promise<void> {
+    const path = this.#path(key);
+    await link(path, file).catch(async (error: NodeJS.ErrnoException) => {
+      if (error.code === "ENOENT" && !(await this.has(key))) throw new NotKept(key, { cause: error });
+      if (error.code === "ENOENT" || error.code === "EEXIST") throw error; // the file's folder, or the file
+      await reserve(dirname(file), (await stat(path)).size);
+      await copyFile(path, file); // another disk, or one that has no links
+    });
+  }
+
+  async has(key: string): Promise<boolean> {
+    const there = stat(this.#path(key)).then(() => true);
+    return orAbsent(there, () => false);
+  }
+
+  async get(key: string): Promise<Buffer> {
+    return orAbsent(readFile(this.#path(key)), (cause) => {
+      throw new NotKept(key, { cause });
+    });
+  }
+
+  async find(key: string): Promise<Buffer | undefined> {
+    return orAbsent<Buffer | undefined>(readFile(this.#path(key)), () => undefined);
+  }
+
+  async remove(key: string): Promise<void> {
+    await rm(this.#path(key), { force: true });
+  }
+
+  async removeFolder(folder: string): Promise<void> {
+    await rm(this.#path(folder), { force: true, recursive: true });
+  }
+
+  async list(folder: string): Promise<string[]> {
+    const names = await orAbsent(readdir(join(this.#root, folder)), () => []);
+    return names.map((name) => `${folder}/${name}`);
+  }
+
+  #path(key: string): string {
+    if (!/^[a-zA-Z0-9_][\w.-]*(\/[a-zA-Z0-9_][\w.-]*)+$/.test(key)) throw new Error(`not a storage key: ${key}`);
+    return join(this.#root, key);
+  }
+}
+
+/** What `ask` gives; `absent()` when the file or folder that it asks for is not there. */
+async function orAbsent<T>(ask: Promise<T>, absent: (error: Error) => T | Promise<T>): Promise<T> {
+  try {
+    return await ask;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === "ENOENT") return absent(error as Error);
+    throw error;
+  }
+}

@@ -1,0 +1,86 @@
+/**
+ * Uploads: images, and archives to train on, that a client sends once and names in requests for a while. The storage
+ * holds all there is to know: an upload's id says when it expires, and its key whose and of which kind it is. A job keeps a
+ * copy of its own, so that nothing that has been accepted depends on an upload any more.
+ */
+import { createHash, randomBytes } from "node:crypto";
+import type { Config } from "../config/config.ts";
+import type { Received, Storage } from "./storage.ts";
+
+const IMAGES = "uploads";
+const ARCHIVES = "archives";
+
+/** What is known of a new upload. */
+export interface Uploaded {
+  id: string;
+  createdAt: Date;
+  expiresAt: Date;
+}
+
+/** The moment of expiry in ms, then 128 random bits. */
+const ID = /^upl_([0-9a-f]{12})[0-9a-f]{32}$/;
+
+export class Uploads {
+  readonly #storage: Storage;
+  readonly #ttlMs: number;
+
+  constructor(storage: Storage, { UPLOAD_TTL }: Pick<Config, "UPLOAD_TTL">) {
+    this.#storage = storage;
+    this.#ttlMs = UPLOAD_TTL * 1000;
+  }
+
+  /** Keeps an image for its owner, for UPLOAD_TTL. */
+  async put(owner: string, bytes: Uint8Array): Promise<Uploaded> {
+    const uploaded = this.#create();
+    await this.#storage.put(keyOf(IMAGES, owner, uploaded.id), bytes);
+    return uploaded;
+  }
+
+  /** Keeps an archive for its owner, for UPLOAD_TTL. */
+  async putArchive(owner: string, received: Received): Promise<Uploaded> {
+    const uploaded = this.#create();
+    await this.#storage.keep(received, keyOf(ARCHIVES, owner, uploaded.id));
+    return uploaded;
+  }
+
+  #create(): Uploaded {
+    const createdAt = new Date();
+    const expiresAt = new Date(createdAt.getTime() + this.#ttlMs);
+    const expiry = expiresAt.getTime().toString(16).padStart(12, "0");
+    const id = `upl_${expiry}${randomBytes(16).toString("hex")}`;
+    return { id, createdAt, expiresAt };
+  }
+
+  /** An image; undefined when the owner has no such upload, or has it no more. */
+  async get(owner: string, id: string): Promise<Buffer | undefined> {
+    if (!ID.test(id) || hasExpired(id)) return undefined;
+    return this.#storage.find(keyOf(IMAGES, owner, id));
+  }
+
+  /** Where an archive lies; undefined when the owner has no such upload, or has it no more. */
+  async archive(owner: string, id: string): Promise<string | undefined> {
+    if (!ID.test(id) || hasExpired(id)) return undefined;
+    const key = keyOf(ARCHIVES, owner, id);
+    return (await this.#storage.has(key)) ? key : undefined;
+  }
+
+  /** Removes what has expired, and what a killed gateway has left half-received. Any number of processes may do this at once. */
+  async sweep(): Promise<void> {
+    for (const folder of [IMAGES, ARCHIVES]) {
+      for (const key of await this.#storage.list(folder)) {
+        const [id = ""] = key.slice(folder.length + 1).split("-");
+        if (hasExpired(id)) await this.#storage.remove(key);
+      }
+    }
+    await this.#storage.sweep();
+  }
+}
+
+/** The owner's name can be anything; its hash fits a key. */
+function keyOf(folder: string, owner: string, id: string): string {
+  return `${folder}/${id}-${createHash("sha256").update(owner).digest("hex").slice(0, 32)}`;
+}
+
+function hasExpired(id: string): boolean {
+  return Number.parseInt(ID.exec(id)?.[1] ?? "0", 16) <= Date.now();
+}

@@ -1,0 +1,17 @@
+-- announce(record key, event) writes the delivery of an event, if the request asks for it, in the transaction of the script
+-- that changes the job's status. Call it when the record is as the event shall show it. The names of the keys come from the
+-- record, so this needs one Redis, not a Redis Cluster. Reads NOW.
+local function announce(record, event)
+  local url, events, owner = unpack(redis.call('HMGET', record, 'webhook_url', 'webhook_events', 'owner'))
+  if not url or not string.find(',' .. events .. ',', ',' .. event .. ',', 1, true) then return end
+  local job = string.match(record, ':(.*)$')
+  local id = 'evt_' .. string.gsub(job, '^gen_', '') .. '_' .. event
+  local key = DELIVERY .. id
+  if redis.call('EXISTS', key) == 1 then return end
+  local at = redis.call('HGET', record, event == 'started' and 'started_at' or 'ended_at')
+  redis.call('COPY', record, key .. DELIVERED_RECORD)
+  redis.call('HSET', key, 'owner', owner, 'generation', job, 'event', event, 'url', url, 'created_at', at,
+    'status', 'pending', 'tries', 0, 'next_attempt_at', at)
+  redis.call('ZADD', DELIVERIES_OF .. owner, redis.call('INCR', DELIVERY_SEQUENCE), id)
+  redis.call('ZADD', DUE, NOW, id)
+end

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { AnnotationError } from "../../src/image/annotators/annotation-error.ts";
+import { inpaint } from "../../src/image/annotators/inpaint.ts";
+import { type AnnotatorInputOf, annotate } from "../../src/image/annotators.ts";
+import type { Pixels } from "../../src/image/pixels.ts";
+import { ANNOTATORS, type AnnotatorName } from "../../src/schema/annotators.ts";
+import { drawn } from "./drawn.ts";
+
+const ofPictures = Object.entries(ANNOTATORS).flatMap(([name, { input }]) =>
+  input === "picture" || input === "depth" ? [name as Exclude<AnnotatorName, "inpaint" | "openpose_render">] : [],
+);
+const made = (name: (typeof ofPictures)[number], pixels: Pixels, params: object = {}) =>
+  annotate(
+    name as "canny",
+    pixels as AnnotatorInputOf<"canny">,
+    ANNOTATORS[name].params.parse(params) as never,
+  ) as Pixels;
+
+for (const name of ofPictures)
+  test(`${name} with its defaults makes a map of the picture's size, and leaves the picture as it is`, () => {
+    const pixels = drawn("noise", [80, 70]);
+    const before = pixels.data.slice();
+    const map = made(name, pixels);
+    assert.deepEqual([map.width, map.height, map.data.length], [80, 70, 80 * 70 * 3]);
+    assert.deepEqual(pixels.data, before);
+  });
+
+test("a picture of one pixel, one row or one column can be annotated", () => {
+  for (const size of [
+    [1, 1],
+    [1, 90],
+    [90, 1],
+  ] as [number, number][])
+    for (const name of ofPictures.filter((each) => each !== "color_grid")) {
+      const map = made(name, drawn("noise", size));
+      assert.deepEqual([map.width, map.height], size, name);
+    }
+});
+
+test("with detect_resolution the map is made at that size, and has the picture's", () => {
+  const pixels = drawn("noise", [100, 80]);
+  const map = made("canny", pixels, { detect_resolution: 64 });
+  assert.deepEqual([map.width, map.height], [100, 80]);
+  assert.notDeepEqual(map.data, made("canny", pixels).data);
+});
+
+test("the same seed shuffles alike, another one otherwise", () => {
+  const pixels = drawn("noise", [90, 70]);
+  assert.deepEqual(made("shuffle", pixels, { seed: 7 }), made("shuffle", pixels, { seed: 7 }));
+  assert.notDeepEqual(made("shuffle", pixels, { seed: 7 }).data, made("shuffle", pixels, { seed: 8 }).data);
+});
+
+test("what leaves no map is refused with the reason", () => {
+  assert.throws(() => made("color_grid", drawn("noise", [63, 200])), {
+    name: "AnnotationError",
+    message: /63×200.*64/,
+  });
+  assert.throws(() => made("tile", drawn("noise", [7, 200]), { down_sampling_rate: 8 }), AnnotationError);
+  assert.throws(() => inpaint(drawn("noise", [8, 8]), drawn("noise", [8, 9])), /mask has 8×9 pixels, the picture 8×8/);
+});
+
+test("a parameter out of range or unknown is refused by name", () => {
+  const refused = (name: AnnotatorName, params: object) => ANNOTATORS[name].params.safeParse(params).error!.issues[0]!;
+  assert.deepEqual(refused("canny", { low_threshold: 5000 }).path, ["low_threshold"]);
+  assert.match(refused("canny", { low: 1 }).message, /low/);
+  assert.deepEqual(refused("blur", { sigma: 0 }).path, ["sigma"]);
+});

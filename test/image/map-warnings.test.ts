@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { annotate } from "../../src/image/annotators.ts";
+import { mapWarnings } from "../../src/image/map-warnings.ts";
+import type { Pixels } from "../../src/image/pixels.ts";
+import { ANNOTATORS } from "../../src/schema/annotators.ts";
+import { drawn } from "./drawn.ts";
+
+const SIDE = 64;
+function painted(colour: (x: number, y: number) => readonly [number, number, number]): Pixels {
+  const data = new Uint8Array(SIDE * SIDE * 3);
+  for (let p = 0; p < SIDE * SIDE; p++) data.set(colour(p % SIDE, Math.floor(p / SIDE)), p * 3);
+  return { width: SIDE, height: SIDE, data };
+}
+const grey = (level: number) => [level, level, level] as const;
+const lines = painted((x) => grey(x % 16 === 0 ? 255 : 0));
+const ramp = painted((x) => grey(4 * x));
+const regions = painted((x) => (x < 32 ? [120, 120, 120] : [4, 200, 3]));
+
+test("maps as their ControlNets know them give no warning", () => {
+  assert.deepEqual(mapWarnings(lines, "canny"), []);
+  assert.deepEqual(mapWarnings(ramp, "depth"), []);
+  assert.deepEqual(mapWarnings(regions, "segmentation"), []);
+  assert.deepEqual(mapWarnings(drawn("noise", [SIDE, SIDE]), "tile"), []);
+});
+
+for (const [what, map, kind, says] of [
+  [
+    "black lines on white",
+    annotate("invert", lines, ANNOTATORS.invert.params.parse({})),
+    "scribble",
+    /white lines on black.*invert/,
+  ],
+  ["a photo for edges", drawn("noise", [SIDE, SIDE]), "canny", /colours where only grey/],
+  ["shades of grey for edges", ramp, "canny", /grey where only black and white/],
+  ["edges for depth", lines, "depth", /shades of grey are expected/],
+  ["a photo for depth", drawn("noise", [SIDE, SIDE]), "depth", /colours where only grey/],
+  ["grey for normals", ramp, "normal", /grey where colours/],
+  ["a photo for regions", painted((x, y) => [4 * x, 4 * y, 2 * x + y]), "segmentation", /too many colours/],
+  ["nothing at all", painted(() => grey(0)), "pose", /all of one colour/],
+] as const)
+  test(`${what} is warned of`, () => {
+    assert.match(mapWarnings(map, kind).join("; "), says);
+  });

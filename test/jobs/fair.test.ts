@@ -1,0 +1,228 @@
+import assert from "node:assert/strict";
+import { after, test } from "node:test";
+import { Worker } from "bullmq";
+import { claimJob } from "../../src/jobs/attempt.ts";
+import { KINDS } from "../../src/jobs/kinds.ts";
+import { JobQueue, queueName } from "../../src/jobs/queue.ts";
+import { giveUpWaiting, requestCancel } from "../../src/jobs/stop.ts";
+import { submit } from "../../src/jobs/submit.ts";
+import { connectPatiently } from "../../src/redis/connection.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { TrainingRequest } from "../../src/schema/training-request.ts";
+import { startRedis, until } from "../support/processes.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+const REQUEST = GenerationRequest.parse({
+  model: "base",
+  prompt: "",
+  width: 64,
+  height: 64,
+  scheduler: "ddim",
+  seed: 7,
+  controls: [],
+  image: null,
+  mask_image: null,
+  strength: null,
+});
+
+/** A queue whose generations are called by their owner and a number, with a worker that only says whose turn it is. */
+async function startQueue() {
+  const { url } = await startRedis(stack);
+  const queue = new JobQueue(url, () => {});
+  const redis = connectPatiently(url);
+  await until("the queue to have Redis", () => queue.ask((redis) => redis.ping()).catch(() => undefined));
+  stack.defer(async () => {
+    await queue.close();
+    redis.disconnect();
+  });
+  const counts = new Map<string, number>();
+  const submitted = async (owner: string, priority = 0) => {
+    const n = (counts.get(owner) ?? 0) + 1;
+    counts.set(owner, n);
+    const id = `${owner}${n}`;
+    assert.equal((await queue.submit(id, { ...REQUEST, priority }, owner)).outcome, "accepted");
+    return id;
+  };
+  const worker = new Worker(queueName(KINDS.generation), null, { connection: redis });
+  stack.defer(() => worker.close());
+  return {
+    redis,
+    cancel: (id: string) => queue.cancel(id),
+    /** Ends one that waits as the sweep does when it has waited too long. */
+    timeOut: (id: string) => giveUpWaiting(redis, id, { code: "queue_timeout", message: "" }),
+    /** What is kept of turns beside the records. */
+    turns: async () => (await redis.keys("*turns*")).sort(),
+    /** Adds so many of an owner. */
+    add: async (owner: string, count: number, priority = 0) => {
+      for (let i = 0; i < count; i++) await submitted(owner, priority);
+    },
+    /** Takes so many that have not ended, one after the other, and says which. */
+    async take(count: number) {
+      const taken: string[] = [];
+      while (taken.length < count) {
+        const job = await worker.getNextJob("token", { block: false });
+        if (job === undefined) break;
+        if ((await claimJob(redis, job.id!)) !== undefined) taken.push(job.id!);
+        await job.moveToCompleted(undefined, "token", false);
+      }
+      return taken.join(" ");
+    },
+  };
+}
+
+test("an owner with many waiting yields to one with few, who come in turn, each in the order of asking", async () => {
+  const { add, take } = await startQueue();
+  await add("a", 100);
+  assert.equal(await take(3), "a1 a2 a3");
+  await add("b", 2);
+  await add("c", 1);
+  assert.match(await take(5), /^(b1 c1 a4|a4 b1 c1|b1 a4 c1) (a5 b2|b2 a5)$/);
+  assert.equal(await take(1), "a6");
+});
+
+test("nobody is kept waiting for ever by one who comes again and again", async () => {
+  const { add, take } = await startQueue();
+  await add("a", 10);
+  const taken = [];
+  for (let i = 0; i < 20; i++) {
+    await add("b", 1);
+    taken.push(await take(1));
+  }
+  const ofA = taken.filter((id) => id.startsWith("a"));
+  assert.equal(ofA.length, 10, taken.join(" "));
+});
+
+test("whoever cancels the last of many puts nobody behind it", async () => {
+  const { redis, add, take } = await startQueue();
+  await add("a", 20);
+  await requestCancel(redis, "a20");
+  await add("b", 1);
+  assert.match(await take(2), /b1/);
+});
+
+test("a lower number of priority comes first, whoever asks", async () => {
+  const { add, take } = await startQueue();
+  await add("a", 2, 9);
+  await add("a", 2, 5);
+  await add("b", 2, 5);
+  await add("a", 1, 0);
+  assert.match(await take(7), /^a5 (a3 b1|b1 a3) (a4 b2|b2 a4) a1 a2$/);
+});
+
+for (const end of ["cancel", "timeOut"] as const) {
+  const ends = end === "cancel" ? "are canceled" : "have waited too long";
+
+  test(`whose many ${ends} comes next with a new one, as one who has just come does`, async () => {
+    const queue = await startQueue();
+    await queue.add("b", 30);
+    assert.equal(await queue.take(1), "b1");
+    await queue.add("a", 30);
+    for (let n = 1; n <= 30; n++) await queue[end](`a${n}`);
+    await queue.add("a", 1);
+    await queue.add("c", 1);
+    assert.equal(await queue.take(3), "a31 c1 b2");
+  });
+
+  test(`whose latest ${ends} goes on behind those that still wait, in their order`, async () => {
+    const queue = await startQueue();
+    await queue.add("b", 10);
+    await queue.add("a", 6);
+    for (const id of ["a2", "a6", "a4", "a5"]) await queue[end](id);
+    await queue.add("a", 1);
+    assert.equal(await queue.take(7), "b1 a1 b2 b3 a3 b4 a7");
+  });
+}
+
+test("whoever was taken in this turn does not come again in it with nothing waiting, nor by canceling what waits", async () => {
+  const { add, cancel, take } = await startQueue();
+  await add("a", 4);
+  const taken = [await take(1)];
+  for (let n = 1; n <= 11; n += 2) {
+    await add("b", 2);
+    await cancel(`b${n + 1}`);
+    taken.push(await take(1));
+  }
+  assert.equal(taken.join(" "), "a1 b1 a2 b3 a3 b5 a4");
+});
+
+test("one that is taken again, for its worker died, puts nobody behind those who wait", async () => {
+  const { redis, add, take } = await startQueue();
+  await add("a", 5);
+  await take(5);
+  await add("b", 3);
+  assert.equal((await claimJob(redis, "a5"))?.attempt, 2);
+  await add("c", 1);
+  assert.equal(await take(2), "b1 c1");
+});
+
+test("what is canceled gives back its own priority's turn, and no other's", async () => {
+  const { add, cancel, take } = await startQueue();
+  await add("b", 4, 5);
+  await add("a", 3, 5);
+  await add("b", 2, 0);
+  await add("a", 2, 0);
+  for (const id of ["a4", "a5"]) await cancel(id);
+  await add("a", 1, 0);
+  await add("a", 1, 5);
+  assert.equal(await take(10), "b5 a6 b6 b1 a1 b2 a2 b3 a3 b4");
+  assert.equal(await take(1), "a7");
+});
+
+test("trainings that are canceled give back turns of trainings", async () => {
+  const { redis, add, turns } = await startQueue();
+  await add("a", 3);
+  const training = TrainingRequest.parse({ base: "base", dataset: "folder:x", name: "x", max_train_steps: 1 });
+  const rankOf = async (id: string, owner: string) => {
+    const submission = await submit(redis, id, { ...training, name: id }, owner, {});
+    assert.ok(submission.outcome === "accepted");
+    return submission.rank;
+  };
+  const first = await rankOf("trn_b1", "b");
+  for (const id of ["trn_a1", "trn_a2", "trn_a3"]) await rankOf(id, "a");
+  for (const id of ["trn_a1", "trn_a3", "trn_a2"]) await requestCancel(redis, id);
+  assert.equal(await rankOf("trn_a4", "a"), first);
+  for (const id of ["trn_a4", "trn_b1"]) await requestCancel(redis, id);
+  assert.deepEqual(await turns(), ["generations:turns:0:a"], "those of generations stay");
+});
+
+test("when nobody waits the turns begin again, whatever those who waited ended by", async () => {
+  const { add, cancel, timeOut, take, turns } = await startQueue();
+  await add("a", 3);
+  await add("b", 2, 4);
+  assert.deepEqual(await turns(), ["generations:turns:0:a", "generations:turns:4:b"]);
+  await take(1);
+  for (const id of ["a2", "b1"]) await cancel(id);
+  await timeOut("a3");
+  await take(1);
+  assert.deepEqual(await turns(), []);
+  await add("a", 1);
+  await cancel("a4");
+  assert.deepEqual(await turns(), []);
+});
+
+test("of owners with nothing waiting nothing is kept beyond the turn in which they were taken", async () => {
+  const { redis, add, cancel, take, turns } = await startQueue();
+  await add("a", 5);
+  const others = Array.from({ length: 10 }, (_, i) => `o${i}-`);
+  for (const owner of others) await add(owner, 2);
+  for (const owner of others) await cancel(`${owner}2`);
+  await take(11);
+  assert.deepEqual(await turns(), ["generations:turns:0:a", "generations:turns:served"]);
+  await take(1);
+  assert.deepEqual(await turns(), ["generations:turns", "generations:turns:0:a", "generations:turns:served"]);
+  assert.deepEqual(await redis.zrange("generations:turns:served", "0", "-1"), ["0:a"]);
+});
+
+test("an owner may have so many that wait or run at once, and then no more", async () => {
+  const { redis } = await startQueue();
+  const ask = async (id: string, owner: string) =>
+    (await submit(redis, id, REQUEST, owner, { mostOfOwner: 2 })).outcome;
+  assert.equal(await ask("1", "a"), "accepted");
+  assert.equal(await ask("2", "a"), "accepted");
+  assert.equal(await ask("3", "a"), "busy");
+  await claimJob(redis, "1");
+  assert.equal(await ask("3", "a"), "busy", "one that runs counts too");
+  assert.equal(await ask("3", "b"), "accepted");
+});

@@ -1,0 +1,106 @@
+/** Forms of checkpoints as they are found: each gives the picture of the plain folder, or is refused by what it is. */
+import assert from "node:assert/strict";
+import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { readRaw, writeRaw } from "../support/rewrite.ts";
+import { decibels, readRequest, serve } from "../support/served.ts";
+
+const SD15 = join(import.meta.dirname, "../fixtures/sd15");
+const CASE = join(SD15, "cases/plain_ddim");
+const UNET = "unet/diffusion_pytorch_model";
+
+const expected = readRaw(join(CASE, "expected.safetensors")).get("images")!.bytes;
+const values = new Float32Array(new Uint8Array(expected).buffer);
+
+const edit = (file: string, change: (config: Record<string, unknown>) => object) =>
+  writeFileSync(file, JSON.stringify(change(JSON.parse(readFileSync(file, "utf8")))));
+
+/** A float16 as a double, exactly. */
+function half(bits: number): number {
+  const [sign, exponent, fraction] = [bits >> 15 ? -1 : 1, (bits >> 10) & 31, bits & 1023];
+  return exponent === 0 ? sign * fraction * 2 ** -24 : sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
+}
+
+/** What is done to the folder of a good checkpoint, and what must come of it: the same picture, or a reason. */
+const FORMS: Record<string, { change: (base: string) => void; reason?: RegExp }> = {
+  "a folder as it is": { change: () => {} },
+  "half-precision weights beside the index of float32 files that are not there": {
+    change(base) {
+      renameSync(join(base, `${UNET}.safetensors`), join(base, `${UNET}.fp16.safetensors`));
+      const weight_map = { "conv_in.bias": "diffusion_pytorch_model-00001-of-00002.safetensors" };
+      writeFileSync(join(base, `${UNET}.safetensors.index.json`), JSON.stringify({ weight_map }));
+    },
+  },
+  "weights in float64": {
+    change(base) {
+      const file = join(base, `${UNET}.safetensors`);
+      const doubles = [...readRaw(file)].map(([name, { dtype, shape, bytes }]) => {
+        assert.equal(dtype, "F16");
+        const halves = new Uint16Array(new Uint8Array(bytes).buffer);
+        return [name, { dtype: "F64", shape, bytes: new Uint8Array(Float64Array.from(halves, half).buffer) }] as const;
+      });
+      writeRaw(file, new Map(doubles));
+    },
+  },
+  "keys that EMA training leaves in a config": {
+    change: (base) =>
+      edit(join(base, "unet/config.json"), (config) => ({
+        ...config,
+        decay: 0.9999,
+        optimization_step: 1,
+        power: 0.75,
+      })),
+  },
+  "a text encoder of another length than the tokenizer": {
+    change: (base) =>
+      edit(join(base, "tokenizer/tokenizer_config.json"), (config) => ({ ...config, model_max_length: 248 })),
+    reason: /model_max_length 248, but the text encoder has 77 positions/,
+  },
+  "a tensor that no network reads": {
+    change(base) {
+      const file = join(base, `${UNET}.safetensors`);
+      const tensors = readRaw(file);
+      tensors.set("task_embedding", { dtype: "F16", shape: [1], bytes: new Uint8Array(2) });
+      writeRaw(file, tensors);
+    },
+    reason: /task_embedding/,
+  },
+  "a git-lfs pointer": {
+    change: (base) =>
+      writeFileSync(
+        join(base, `${UNET}.safetensors`),
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 3438167540\n",
+      ),
+    reason: /git-lfs pointer/,
+  },
+  "a web page saved as weights": {
+    change: (base) =>
+      writeFileSync(join(base, `${UNET}.safetensors`), "<!DOCTYPE html><html><body>Sign in</body></html>"),
+    reason: /HTML|web page/i,
+  },
+  "a U-Net of a class that is not one": {
+    change: (base) => edit(join(base, "unet/config.json"), (config) => ({ ...config, _class_name: "UNetMotionModel" })),
+    reason: /UNetMotionModel/,
+  },
+};
+
+for (const [form, { change, reason }] of Object.entries(FORMS)) {
+  test(`${form}: ${reason === undefined ? "the picture that diffusers makes" : "refused by what it is"}`, async (t) => {
+    const models = mkdtempSync(join(tmpdir(), "wild-"));
+    t.after(() => rmSync(models, { recursive: true }));
+    const base = join(models, "base");
+    cpSync(join(SD15, "base"), base, { recursive: true });
+    change(base);
+    const served = await serve(models, { ...readRequest(CASE), model: "base" });
+    if (reason !== undefined) {
+      assert.match("reason" in served ? served.reason : "a picture", reason);
+      return;
+    }
+    assert.ok("pixels" in served, "reason" in served ? served.reason : "");
+    const found = decibels(served.pixels, values);
+    t.diagnostic(`${found.toFixed(1)} dB`);
+    assert.ok(found >= 57, `${found} dB`);
+  });
+}

@@ -1,0 +1,70 @@
+/**
+ * npm test, and npm run test:fast: the tests that measure time one file after the other, the rest two files at once or more,
+ * and one summary of both. `node --test FILE` runs one file alone.
+ */
+import { globSync } from "node:fs";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import { run } from "node:test";
+import { spec } from "node:test/reporters";
+
+/** Tests that fail when others keep the machine busy: they measure time or memory, or take every core themselves. */
+const ALONE = [
+  "test/diffusion/{noise,prompt,tokenizer}.test.ts",
+  "test/gateway/{images,redis-away}.test.ts",
+  "test/image/{decode,resize}.test.ts",
+  "test/outbound/*.test.ts",
+  "test/service/{chaos,start,trainings}.test.ts",
+  "test/workers/generate/generate.test.ts",
+];
+
+/** What test:fast leaves out: tests that start whole services, train networks, or draw many pictures. */
+const SLOW = [
+  "test/{page,service}/*.test.ts",
+  "test/demo/{checkpoint,make}.test.ts",
+  "test/models/single-file.test.ts",
+  "test/workers/{deliver,generate,train}/*.test.ts",
+];
+
+const root = join(import.meta.dirname, "..");
+
+/** Paths as `node --test` would find them, from the root of the project. */
+const filesOf = (patterns: string | string[]) => globSync(patterns, { cwd: root }).sort();
+
+const alone = new Set(filesOf(ALONE));
+const slow = new Set(process.argv.includes("--fast") ? filesOf(SLOW) : []);
+const files = filesOf("test/**/*.test.ts").filter((file) => !slow.has(file));
+const passes = [
+  { files: files.filter((file) => !alone.has(file)), concurrency: Math.max(2, availableParallelism() - 1) },
+  { files: files.filter((file) => alone.has(file)), concurrency: 1 },
+];
+
+// Every file is a process, and many start more: what one has compiled, types stripped, the next need not compile again.
+process.env.NODE_COMPILE_CACHE ??= join(root, "node_modules/.cache/compile");
+
+/** A count of the summary at the end, such as "pass 12". */
+const COUNT = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/;
+
+/** What both passes say; then what has failed in either, and the counts of both added up. */
+async function* events() {
+  const counts = new Map<string, number>();
+  let summary: unknown;
+  for (const pass of passes) {
+    for await (const event of run({ ...pass, cwd: root })) {
+      const { type, data } = event;
+      const [, name, value] = (type === "test:diagnostic" && data.nesting === 0 && COUNT.exec(data.message)) || [];
+      const isSummary = type === "test:summary" && data.file === undefined;
+      if (isSummary && !data.success) process.exitCode = 1;
+      if (isSummary) summary = event;
+      else if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + Number(value));
+      else yield event;
+    }
+  }
+  yield summary; // the reporter lists what has failed
+  for (const [name, value] of counts) {
+    yield { type: "test:diagnostic", data: { nesting: 0, message: `${name} ${value}`, level: "info" } };
+  }
+}
+
+Readable.from(events()).compose(spec()).pipe(process.stdout);

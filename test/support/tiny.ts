@@ -1,0 +1,60 @@
+/** The tiny sd15 checkpoint for tests of the pipeline, without a service around it. */
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { after } from "node:test";
+import type { Runner } from "../../src/diffusion/load.ts";
+import { decode, type GenerationState, type Plan, step } from "../../src/diffusion/pipeline.ts";
+import { decode as decodeImage } from "../../src/image/decode.ts";
+import type { Pixels } from "../../src/image/pixels.ts";
+import { resize } from "../../src/image/resize.ts";
+import type { Network } from "../../src/models/network.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { CPU, openSession, type Session } from "../../workers/runtime/runtime.ts";
+
+export const SD15 = join(import.meta.dirname, "../fixtures/sd15");
+export const SIZE = 64;
+/** Stands for any image in a request whose images are given as tensors. */
+export const HASH = `sha256:${"0".repeat(64)}`;
+
+const sessions = new Map<Network, Promise<Session>>();
+after(async () => {
+  for (const session of sessions.values()) await (await session).release();
+});
+
+export const runner: Runner = (network) => async (feeds) => {
+  if (!sessions.has(network)) sessions.set(network, openSession(network.graph(), CPU));
+  return (await sessions.get(network)!).run(feeds);
+};
+
+/** A picture of a case as the tensor that `as` makes of it, [1, C, 64, 64]. */
+export async function readImage(file: string, as: (pixels: Pixels) => Float32Array): Promise<Tensor> {
+  const pixels = await decodeImage(readFileSync(join(SD15, "cases", file)), { maxPixels: 2 ** 20 });
+  const data = as(resize(pixels, SIZE, SIZE));
+  return { dims: [1, data.length / SIZE ** 2, SIZE, SIZE], data };
+}
+
+export const request = (fields: object, controls: object[] = []): GenerationRequest =>
+  GenerationRequest.parse({
+    model: "base",
+    prompt: "a red house by the sea",
+    width: SIZE,
+    height: SIZE,
+    num_inference_steps: 4,
+    scheduler: "ddim",
+    seed: 7,
+    image: null,
+    mask_image: null,
+    strength: null,
+    controls: controls.map((control) => ({ controlnet: "any", image: HASH, mask: null, ...control })),
+    ...fields,
+  });
+
+/** Steps to the end; `between` may exchange the state after each step. */
+export async function finish(plan: Plan, between = (state: GenerationState) => state): Promise<Float32Array[]> {
+  let state = plan.start;
+  while (state.step < plan.sampler.total) state = between(await step(plan, state));
+  const images: Float32Array[] = [];
+  for (const picture of state.pictures) images.push(await decode(plan, picture));
+  return images;
+}

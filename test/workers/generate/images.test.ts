@@ -1,0 +1,35 @@
+/** A request's images, as a worker reads them. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { encode } from "../../../src/image/encode.ts";
+import { readImages } from "../../../workers/generate/images.ts";
+import { request } from "../../support/tiny.ts";
+
+const grey = async (value: number) => encode({ width: 8, height: 8, data: new Uint8Array(192).fill(value) }, "png");
+const hash = (digit: string) => `sha256:${digit.repeat(64)}`;
+const files = { [hash("1")]: await grey(51), [hash("2")]: await grey(102) };
+const asked = request({ num_images: 2 }, [{ image: [hash("1"), hash("2")] }, { image: hash("1"), mask: hash("2") }]);
+
+test("hints are read when it is their turn, not all at once", async () => {
+  let turns = 0;
+  const { hints, masks } = await readImages(asked, files, async () => void turns++);
+  assert.equal(turns, 1, "the mask alone");
+  assert.ok(masks[1]!.data.every((value) => value === Math.fround(102 / 255)));
+  const second = await hints[0]![1]!();
+  assert.equal(turns, 2);
+  assert.ok(second.data.every((value) => value === Math.fround(102 / 255)));
+  assert.deepEqual(
+    hints.map((own) => own.length),
+    [2, 1],
+  );
+});
+
+test("a generation that is to stop reads no further image", async () => {
+  let stopped = false;
+  const { hints } = await readImages(asked, files, async () => {
+    if (stopped) throw new Error("stopped");
+  });
+  await hints[0]![0]!();
+  stopped = true;
+  await assert.rejects(hints[0]![1]!(), /stopped/);
+});

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, test } from "node:test";
+import { type Network, storedNetwork as openNetwork } from "../../../src/models/network.ts";
+import { add } from "../../../src/onnx/operators.ts";
+import { input } from "../../../src/onnx/value.ts";
+import { PreparedCache } from "../../../workers/runtime/prepared.ts";
+import { Residents } from "../../../workers/runtime/residents.ts";
+import { CPU } from "../../../workers/runtime/runtime.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "residents-"));
+after(() => rmSync(folder, { recursive: true }));
+
+/** A network said to be of `weightBytes`, with how often it was loaded. */
+function network(weightBytes: number): Network & { loads: number } {
+  const x = input("x", "float32", ["n"]);
+  const checkpoint = { folder, tensors: new Map() };
+  const plain = openNetwork(checkpoint, () => ({ inputs: [x], outputs: { y: add(x, x) } }));
+  return {
+    ...plain,
+    weightBytes,
+    loads: 0,
+    graph(choices) {
+      this.loads++;
+      return plain.graph(choices);
+    },
+  };
+}
+
+const X = { x: { dims: [1], data: Float32Array.of(21) } };
+
+async function run(residents: Residents, ...networks: Network[]): Promise<void> {
+  for (const one of networks) {
+    assert.deepEqual([...(await residents.runner(one)(X)).y!.data], [42]);
+  }
+}
+
+const open = (budget: number) => new Residents(CPU, new PreparedCache(join(folder, "cache"), assert.fail), budget);
+
+test("a network is loaded once while the budget holds it", async () => {
+  const residents = open(100);
+  const [a, b] = [network(50), network(50)];
+  for (let generation = 0; generation < 3; generation++) {
+    residents.beginGeneration();
+    await run(residents, a, b, a);
+  }
+  assert.deepEqual([a.loads, b.loads], [1, 1]);
+});
+
+test("beyond the budget, what was used longest ago goes first", async () => {
+  const residents = open(100);
+  const [a, b, c] = [network(50), network(50), network(50)];
+  for (const one of [a, b, a, c, a, b]) {
+    residents.beginGeneration();
+    await run(residents, one);
+  }
+  assert.deepEqual([a.loads, b.loads, c.loads], [1, 2, 1]);
+});
+
+test("what the running generation has used stays, even beyond the budget", async () => {
+  const residents = open(60);
+  const [a, b] = [network(50), network(50)];
+  residents.beginGeneration();
+  await run(residents, a, b, a, b, a);
+  assert.deepEqual([a.loads, b.loads], [1, 1]);
+});

@@ -1,0 +1,75 @@
+/** The shelves of what requests add to a model: how each is opened, and which models it fits. */
+import { type Embedding, embeddingMisfit, openEmbedding } from "../../src/models/embedding.ts";
+import { IMAGE_ENCODER, type IpAdapter, ipAdapterMisfit, openIpAdapter } from "../../src/models/ip-adapter.ts";
+import { type Lora, loraMisfit, openLora } from "../../src/models/lora/lora.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
+import { openT2iAdapter, openT2iAdapterFile, type T2iAdapter, t2iAdapterMisfit } from "../../src/models/t2i-adapter.ts";
+import type { Catalog } from "../../src/schema/catalog.ts";
+import type { Shelf } from "./shelf.ts";
+
+/** Which models something fits, and why not the others. */
+function fits(models: ReadonlyMap<string, BaseModel>, misfit: (model: BaseModel) => string | null) {
+  const reasons = [...models].map(([id, model]) => [id, misfit(model)] as const);
+  const misfits = reasons.flatMap(([id, reason]) => (reason === null ? [] : [[id, reason] as const]));
+  const fitting = reasons.flatMap(([id, reason]) => (reason === null ? [id] : []));
+  return {
+    models: fitting,
+    misfits: Object.fromEntries(misfits),
+    warnings: fitting.length > 0 ? [] : misfits.map(([id, reason]) => `does not fit ${id}: ${reason}`),
+  };
+}
+
+/** For what is one file. */
+const noFolder = (what: string) => (): never => {
+  throw new Error(`${what} is a .safetensors file, not a folder`);
+};
+
+export const loras: Shelf<Lora, Catalog["loras"][number]> = {
+  place: "loras",
+  openFolder: noFolder("a LoRA"),
+  openFile: openLora,
+  describe: (id, lora, { models }) => ({
+    id,
+    object: "lora",
+    ...fits(models, (model) => loraMisfit(model, lora)),
+  }),
+};
+
+export const embeddings: Shelf<Embedding, Catalog["embeddings"][number]> = {
+  place: "embeddings",
+  openFolder: noFolder("a textual inversion"),
+  openFile: openEmbedding,
+  describe: (id, embedding, { models }) => ({
+    id,
+    object: "embedding",
+    token: embedding.token,
+    vectors: embedding.shapes[0]![0],
+    ...fits(models, (model) => embeddingMisfit(model, embedding)),
+  }),
+};
+
+export const ip_adapters: Shelf<IpAdapter, Catalog["ip_adapters"][number]> = {
+  place: "ip_adapters",
+  companion: IMAGE_ENCODER,
+  openFolder: noFolder("an IP-Adapter"),
+  openFile: openIpAdapter,
+  describe: (id, adapter, { models }) => ({
+    id,
+    object: "ip_adapter",
+    kind: adapter.kind,
+    ...fits(models, (model) => ipAdapterMisfit(model, adapter)),
+  }),
+};
+
+export const adapters: Shelf<T2iAdapter, Catalog["adapters"][number]> = {
+  place: "adapters",
+  openFolder: openT2iAdapter,
+  openFile: openT2iAdapterFile,
+  describe: (id, adapter, { models }) => ({
+    id,
+    object: "adapter",
+    channels: adapter.config.in_channels,
+    size_multiple: adapter.config.downscale_factor,
+    ...fits(models, (model) => t2iAdapterMisfit(model, adapter)),
+  }),
+};

@@ -1,0 +1,213 @@
+/** The engine of a generation worker: it holds the networks and carries generations out, one at a time. */
+import { setImmediate } from "node:timers/promises";
+import { adapt } from "../../src/diffusion/adapters/adapt.ts";
+import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
+import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
+import { decode, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { encode } from "../../src/image/encode.ts";
+import { toPixels } from "../../src/image/hint.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
+import { CELL } from "../../src/models/vae.ts";
+import { onSpan, span } from "../../src/observe/span.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import type { ShelfName } from "../../src/schema/catalog.ts";
+import { CONTENT_TYPES, type GenerationRequest } from "../../src/schema/generation-request.ts";
+import { Memo } from "../runtime/memo.ts";
+import { PreparedCache } from "../runtime/prepared.ts";
+import { Residents } from "../runtime/residents.ts";
+import { chooseProvider, openSession, type Provider } from "../runtime/runtime.ts";
+import { chooseAdapters, type Take } from "./adapters.ts";
+import { readImages } from "./images.ts";
+import { type Library, openLibrary } from "./library.ts";
+import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
+import { previewJpeg } from "./preview-jpeg.ts";
+import { decodeState, StateSaver } from "./saved-state.ts";
+import type { Opened } from "./shelves.ts";
+import { StageTimes } from "./stage-times.ts";
+
+/** Says something to the main thread; the buffers move there. */
+export type Tell = (message: FromEngine, moved?: ArrayBuffer[]) => void;
+type Task = Extract<ToEngine, { type: "generate" }>;
+
+/** The generation under way, and whether it is to stop. */
+interface Running {
+  readonly id: string;
+  asked: "cancel" | "yield" | null;
+}
+
+/** Somebody wants the generation to stop. */
+class Asked extends Error {
+  override readonly name = "Asked";
+}
+
+/** Bytes of encoded prompts and hints that are kept: a prompt takes 0.5 MB, a hint at 512² 5 MB. */
+const MEMO_BYTES = 256 * 2 ** 20;
+
+const place = (shelf: ShelfName, id: string) => `${shelf}/${id}`;
+
+export class Engine {
+  readonly #modelsDir: string;
+  readonly #provider: Provider;
+  readonly #residents: Residents;
+  readonly #memo = new Memo(MEMO_BYTES);
+  readonly #tell: Tell;
+  /** What requests have named, ready to run, by shelf and id. */
+  readonly #ready = new Map<string, unknown>();
+  #library: Library;
+  #running: Running | null = null;
+
+  private constructor({ modelsDir, cacheDir, memoryBudget }: EngineSettings, provider: Provider, tell: Tell) {
+    const cache = new PreparedCache(cacheDir, (message) => tell({ type: "warning", message }));
+    this.#modelsDir = modelsDir;
+    this.#provider = provider;
+    this.#residents = new Residents(provider, cache, memoryBudget);
+    this.#tell = tell;
+    this.#library = openLibrary(modelsDir);
+  }
+
+  /** @throws Error when the execution provider that is named does not work here */
+  static async open(settings: EngineSettings, tell: Tell): Promise<Engine> {
+    return new Engine(settings, await chooseProvider(settings.executionProvider), tell);
+  }
+
+  /** Tells what there is in MODELS_DIR. */
+  offer(): void {
+    this.#tell({ type: "catalog", catalog: { ...this.#library.catalog, execution_provider: this.#provider.name } });
+  }
+
+  /** Reads MODELS_DIR again. What is loaded stays as it is, but for this ControlNet. */
+  reload(controlnet: string | null): void {
+    if (controlnet !== null) this.#ready.delete(place("controlnets", controlnet));
+    this.#library = openLibrary(this.#modelsDir);
+    this.offer();
+  }
+
+  /** Asks the generation to stop before its next evaluation; nothing happens when it does not run. */
+  ask(what: "cancel" | "yield", id: string): void {
+    if (this.#running?.id === id) this.#running.asked = what;
+  }
+
+  /** Carries a generation out, as far as it is let, and says what has become of it. */
+  async generate(task: Task): Promise<FromEngine> {
+    const { id, request } = task;
+    const running: Running = { id, asked: null };
+    this.#running = running;
+    const times = new StageTimes();
+    const stop = onSpan((ended) => times.add(ended));
+    try {
+      return await span("generate", { id, model: request.model }, () => this.#carryOut(task, running, times));
+    } catch (error) {
+      if (error instanceof Asked) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
+      return { type: "failed", id, code: "generation_failed", message: (error as Error).message };
+    } finally {
+      stop();
+    }
+  }
+
+  async #carryOut({ id, request, images, state }: Task, running: Running, times: StageTimes): Promise<FromEngine> {
+    this.#residents.beginGeneration();
+    const { base, loaded } = this.#model(request.model);
+    const chosen = request.controls.map(({ controlnet }) => this.#controlnet(controlnet));
+    const turn = async () => {
+      await setImmediate(); // lets a cancel in
+      if (running.asked !== null) throw new Asked();
+    };
+    const plan = await span("encode", {}, async () => {
+      const added = await chooseAdapters(request, images, turn, this.#take, this.#remembering);
+      const model = await adapt(base, loaded, added, this.#runners);
+      return prepare(request, model, chosen, await readImages(request, images, turn), added);
+    });
+    const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
+    const done = await span("denoise", {}, () => this.#denoise(plan, start, request, running));
+    const made = await span("decode", {}, () => this.#decode(plan, done, request, running));
+    const metrics = {
+      load_ms: times.ms.load,
+      encode_ms: times.ms.encode,
+      denoise_ms: times.ms.denoise,
+      decode_ms: times.ms.decode,
+      steps_per_second: (1000 * (plan.sampler.total - start.step)) / times.ms.denoise,
+    };
+    return { type: "done", id, images: made, warnings: [...plan.warnings], metrics };
+  }
+
+  async #denoise(
+    plan: Plan,
+    start: GenerationState,
+    request: GenerationRequest,
+    running: Running,
+  ): Promise<GenerationState> {
+    const { total } = plan.sampler;
+    const saver = new StateSaver(running.id, this.#provider.name, this.#tell);
+    let state = start;
+    while (state.step < total) {
+      await setImmediate(); // lets a cancel in
+      if (running.asked === "yield") saver.save(state);
+      if (running.asked !== null) throw new Asked();
+      let shown: Uint8Array | null = null;
+      const see = async (denoised: Tensor) => {
+        shown = await previewJpeg(plan.model, denoised);
+      };
+      const before = state;
+      state = await span("step", { step: before.step + 1 }, () =>
+        step(plan, before, request.preview ? see : undefined),
+      );
+      this.#tell({ type: "progress", id: running.id, step: state.step, total, preview: shown });
+      saver.saveWhenDue(state);
+    }
+    return state;
+  }
+
+  async #decode(
+    plan: Plan,
+    { pictures }: GenerationState,
+    { seed, output_format }: GenerationRequest,
+    running: Running,
+  ): Promise<MadeImage[]> {
+    const [width, height] = [plan.latentDims[2] * CELL, plan.latentDims[1] * CELL];
+    const made: MadeImage[] = [];
+    for (const [i, picture] of pictures.entries()) {
+      await setImmediate();
+      if (running.asked === "cancel") throw new Asked();
+      const bytes = await encode(toPixels(await decode(plan, picture), width, height), output_format);
+      made.push({ bytes, seed: seed + i, width, height, content_type: CONTENT_TYPES[output_format] });
+    }
+    return made;
+  }
+
+  /** A model as it was opened, and as it was loaded from that. */
+  #model(id: string): { base: BaseModel; loaded: LoadedModel } {
+    return this.#find("models", id, (base) => ({ base, loaded: loadModel(base, this.#runner, this.#remembering) }));
+  }
+
+  #controlnet(id: string): LoadedControlNet {
+    return this.#find("controlnets", id, (one) => loadControlNet(one, this.#runner, this.#remembering));
+  }
+
+  readonly #runner: Runner = (network) => this.#residents.runner(network);
+  readonly #remembering: Runner = (network) => this.#memo.memoize(network, this.#runner(network));
+
+  readonly #once: Runner = (network) => async (feeds) => {
+    const session = await openSession(network.graph(this.#provider), this.#provider);
+    return session.run(feeds).finally(() => session.release());
+  };
+  get #runners() {
+    const { budget } = this.#residents;
+    return { runner: this.#runner, remembering: this.#remembering, once: this.#once, budget };
+  }
+  readonly #take: Take = (shelf, id) => this.#find(shelf, id, (opened) => opened);
+
+  /** What is ready under `id` of a shelf, or what `load` makes of the library's. @throws Error naming what this worker does not have */
+  #find<Name extends ShelfName, To>(shelf: Name, id: string, load: (from: Opened<Name>) => To): To {
+    const known = this.#ready.get(place(shelf, id)) as To | undefined;
+    if (known !== undefined) return known;
+    if (!this.#library[shelf].has(id)) this.reload(null); // another worker may have heard of it first
+    const entry = this.#library[shelf].get(id);
+    if (entry === undefined) {
+      const skipped = this.#library.catalog.skipped.find((one) => one.shelf === shelf && one.id === id);
+      throw new Error(`this worker has no "${id}" among its ${shelf}${skipped ? `: ${skipped.reason}` : ""}`);
+    }
+    const loaded = load(entry as Opened<Name>);
+    this.#ready.set(place(shelf, id), loaded);
+    return loaded;
+  }
+}

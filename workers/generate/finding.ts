@@ -1,0 +1,174 @@
+/**
+ * Where in MODELS_DIR the things of each shelf lie: in this project's own folders, in those of AUTOMATIC1111's web UI and ComfyUI, in
+ * sub-folders of all of them, and in the cache of a Hugging Face hub (`models--org--name/snapshots/…`), where it goes by `org/name`.
+ */
+import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import type { ShelfName } from "../../src/schema/catalog.ts";
+
+/** Something that stands on a shelf, or would if it could be served. */
+export interface Found {
+  readonly shelf: ShelfName;
+  readonly id: string;
+  readonly path: string;
+  readonly folder: boolean;
+  /** Why it is not even opened. */
+  readonly reason?: string;
+}
+
+/** Folder names of other programs, in lower case, by the place of this project that they stand for; "" is MODELS_DIR itself. */
+const PLACE_OF: Readonly<Record<string, string>> = {
+  "stable-diffusion": "",
+  checkpoints: "",
+  diffusers: "",
+  models: "",
+  controlnet: "controlnets",
+  lora: "loras",
+  lycoris: "loras",
+  ipadapter: "ip_adapters",
+};
+
+/** Folders of other programs that hold nothing that is served. */
+const NOT_SERVED: ReadonlySet<string> = new Set([
+  ...["vae", "vae-approx", "vae_approx", "clip", "clip_vision", "text_encoder", "text_encoders", "unet", "configs"],
+  ...["diffusion_models", "esrgan", "realesrgan", "swinir", "bsrgan", "ldsr", "upscale_models", "gfpgan", "codeformer"],
+  ...["karlo", "deepbooru", "hypernetworks", "gligen", "style_models", "photomaker", "torch_deepdanbooru"],
+  ...["loras", "embeddings", "ip_adapters"],
+]);
+
+const SINGLE_FILE = /\.safetensors$/i;
+/** Files that hold pickled Python objects and are never opened. */
+const PICKLE = /\.(ckpt|pt|pth|bin)$/i;
+/** What programs put beside a model: settings, notes, pictures. */
+const COMPANION = /\.(ya?ml|json|txt|md|png|jpe?g|webp|info|html|tmp|part)$/i;
+const HUB_FOLDER = /^models--(.+?)--(.+)$/;
+/** Sub-folders below a place; links may make them endless. */
+const MOST_DEPTH = 4;
+
+/** What lies in a model's folder, and in no folder of models. */
+const MARKS = [
+  ...["model_index.json", "config.json", "unet", "diffusion_pytorch_model.safetensors"],
+  ...["pytorch_lora_weights.safetensors", "learned_embeds.safetensors", "adapter_config.json"],
+];
+const isModel = (path: string) => MARKS.some((name) => existsSync(join(path, name)));
+
+const isFolder = (parent: string, entry: Dirent) =>
+  entry.isDirectory() ||
+  (entry.isSymbolicLink() && statSync(join(parent, entry.name), { throwIfNoEntry: false })?.isDirectory() === true);
+
+/** Whether anything below could be a model. */
+function holdsModels(path: string, depth = 0): boolean {
+  return readdirSync(path, { withFileTypes: true }).some((entry) => {
+    if (!isFolder(path, entry)) {
+      return SINGLE_FILE.test(entry.name) || PICKLE.test(entry.name);
+    }
+    const inner = join(path, entry.name);
+    return HUB_FOLDER.test(entry.name) || isModel(inner) || (depth < MOST_DEPTH && holdsModels(inner, depth + 1));
+  });
+}
+
+/** The newest snapshot in a hub's cache: the one that its branch main points to, else the last one written. */
+function snapshotOf(path: string): string | null {
+  const main = join(path, "refs/main");
+  const snapshots = join(path, "snapshots");
+  const named = existsSync(main) ? join(snapshots, readFileSync(main, "utf8").trim()) : "";
+  if (named !== "" && existsSync(named)) {
+    return named;
+  }
+  const all = existsSync(snapshots) ? readdirSync(snapshots).map((name) => join(snapshots, name)) : [];
+  return all.sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs).at(-1) ?? null;
+}
+
+function classOf(path: string): string {
+  try {
+    return String(JSON.parse(readFileSync(join(path, "config.json"), "utf8"))._class_name);
+  } catch {
+    return "";
+  }
+}
+
+/** A repository in a hub's cache: which shelf it is for shows in it alone. */
+function* findInHub(path: string, org: string, name: string): Generator<Found> {
+  const id = `${org}/${name}`;
+  const snapshot = snapshotOf(path);
+  if (snapshot === null) {
+    yield { shelf: "models", id, path, folder: true, reason: "the hub's cache has no snapshot of it" };
+    return;
+  }
+  const files = readdirSync(snapshot).filter((file) => SINGLE_FILE.test(file));
+  if (isModel(snapshot) || files.length === 0) {
+    const shelf = /ControlNet/.test(classOf(snapshot)) ? "controlnets" : "models";
+    yield { shelf, id, path: snapshot, folder: true };
+    return;
+  }
+  for (const file of files) {
+    const shelf = /control/i.test(`${name} ${file}`) ? "controlnets" : "models";
+    yield { shelf, id: `${id}/${file.replace(SINGLE_FILE, "")}`, path: join(snapshot, file), folder: false };
+  }
+}
+
+/** Where the walk is. */
+interface At {
+  readonly dir: string;
+  readonly shelf: ShelfName;
+  /** Sub-folders on the way, as the id begins. */
+  readonly prefix: string;
+  readonly depth: number;
+}
+
+function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfName>): Generator<Found> {
+  const { dir, shelf, prefix, depth } = at;
+  const path = join(dir, name);
+  const hub = HUB_FOLDER.exec(name);
+  if (hub !== null) {
+    yield* findInHub(path, hub[1]!, hub[2]!);
+    return;
+  }
+  const lower = name.toLowerCase();
+  if (!isModel(path) && prefix === "") {
+    const own = shelves.get(PLACE_OF[lower] ?? lower);
+    if (own !== undefined && depth < MOST_DEPTH) {
+      yield* walk({ dir: path, shelf: own, prefix: "", depth: depth + 1 }, shelves);
+      return;
+    }
+    if (NOT_SERVED.has(PLACE_OF[lower] ?? lower)) {
+      yield { shelf, id: name, path, folder: true, reason: "a folder of things that are not served" };
+      return;
+    }
+  }
+  if (!isModel(path) && depth < MOST_DEPTH && holdsModels(path)) {
+    yield* walk({ ...at, dir: path, prefix: `${prefix}${name}/`, depth: depth + 1 }, shelves);
+  } else {
+    yield { shelf, id: prefix + name, path, folder: true };
+  }
+}
+
+/** Folders before files, so that of two things of one id the folder is served. */
+function* walk(at: At, shelves: ReadonlyMap<string, ShelfName>): Generator<Found> {
+  const { dir, shelf, prefix } = at;
+  const entries = existsSync(dir) ? readdirSync(dir, { withFileTypes: true }) : [];
+  const visible = entries.filter(({ name }) => !name.startsWith("."));
+  for (const entry of visible.filter((one) => isFolder(dir, one))) {
+    yield* findInFolder(at, entry.name, shelves);
+  }
+  for (const { name } of visible.filter((one) => !isFolder(dir, one))) {
+    const path = join(dir, name);
+    const found = { shelf, id: prefix + basename(name).replace(SINGLE_FILE, ""), path, folder: false };
+    if (SINGLE_FILE.test(name)) {
+      yield found;
+    } else if (PICKLE.test(name)) {
+      const id = prefix + name.replace(PICKLE, "");
+      yield { ...found, id, reason: "a pickle, which can run code; only .safetensors files are loaded" };
+    } else if (!COMPANION.test(name)) {
+      yield { ...found, reason: "neither a model folder nor a .safetensors file" };
+    }
+  }
+}
+
+/**
+ * Everything in MODELS_DIR, folders of each place before its files.
+ * @param shelves by their places: "" is the one whose things lie in MODELS_DIR itself
+ */
+export const findAll = (dir: string, shelves: ReadonlyMap<string, ShelfName>): Found[] => [
+  ...walk({ dir, shelf: shelves.get("")!, prefix: "", depth: 0 }, shelves),
+];

@@ -1,0 +1,67 @@
+/**
+ * What the main thread of a generation worker and its engine thread say to each other. The main thread talks to Redis and
+ * storage and always answers; the engine thread (workers/generate/engine-thread.ts) holds the sessions and blocks while they run.
+ */
+import type { Config } from "../../src/config/config.ts";
+import type { Catalog } from "../../src/schema/catalog.ts";
+import type { Metrics } from "../../src/schema/generation.ts";
+import type { GenerationRequest } from "../../src/schema/generation-request.ts";
+
+/** The engine thread's workerData. */
+export interface EngineSettings {
+  /** Absolute. */
+  modelsDir: string;
+  executionProvider: Config["EXECUTION_PROVIDER"];
+  /** Where prepared networks are kept (workers/runtime/prepared.ts); absolute. */
+  cacheDir: string;
+  /** Bytes of weights, as float32. */
+  memoryBudget?: Config["MEMORY_BUDGET"];
+}
+
+export type ToEngine =
+  | {
+      type: "generate";
+      id: string;
+      request: GenerationRequest;
+      /** The bytes of every control image, as uploaded, by the hash that the request names it by ("sha256:…"). */
+      images: Record<string, Uint8Array>;
+      /** What an earlier attempt has saved; null = from the start. */
+      state: Uint8Array | null;
+    }
+  /** Stop this generation before its next evaluation; answered by `canceled` (or by `done`, when it was too late). */
+  | { type: "cancel"; id: string }
+  /** Save it before its next evaluation and stop; answered by `yielded` (or by `done`, when it was too late). */
+  | { type: "yield"; id: string }
+  /** Read MODELS_DIR again, this ControlNet's files too should they have been loaded; null = what is new alone. */
+  | { type: "reload"; controlnet: string | null };
+
+export interface MadeImage {
+  /** Encoded in the request's output_format. */
+  bytes: Uint8Array;
+  seed: number;
+  width: number;
+  height: number;
+  content_type: "image/png" | "image/webp" | "image/jpeg";
+}
+
+export type FromEngine =
+  /** When the engine has read MODELS_DIR: at the start, no job is taken before, and after each `reload`. */
+  | { type: "catalog"; catalog: Catalog }
+  /** For the log. */
+  | { type: "warning"; message: string }
+  /** After each evaluation of the networks; the preview is a JPEG, and there when the request asks for one. */
+  | { type: "progress"; id: string; step: number; total: number; preview: Uint8Array | null }
+  /** Every few steps: what another worker can go on from (workers/generate/saved-state.ts), and the ms that making it took. */
+  | { type: "state"; id: string; step: number; bytes: Uint8Array; ms: number }
+  | {
+      type: "done";
+      id: string;
+      images: MadeImage[];
+      warnings: string[];
+      /** queue_ms is the main thread's to fill in. */
+      metrics: Omit<Metrics, "queue_ms">;
+    }
+  /** The request could not be carried out; `code` and `message` are what the client reads in the generation's `error`. */
+  | { type: "failed"; id: string; code: string; message: string }
+  | { type: "canceled"; id: string }
+  | { type: "yielded"; id: string };

@@ -1,0 +1,140 @@
+/** One generation of the queue, from its claim to its outcome, as the worker's main thread sees it. */
+import { createHash } from "node:crypto";
+import type { Redis } from "ioredis";
+import type { Logger } from "pino";
+import type { Config } from "../../src/config/config.ts";
+import { type Claim, keepState, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
+import type { GenerationRecord } from "../../src/jobs/generation.ts";
+import { span } from "../../src/observe/span.ts";
+import type { ImageRecord } from "../../src/schema/generation.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { imagesOf } from "../../src/schema/images.ts";
+import { inputKey, outputKey } from "../../src/storage/keys.ts";
+import type { Storage } from "../../src/storage/storage.ts";
+import { failure, HandBack } from "../take-jobs.ts";
+import type { Done, Ending, EngineClient, EngineTask, News } from "./engine-client.ts";
+
+/** How long a generation that has run out of time may take to stop before the whole worker counts as stuck. */
+const STUCK_MS = 60_000;
+
+/** What a generation is carried out with. */
+export interface GenerationParts {
+  readonly config: Pick<Config, "RUN_TIMEOUT">;
+  readonly redis: Redis;
+  readonly storage: Storage;
+  readonly engine: EngineClient;
+  /** The engine thread does not answer any more. */
+  readonly onStuck: () => void;
+}
+
+/** @throws {HandBack} when the worker is to stop: it is saved then */
+export async function performGeneration(
+  parts: GenerationParts,
+  claimed: Claim<GenerationRecord>,
+  log: Logger,
+): Promise<Outcome> {
+  const { id, metrics } = claimed.record;
+  if (claimed.cancelRequested) return { status: "canceled" };
+  const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
+  if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
+  const images = await readInputs(parts.storage, id, request);
+  const telling = tellOf(parts, claimed, log);
+  const task: EngineTask = { type: "generate", id, request, images, state: claimed.state };
+  const { ending, timedOut } = await runInTime(parts, task, telling.hear);
+  const outOfTime = failure("timed_out", `it was not done after ${parts.config.RUN_TIMEOUT} s`);
+  if (ending === "stuck") {
+    parts.onStuck();
+    return outOfTime;
+  }
+  log.info({ steps: telling.steps, saving: telling.saving }, "steps done");
+  if (ending.type === "yielded") {
+    await telling.saved;
+    throw new HandBack();
+  }
+  if (timedOut && ending.type === "canceled") return outOfTime;
+  if (ending.type === "failed") return failure(ending.code, ending.message);
+  if (ending.type === "canceled") return { status: "canceled" };
+  return {
+    status: "succeeded",
+    images: await span("store", { id }, () => store(parts.storage, id, ending)),
+    warnings: ending.warnings,
+    metrics: { queue_ms: metrics.queue_ms, ...ending.metrics },
+  };
+}
+
+/** The bytes of a request's images by their hashes. */
+async function readInputs(
+  storage: Storage,
+  id: string,
+  request: GenerationRequest,
+): Promise<Record<string, Uint8Array>> {
+  const files: Record<string, Uint8Array> = {};
+  for (const hash of imagesOf(GenerationRequest, request).values()) {
+    files[hash] ??= await storage.get(inputKey(id, hash));
+  }
+  return files;
+}
+
+async function store(storage: Storage, id: string, { images }: Done): Promise<ImageRecord[]> {
+  const stored: ImageRecord[] = [];
+  for (const { bytes, ...image } of images) {
+    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    await storage.put(outputKey(id, sha256), bytes);
+    stored.push({ ...image, sha256 });
+  }
+  return stored;
+}
+
+/** Writes what the engine tells of a generation into its record. */
+function tellOf({ redis, engine }: GenerationParts, claimed: Claim<GenerationRecord>, log: Logger) {
+  const telling = {
+    steps: 0,
+    saving: { states: 0, bytes: 0, ms: 0 },
+    /** Settles with the last state that was to be saved. */
+    saved: Promise.resolve() as Promise<unknown>,
+    hear(news: News): void {
+      if (news.type === "progress") {
+        const { step, total, preview } = news;
+        telling.steps++;
+        reportProgress(redis, claimed, { step, total, preview: preview && jpegUri(preview) }).then(
+          (goOn) => goOn || engine.ask("cancel", claimed.record.id),
+          (cause) => log.warn({ err: cause }, "progress"),
+        );
+      } else {
+        const { step, bytes, ms } = news;
+        telling.saving.states++;
+        telling.saving.bytes = bytes.length;
+        telling.saving.ms += ms;
+        telling.saved = keepState(redis, claimed, step, bytes).catch((cause) =>
+          log.warn({ err: cause }, "saving the state"),
+        );
+      }
+    },
+  };
+  return telling;
+}
+
+/** Runs it for RUN_TIMEOUT at most; `stuck` is what it ends with that does not stop then. */
+async function runInTime(
+  { config, engine }: GenerationParts,
+  task: EngineTask,
+  hear: (news: News) => void,
+): Promise<{ ending: Ending | "stuck"; timedOut: boolean }> {
+  const { promise: stuck, resolve: giveUp } = Promise.withResolvers<"stuck">();
+  let timedOut = false;
+  const timers = [
+    setTimeout(() => {
+      timedOut = true;
+      engine.ask("cancel", task.id);
+    }, config.RUN_TIMEOUT * 1000).unref(),
+    setTimeout(() => giveUp("stuck"), config.RUN_TIMEOUT * 1000 + STUCK_MS).unref(),
+  ];
+  const ending = await Promise.race([engine.generate(task, hear), stuck]).finally(() => {
+    for (const timer of timers) clearTimeout(timer);
+  });
+  return { ending, timedOut };
+}
+
+function jpegUri(bytes: Uint8Array): string {
+  return `data:image/jpeg;base64,${Buffer.from(bytes).toString("base64")}`;
+}

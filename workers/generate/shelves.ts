@@ -1,0 +1,99 @@
+/**
+ * What MODELS_DIR can hold, one row a shelf: how a folder and how a file of it is opened (headers only), and what the catalog says
+ * of it. The library, the engine's look-up and the gateway's `GET /v1/<shelf>` iterate the shelves.
+ */
+import { allowedSchedulers, defaultScheduler } from "../../src/diffusion/own-scheduler.ts";
+import { schedulerConfig } from "../../src/diffusion/scheduler-table.ts";
+import { maxClipSkip } from "../../src/diffusion/text.ts";
+import { openBase, openControlNet } from "../../src/models/base.ts";
+import { skipChannels } from "../../src/models/encoder.ts";
+import { misfit } from "../../src/models/fit.ts";
+import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
+import { openSingleFile, openSingleFileControlNet } from "../../src/models/single-file.ts";
+import { CELL } from "../../src/models/vae.ts";
+import type { Catalog, ShelfName } from "../../src/schema/catalog.ts";
+import { resolutionMultiple } from "../train/components.ts";
+import { adapters, embeddings, ip_adapters, loras } from "./adapter-shelves.ts";
+import type { Shelf, Surroundings } from "./shelf.ts";
+
+/** diffusers' size when a U-Net's config has no sample_size. */
+const DEFAULT_SAMPLE_SIZE = 64;
+
+function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
+  return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
+}
+
+function describeModel(id: string, model: BaseModel, { forTraining }: Surroundings): Catalog["models"][number] {
+  const config = model.scheduler as Record<string, unknown>;
+  const { scheduler, warnings } = defaultScheduler(config);
+  const schedulers = allowedSchedulers(config);
+  const { sample_size: size } = model.unet;
+  const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
+  const inpainting = model.unet.in_channels !== model.vae.latent_channels;
+  return {
+    id,
+    object: "model",
+    family: family(model),
+    width: width! * CELL,
+    height: height! * CELL,
+    scheduler,
+    schedulers,
+    prediction_type: schedulerConfig(scheduler, config).prediction_type,
+    residuals: skipChannels(model.unet).length + 1,
+    max_clip_skip: maxClipSkip(model),
+    inpainting,
+    // A ControlNet has a middle block, and as many layers on each level.
+    trainable:
+      forTraining &&
+      !inpainting &&
+      model.text.length === 1 &&
+      model.unet.mid_block_type !== null &&
+      typeof model.unet.layers_per_block === "number",
+    resolution_multiple: resolutionMultiple(model.unet),
+    warnings: [...model.warnings, ...warnings],
+  };
+}
+
+function describeControlNet(
+  id: string,
+  { config, warnings }: ControlNet,
+  { models }: Surroundings,
+): Catalog["controlnets"][number] {
+  const reasons = [...models].map(([model, { unet }]) => [model, misfit(unet, config)] as const);
+  const fitting = reasons.flatMap(([model, reason]) => (reason === null ? [model] : []));
+  const misfits = reasons.flatMap(([model, reason]) => (reason === null ? [] : [[model, reason] as const]));
+  return {
+    id,
+    object: "controlnet",
+    models: fitting,
+    misfits: Object.fromEntries(misfits),
+    residuals: skipChannels(config).length + 1,
+    global_pool_conditions: config.global_pool_conditions,
+    warnings: [
+      ...warnings,
+      ...(fitting.length > 0 ? [] : misfits.map(([model, reason]) => `does not fit ${model}: ${reason}`)),
+    ],
+  };
+}
+
+const models: Shelf<BaseModel, Catalog["models"][number]> = {
+  place: "",
+  openFolder: openBase,
+  openFile: (path) => openSingleFile(path),
+  describe: describeModel,
+};
+
+const controlnets: Shelf<ControlNet, Catalog["controlnets"][number]> = {
+  place: "controlnets",
+  openFolder: openControlNet,
+  openFile: (path) => openSingleFileControlNet(path),
+  describe: describeControlNet,
+};
+
+/** The models come first: the others' entries say which of them they fit. */
+export const SHELVES = { models, controlnets, loras, embeddings, ip_adapters, adapters } satisfies {
+  [Name in ShelfName]: Shelf<unknown, Catalog[Name][number]>;
+};
+
+/** What a shelf's things are, opened. */
+export type Opened<Name extends ShelfName> = ReturnType<(typeof SHELVES)[Name]["openFile"]>;

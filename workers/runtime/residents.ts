@@ -1,0 +1,78 @@
+import { totalmem } from "node:os";
+import type { Run } from "../../src/diffusion/model.ts";
+import type { Network } from "../../src/models/network.ts";
+import { span } from "../../src/observe/span.ts";
+import type { PreparedCache } from "./prepared.ts";
+import { openPrepared, type Provider, type Session } from "./runtime.ts";
+
+interface Resident {
+  readonly session: Session;
+  readonly bytes: number;
+  /** The generation that used it last. */
+  usedBy: number;
+}
+
+/**
+ * The networks in memory: loaded when they are first run, each once; when they exceed the budget, those that were used
+ * longest ago go first, and never one that the running generation has used.
+ */
+export class Residents {
+  readonly #provider: Provider;
+  readonly #cache: PreparedCache;
+  /** Bytes of float32 weights that may be in memory. */
+  readonly budget: number;
+  /** In order of last use, the oldest first. */
+  readonly #residents = new Map<Network, Resident>();
+  #generation = 0;
+
+  /** @param budget bytes of float32 weights */
+  constructor(provider: Provider, cache: PreparedCache, budget = defaultBudget()) {
+    this.#provider = provider;
+    this.#cache = cache;
+    this.budget = budget;
+  }
+
+  /** From here on the networks that earlier generations used may go. */
+  beginGeneration(): void {
+    this.#generation++;
+  }
+
+  runner(network: Network): Run {
+    return async (feeds) => (await this.#resident(network)).session.run(feeds);
+  }
+
+  async #resident(network: Network): Promise<Resident> {
+    const resident =
+      this.#residents.get(network) ?? (await span("load", { bytes: network.weightBytes }, () => this.#load(network)));
+    resident.usedBy = this.#generation;
+    this.#residents.delete(network);
+    this.#residents.set(network, resident);
+    return resident;
+  }
+
+  async #load(network: Network): Promise<Resident> {
+    await this.#makeRoom(network.weightBytes);
+    const session = await openPrepared(network, this.#provider, this.#cache);
+    return { session, bytes: network.weightBytes, usedBy: this.#generation };
+  }
+
+  async #makeRoom(bytes: number): Promise<void> {
+    let used = [...this.#residents.values()].reduce((sum, resident) => sum + resident.bytes, 0);
+    for (const [network, resident] of this.#residents) {
+      if (used + bytes <= this.budget) {
+        return;
+      }
+      if (resident.usedBy !== this.#generation) {
+        this.#residents.delete(network);
+        used -= resident.bytes;
+        await resident.session.release();
+      }
+    }
+  }
+}
+
+/** Half of the machine's memory, or of what this process's group may have: the rest is for activations. */
+function defaultBudget(): number {
+  const limit = process.constrainedMemory();
+  return Math.min(limit > 0 ? limit : Number.POSITIVE_INFINITY, totalmem()) / 2;
+}

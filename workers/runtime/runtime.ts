@@ -1,0 +1,229 @@
+/** The only file that knows onnxruntime: graphs become sessions, plain tensors go in and come out. */
+import { existsSync } from "node:fs";
+import { open, readFile, rm } from "node:fs/promises";
+import { createRequire } from "node:module";
+import { dirname, join } from "node:path";
+import ort from "onnxruntime-node";
+import type { Graph, GraphChoices } from "../../src/models/graph.ts";
+import type { Network } from "../../src/models/network.ts";
+import { build } from "../../src/onnx/build.ts";
+import { foldable } from "../../src/onnx/fold.ts";
+import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
+import { attention } from "../../src/onnx/operators.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { type External, input, type Value } from "../../src/onnx/value.ts";
+import { type PreparedCache, prepareKey } from "./prepared.ts";
+
+export interface Session {
+  /** Feeds by input name → every output by its name, those that `into` names written into its tensors. */
+  run(
+    feeds: Readonly<Record<string, Tensor>>,
+    into?: Readonly<Record<string, Tensor>>,
+  ): Promise<Record<string, Tensor>>;
+  release(): Promise<void>;
+}
+
+const mapValues = <T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> =>
+  Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
+
+const toRuntime = ({ data, dims }: Tensor): ort.Tensor =>
+  data instanceof Float32Array ? new ort.Tensor("float32", data, dims) : new ort.Tensor("int64", data, dims);
+
+/** What a session computes on. */
+export interface Provider extends GraphChoices {
+  readonly name: string;
+  readonly options: ort.InferenceSession.SessionOptions;
+}
+
+export const CPU: Provider = {
+  name: "cpu",
+  options: { executionProviders: ["cpu"] },
+  winograd: true,
+  fusedAttention: true,
+};
+
+const ERRORS_ONLY = 3;
+
+/** Blocks the calling thread for some ten seconds per GB of half-precision weights, as every run does for its time. */
+export async function openSession(graph: Graph, { options }: Provider): Promise<Session> {
+  return sessionOf(await create(graph, options));
+}
+
+function create({ bytes, folder }: Graph, options: ort.InferenceSession.SessionOptions, saving = {}) {
+  return ort.InferenceSession.create(bytes, {
+    graphOptimizationLevel: "all",
+    logSeverityLevel: ERRORS_ONLY,
+    ...options,
+    extra: { session: { model_external_initializers_file_folder_path: folder, ...saving } },
+  });
+}
+
+/**
+ * As openSession, with the same results to the byte, but from what the cache holds, which it is given when it lacks it:
+ * under a second per GB, and the weights stay in the page cache, which processes share.
+ */
+export async function openPrepared(network: Network, provider: Provider, cache: PreparedCache): Promise<Session> {
+  if (provider !== CPU) {
+    return openSession(network.graph(provider), provider); // other providers prepare weights for their device, on the device
+  }
+  const { trunk, grafts } = network.grafted ?? { trunk: network, grafts: [] };
+  const graph = trunk.graph(provider);
+  const key = await prepareKey(graph, `onnxruntime ${ort.env.versions.node} ${JSON.stringify(SAVING)}`);
+  for (let attempt = 0; attempt < 2; attempt++) {
+    const folder = await cache.entry(key, PREPARED_SIZE * trunk.weightBytes, (to) => prepare(trunk, to));
+    if (folder === null) {
+      break;
+    }
+    try {
+      return sessionOf(await openModel(folder, grafts));
+    } catch (error) {
+      if (error instanceof GraftError) throw error;
+      await cache.remove(key); // damaged, or removed since by another process
+    }
+  }
+  return openSession(network.graph(provider), provider);
+}
+
+const MODEL = "model.onnx";
+/** Bytes of a prepared network per byte of float32 weights, with room to spare: some of its weights are Winograd's. */
+const PREPARED_SIZE = 1.5;
+
+const SAVING = {
+  optimized_model_external_initializers_file_name: "weights",
+  // Prepacked weights are read as if they began at 64-byte boundaries, but lie behind what comes before: a tensor of an odd
+  // size, as CLIP's mask of 77 × 77, would crash the process. Smaller ones go into the model's own file.
+  optimized_model_external_initializers_min_size_in_bytes: "32768",
+  save_external_prepacked_constant_initializers: "1",
+};
+
+/**
+ * Optimises a network for this CPU and writes it: its weights as float32, in the layout that the kernels read. They are folded
+ * in parts and into a file, because the runtime would hold two and a half times the weights while it folds them.
+ */
+async function prepare(network: Network, folder: string): Promise<void> {
+  const { inputs, outputs } = network.computation(CPU);
+  const file = join(folder, FOLDED);
+  const folded = await fold(foldable(Object.values(outputs)), network.folder, file);
+  const options = { ...CPU.options, optimizedModelFilePath: join(folder, MODEL) };
+  await (await create({ bytes: build(inputs, outputs, folded), folder }, options, SAVING)).release();
+  await rm(file);
+}
+
+const FOLDED = "folded";
+/** Bytes of weights that are folded at a time. */
+const PART = 2 ** 26;
+/** Only what begins at a page's boundary can be mapped into memory. */
+const PAGE = 4096;
+
+/** Computes values that follow from the weights in a folder, and writes them into a file → where in it each lies. */
+async function fold(values: readonly Value[], folder: string, file: string): Promise<Map<Value, External>> {
+  const folded = new Map<Value, External>();
+  const out = await open(file, "w");
+  try {
+    let offset = 0;
+    for (const part of parts(values)) {
+      const bytes = build([], Object.fromEntries(part.map((value, i) => [`value_${i}`, value])));
+      const options = { ...CPU.options, graphOptimizationLevel: "disabled", enableCpuMemArena: false } as const;
+      const session = sessionOf(await create({ bytes, folder }, options, { disable_prepacking: "1" }));
+      const results = await session.run({});
+      for (const [i, value] of part.entries()) {
+        const { buffer, byteOffset, byteLength } = results[`value_${i}`]!.data;
+        folded.set(value, { location: FOLDED, offset, length: byteLength });
+        await out.writeFile(new Uint8Array(buffer, byteOffset, byteLength));
+        const padding = -byteLength & (PAGE - 1);
+        await out.writeFile(new Uint8Array(padding));
+        offset += byteLength + padding;
+      }
+      await session.release();
+    }
+  } finally {
+    await out.close();
+  }
+  return folded;
+}
+
+/** Values in groups of about PART bytes, or of one that is larger. */
+function* parts(values: readonly Value[]): Generator<Value[]> {
+  let part: Value[] = [];
+  let size = 0;
+  for (const value of values) {
+    const bytes = 4 * (value.shape as number[]).reduce((product, dim) => product * dim, 1);
+    if (size + bytes > PART && part.length > 0) {
+      yield part;
+      [part, size] = [[], 0];
+    }
+    part.push(value);
+    size += bytes;
+  }
+  if (part.length > 0) {
+    yield part;
+  }
+}
+
+/** A prepared network, with grafts beside its weights, which stay mapped. */
+async function openModel(folder: string, grafts: readonly Graft[]): Promise<ort.InferenceSession> {
+  const options = { ...CPU.options, graphOptimizationLevel: "disabled", logSeverityLevel: ERRORS_ONLY } as const;
+  const file = join(folder, MODEL);
+  if (grafts.length === 0) {
+    return ort.InferenceSession.create(file, options);
+  }
+  return create({ bytes: graft(await readFile(file), grafts), folder }, options);
+}
+
+function sessionOf(session: ort.InferenceSession): Session {
+  return {
+    async run(feeds, into = {}) {
+      const own = session.outputNames.map((name) => [name, name in into ? toRuntime(into[name]!) : null]);
+      const results = await session.run(mapValues(feeds, toRuntime), Object.fromEntries(own));
+      return Object.fromEntries(
+        Object.entries(results).map(([name, { data, dims }]) => [name, { data: data as Tensor["data"], dims }]),
+      );
+    },
+    release: () => session.release(),
+  };
+}
+
+/** Whether CUDA's libraries were installed; asking for a session without them prints an error of the runtime's own. */
+function hasCuda(): boolean {
+  const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
+  const libraries = join(root, "bin/napi-v6", process.platform, process.arch);
+  return existsSync(join(libraries, "libonnxruntime_providers_cuda.so"));
+}
+
+/** What a provider makes of attention over made-up tokens; null when no session can be made on it here. */
+async function tryAttention(provider: Provider): Promise<Float32Array | null> {
+  const x = input("x", "float32", [1, 64, 32]);
+  const tokens = { dims: [1, 64, 32], data: Float32Array.from({ length: 64 * 32 }, (_, i) => Math.sin(i)) };
+  try {
+    const session = await openSession({ bytes: build([x], { y: attention(x, x, x, 4) }), folder: "." }, provider);
+    const { y } = await session.run({ x: tokens });
+    await session.release();
+    return y!.data as Float32Array;
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU.
+ * @throws Error when the one that is named does not work here
+ */
+export async function chooseProvider(name: string): Promise<Provider> {
+  if (name === "cpu" || (name === "auto" && !hasCuda())) {
+    return CPU;
+  }
+  const accelerator = name === "auto" ? "cuda" : name;
+  const options = { executionProviders: [accelerator, "cpu"] };
+  // An accelerator's own convolutions choose their algorithm.
+  const provider = { name: accelerator, options, winograd: false, fusedAttention: true };
+  const made = await tryAttention(provider);
+  if (made !== null) {
+    // WebGPU's attention is off by a tenth on a software renderer; whoever gets it wrong gets the plain form.
+    const right = (await tryAttention(CPU))!;
+    return { ...provider, fusedAttention: made.every((value, i) => Math.abs(value - right[i]!) < 1e-3) };
+  }
+  if (name === "auto") {
+    return CPU;
+  }
+  throw new Error(`EXECUTION_PROVIDER=${name} does not work on this machine`);
+}

@@ -1,0 +1,133 @@
+/**
+ * What a worker's main thread does for every kind of job: it takes jobs from their queue, hears of cancels, ends records
+ * whatever comes, and gives back what runs when it is to stop.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { type Job, WaitingError, Worker } from "bullmq";
+import type { Redis } from "ioredis";
+import type { Logger } from "pino";
+import type { Config } from "../src/config/config.ts";
+import { NoRoom } from "../src/errors.ts";
+import { type Claim, claimJob, countHandBack, finish, type Outcome } from "../src/jobs/attempt.ts";
+import { CANCEL_CHANNEL } from "../src/jobs/keys.ts";
+import type { JobKind } from "../src/jobs/kind.ts";
+import type { JobRecord } from "../src/jobs/kinds.ts";
+import { queueName, WORKER_OPTIONS } from "../src/jobs/queue.ts";
+import { connectPatiently } from "../src/redis/connection.ts";
+
+/** How long `close` waits for the step under way, to save it: `npm start` kills after 8 s. */
+export const GRACE_MS = 5000;
+
+/** What a kind of job is to its worker. */
+export interface Work<R extends JobRecord> {
+  /** Carries one out. @throws {HandBack} to give it to the next worker */
+  perform(claimed: Claim<R>, log: Logger): Promise<Outcome>;
+  /** Somebody wants a job to stop; it may be another worker's. */
+  cancel(id: string): void;
+  /** A job has ended: as `status` says, which is not the outcome's when it was canceled meanwhile; null = another worker has taken it over. */
+  ended(claimed: Claim<R>, outcome: Outcome, status: Outcome["status"] | null): Promise<void> | void;
+}
+
+/** The worker is asked to stop: the job it works on goes back to the queue. */
+export class HandBack extends Error {
+  override readonly name = "HandBack";
+}
+
+export function failure(code: string, message: string): Outcome {
+  return { status: "failed", error: { code, message } };
+}
+
+/** A worker's connection to Redis, which says in the log when it is away and when it is back, until `closing`. */
+export function connectWorker(url: string, log: Logger, closing: () => boolean): Redis {
+  const redis = connectPatiently(url);
+  redis.on("error", (error) => log.debug({ err: error }, "Redis connection"));
+  let away = false;
+  redis.on("close", () => {
+    if (!away && !closing()) log.warn("Redis is away");
+    away = true;
+  });
+  redis.on("ready", () => {
+    if (away) log.info("Redis is back");
+    away = false;
+  });
+  return redis;
+}
+
+/**
+ * Takes jobs until `close`, one at a time. `close` takes nothing new, waits for `saved` (for GRACE_MS at most) and gives
+ * back what still runs.
+ */
+export async function takeJobs<R extends JobRecord>(
+  kind: JobKind<R>,
+  redis: Redis,
+  { MAX_TAKEOVERS }: Pick<Config, "MAX_TAKEOVERS">,
+  log: Logger,
+  work: Work<R>,
+): Promise<{ close(saved: Promise<unknown>): Promise<void> }> {
+  let closing = false;
+  let stop = () => {}; // hands back what runs
+
+  /** Carries one out and ends its record, whatever comes; throws only to hand the job back. */
+  async function take(job: Job, token: string | undefined): Promise<void> {
+    const claimed = await claimJob<R>(redis, job.id!);
+    if (claimed === undefined) return; // ended already, by a worker that died before it could say so to BullMQ
+    const { record, attempt, deaths } = claimed;
+    const jobLog = log.child({ [kind.name]: record.id, attempt });
+    jobLog.info({ from_step: record.progress.step }, "started");
+    // One for each job: what is raced against a promise is held by it as long as it lives.
+    const { promise: stopped, reject } = Promise.withResolvers<never>();
+    stopped.catch(() => {});
+    stop = () => reject(new HandBack());
+    if (closing) stop();
+    let outcome: Outcome;
+    try {
+      outcome =
+        deaths > MAX_TAKEOVERS
+          ? failure("worker_died", `given up: ${deaths} workers died over it`)
+          : await Promise.race([work.perform(claimed, jobLog), stopped]);
+    } catch (error) {
+      if (error instanceof HandBack) {
+        await countHandBack(redis, claimed);
+        await job.moveToWait(token);
+        jobLog.info("handed back");
+        throw new WaitingError();
+      }
+      jobLog.error({ err: error }, "internal error");
+      outcome = outcomeOf(error);
+    }
+    const status = await finish(redis, claimed, outcome);
+    const error = outcome.status === "failed" ? outcome.error : undefined;
+    jobLog.info({ error }, status ?? "another worker has taken it over");
+    await work.ended(claimed, outcome, status);
+  }
+
+  const canceled = await hearCancels(redis, (id) => work.cancel(id));
+  const worker = new Worker(queueName(kind), take, { connection: redis, ...WORKER_OPTIONS });
+  worker.on("error", (error) => log.warn({ err: error }, "queue"));
+  await worker.waitUntilReady();
+
+  return {
+    async close(saved) {
+      const closed = worker.close(); // takes nothing new
+      await Promise.race([saved, sleep(GRACE_MS, undefined, { ref: false })]);
+      closing = true;
+      stop();
+      await closed;
+      canceled.disconnect();
+    },
+  };
+}
+
+/** What a job has come to whose work has thrown this. */
+function outcomeOf(error: unknown): Outcome {
+  if (error instanceof NoRoom) return failure("no_room", error.message);
+  return failure("internal", "an error of the service, not of the request; its log says more");
+}
+
+async function hearCancels(redis: Redis, cancel: (id: string) => void): Promise<Redis> {
+  const canceled = redis.duplicate();
+  canceled.on("error", () => {}); // those of the connection, heard already
+  canceled.on("message", (_channel, id) => cancel(id));
+  await canceled.subscribe(CANCEL_CHANNEL);
+  return canceled;
+}

@@ -1,0 +1,106 @@
+/** A training's thread, seen from the trainer's main thread, which tells the record what the thread has done. */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { Worker as Thread } from "node:worker_threads";
+import type { Redis } from "ioredis";
+import type { Logger } from "pino";
+import { type Claim, reportStep } from "../../src/jobs/attempt.ts";
+import type { TrainingRecord } from "../../src/jobs/training.ts";
+import { span } from "../../src/observe/span.ts";
+import type { ValidationPicture } from "../../src/schema/training.ts";
+import { lossKey, validationKey } from "../../src/storage/keys.ts";
+import type { Storage } from "../../src/storage/storage.ts";
+import type { Running } from "./running.ts";
+import type { FromThread, TrainingTask } from "./thread.ts";
+
+type Ending = Exclude<FromThread, { type: "step" }>;
+type Step = Extract<FromThread, { type: "step" }>;
+
+/** How long a step that could not be told of waits before it is tried again. */
+const TELL_AGAIN_MS = 1000;
+
+/** What a training is told with. */
+export interface Telling {
+  readonly redis: Redis;
+  readonly storage: Storage;
+  /** Takes the seconds of a step of a training on this base. */
+  readonly measure: (base: string, seconds: number) => void;
+}
+
+/** Runs a training's thread to its end, whatever that is. @throws what the thread has died of */
+export async function compute(
+  telling: Telling,
+  task: TrainingTask,
+  claimed: Claim<TrainingRecord>,
+  job: Running,
+  log: Logger,
+): Promise<Ending> {
+  const thread = new Thread(new URL("./thread.ts", import.meta.url), { workerData: task });
+  const { promise, resolve, reject } = Promise.withResolvers<Ending>();
+  let told: Promise<unknown> = Promise.resolve();
+  let before: number | null = null;
+  thread.on("message", (message: FromThread) => {
+    if (message.type !== "step") return resolve(message);
+    const now = performance.now();
+    if (before !== null) telling.measure(claimed.record.request.base, (now - before) / 1000);
+    before = message.saved === null ? now : null; // what comes next has waited for the saving
+    told = told.then(() => tellSurely(telling, message, task, claimed, job, log)); // none after one that could not be told of
+    told.catch(() => {}); // it is in the log
+  });
+  thread.on("error", reject);
+  thread.on("exit", () => reject(new Error("the training's thread has ended without a word")));
+  const ending = await promise.finally(() => told.catch(() => {}));
+  await thread.terminate();
+  const all = await told.then(
+    () => true,
+    () => false,
+  );
+  return all || job.asked !== "yield" ? ending : { type: "stopped" };
+}
+
+/** Tells until it is told, or the training is to stop: what goes on from it then tells of what was not told of. */
+async function tellSurely(
+  telling: Telling,
+  message: Step,
+  task: TrainingTask,
+  claimed: Claim<TrainingRecord>,
+  job: Running,
+  log: Logger,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await tell(telling, message, task, claimed, job);
+    } catch (error) {
+      log.warn({ err: error, step: message.record.step }, "a step is not told of yet");
+      // The files have gone with another worker that has taken the training over, or the training is to stop.
+      if ((error as NodeJS.ErrnoException).code === "ENOENT" || job.asked !== null) throw error;
+      await Promise.race([job.stopped, sleep(TELL_AGAIN_MS, undefined, { ref: false })]);
+    }
+  }
+}
+
+async function tell(
+  { redis, storage }: Telling,
+  { record: { step, loss, learning_rate }, saved }: Step,
+  { folders: { work } }: TrainingTask,
+  claimed: Claim<TrainingRecord>,
+  job: Running,
+): Promise<void> {
+  const { id, progress } = claimed.record;
+  const validation = saved && (await span("store", { id }, () => keep(storage, id, step, saved, work)));
+  const report = { step, total: progress.total, loss, learning_rate, validation };
+  if (!(await reportStep(redis, claimed, report))) job.ask("cancel");
+  job.told = step;
+}
+
+/** Keeps what a training shows at a step at which it was saved. */
+async function keep(storage: Storage, id: string, step: number, pictures: readonly string[], work: string) {
+  for (const [index, file] of pictures.entries()) {
+    await storage.put(validationKey(id, step, index), await readFile(file));
+  }
+  for (const type of ["csv", "png"] as const) {
+    await storage.put(lossKey(id, type), await readFile(join(work, `loss.${type}`)));
+  }
+  return pictures.map((_, index): ValidationPicture => ({ step, index }));
+}
