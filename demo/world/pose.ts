@@ -1,5 +1,6 @@
 /** Skeletons as OpenPose draws them: CMU-Perceptual-Computing-Lab/openpose, the COCO model's limbs and colours. */
 import type { Pixels } from "../../src/image/pixels.ts";
+import { BODY_COLOURS } from "../../src/image/pose/skeleton.ts";
 import type { Rgb } from "./colours.ts";
 import { css, rasterise } from "./render.ts";
 import type { Scene } from "./scene.ts";
@@ -26,26 +27,7 @@ const LIMBS = [
 ] as const satisfies readonly (readonly [Keypoint, Keypoint])[];
 
 /** The colour of limb i and of keypoint i: once around the circle of hues. */
-export const POSE_COLOURS: readonly Rgb[] = [
-  [255, 0, 0],
-  [255, 85, 0],
-  [255, 170, 0],
-  [255, 255, 0],
-  [170, 255, 0],
-  [85, 255, 0],
-  [0, 255, 0],
-  [0, 255, 85],
-  [0, 255, 170],
-  [0, 255, 255],
-  [0, 170, 255],
-  [0, 85, 255],
-  [0, 0, 255],
-  [85, 0, 255],
-  [170, 0, 255],
-  [255, 0, 255],
-  [255, 0, 170],
-  [255, 0, 85],
-];
+export const POSE_COLOURS: readonly Rgb[] = BODY_COLOURS;
 
 /** Limbs are drawn at 60 % of their colour's light, below the keypoints. */
 const LIMB_LIGHT = 0.6;

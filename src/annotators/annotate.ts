@@ -8,7 +8,6 @@ import { type DepthResample, depthMap, inverseDepth } from "./depth.ts";
 import { wholeBodies } from "./dwpose.ts";
 import type { AnnotatorFolder } from "./folder.ts";
 import { bodyPerson, type Person } from "./key-points.ts";
-import { kinds } from "./kinds.ts";
 import { animeLineArtMap, lineArtMap } from "./line-art.ts";
 import { type Line, type MlsdParameters, straightLines } from "./mlsd.ts";
 import type { Net } from "./network.ts";
@@ -98,14 +97,4 @@ export async function people(pixels: Pixels, folder: LoadedFolder): Promise<Pers
   return folder.kind === "dwpose"
     ? wholeBodies(pixels, { detector: detector!, pose: pose! })
     : [bodyPerson(await bodyPoints(pixels, [0, 0, pixels.width, pixels.height], model(folder)))];
-}
-
-/**
- * The resolution at which a picture is shown to a network (controlnet_aux `detect_resolution`): the one that is asked for, or null for
- * its own size, but where the network wants multiples that the sides are not, that of the shorter side.
- */
-export function networkResolution(pixels: Pixels, { kind }: Pick<LoadedFolder, "kind">, asked: number | null) {
-  const { multiple } = kinds[kind];
-  const isMultiple = pixels.width % multiple === 0 && pixels.height % multiple === 0;
-  return asked ?? (isMultiple ? null : Math.min(pixels.width, pixels.height));
 }

@@ -14,8 +14,9 @@ export interface AddedToken {
 
 type Said = Partial<AddedToken> & { content: string; special?: boolean };
 
-function readJson<T>(path: string, absent: T): T {
-  return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : absent;
+/** A file of a tokenizer's folder; {} when it is not there. */
+export function readJson<T extends object = Record<string, unknown>>(path: string): T {
+  return JSON.parse(existsSync(path) ? readFileSync(path, "utf8") : "{}");
 }
 
 /**
@@ -24,9 +25,9 @@ function readJson<T>(path: string, absent: T): T {
  * tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained).
  */
 export function addedTokens(dir: string, specials: ReadonlySet<string>): AddedToken[] {
-  const plain = Object.entries(readJson<Record<string, number>>(join(dir, "added_tokens.json"), {}));
-  const whole = readJson<{ added_tokens?: (Said & { id: number })[] }>(join(dir, "tokenizer.json"), {});
-  const decoder = readJson<{ added_tokens_decoder?: Record<string, Said> }>(join(dir, "tokenizer_config.json"), {});
+  const plain = Object.entries(readJson<Record<string, number>>(join(dir, "added_tokens.json")));
+  const whole = readJson<{ added_tokens?: (Said & { id: number })[] }>(join(dir, "tokenizer.json"));
+  const decoder = readJson<{ added_tokens_decoder?: Record<string, Said> }>(join(dir, "tokenizer_config.json"));
   const all = [
     ...plain.map(([content, id]) => token(id, { content })),
     ...(whole.added_tokens ?? []).map((said) => token(said.id, said)),

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { Tokenizer as BytePairEncoder } from "@huggingface/tokenizers";
-import { type AddedToken, addedTokens, splitAt } from "./added-tokens.ts";
+import { type AddedToken, addedTokens, readJson, splitAt } from "./added-tokens.ts";
 
 export interface Tokenizer {
   /** all ids, beginning and end tokens included, however many */
@@ -81,10 +81,6 @@ function description(vocab: Record<string, number>, merges: unknown, specials: r
       merges,
     },
   };
-}
-
-function readJson(path: string): Record<string, unknown> {
-  return existsSync(path) ? JSON.parse(readFileSync(path, "utf8")) : {};
 }
 
 /** What the folder says of its special tokens; special_tokens_map.json wins, as in transformers. */

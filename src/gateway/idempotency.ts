@@ -1,6 +1,6 @@
 /**
  * `Idempotency-Key`: what a client sends again, not knowing whether it arrived, has the effect of sending it once. A
- * generation remembers its key in the very script that accepts it (src/jobs/record.ts); of every other POST the answer is kept.
+ * generation remembers its key in the very script that accepts it (src/jobs/lua/submit.lua); of every other POST the answer is kept.
  */
 import { createHash } from "node:crypto";
 import type { FastifyInstance, FastifyRequest } from "fastify";

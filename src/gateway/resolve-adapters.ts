@@ -2,7 +2,7 @@
 import type { Refused } from "../errors.ts";
 import type { Catalog, Model } from "../schema/catalog.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
-import { names, suggestion, unprocessable } from "./unprocessable.ts";
+import { doesNotFit, suggestion, unprocessable } from "./unprocessable.ts";
 
 /** Of each shelf, the field of an entry that names the id, and what it is called. */
 const SHELVES = {
@@ -24,9 +24,7 @@ function refusal(shelf: AdapterShelf, id: string, model: Model, catalog: Catalog
     return unprocessable(`unknown_${field}`, path, `there is no ${what} "${id}"${why}`);
   }
   if (fitting.includes(found)) return null;
-  const why = found.misfits[model.id] ?? "";
-  const message = `the ${what} "${id}" does not fit the model "${model.id}": ${why}; those that do: ${names(fitting)}`;
-  return unprocessable(`${field}_does_not_fit`, path, message);
+  return doesNotFit(field, what, found, { model: model.id, fitting, path });
 }
 
 /** @throws {Refused} naming the field of the first that is not offered or does not fit */

@@ -9,7 +9,7 @@ import { samplingConflict } from "../schema/sampling.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
-import { names, suggestion, unprocessable } from "./unprocessable.ts";
+import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
 
 export interface Resolved {
   request: GenerationRequest;
@@ -139,8 +139,6 @@ function checkControlNet(id: string, model: Model, catalog: Catalog, path: strin
     throw unprocessable("unknown_controlnet", path, `there is no ControlNet "${id}"${suggestion(id, fitting)}`);
   }
   if (!fitting.includes(controlnet)) {
-    const why = controlnet.misfits[model.id] ?? "";
-    const message = `the ControlNet "${id}" does not fit the model "${model.id}": ${why}; those that do: ${names(fitting)}`;
-    throw unprocessable("controlnet_does_not_fit", path, message);
+    throw doesNotFit("controlnet", "ControlNet", controlnet, { model: model.id, fitting, path });
   }
 }

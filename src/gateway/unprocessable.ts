@@ -12,6 +12,17 @@ export function suggestion(id: string, known: { id: string }[]): string {
   return `; the nearest of those offered (${names(known)}) is "${closest(id, ids)}"`;
 }
 
+/** What is offered and does not fit the model. @param field that names it; @param what it is called */
+export function doesNotFit(
+  field: string,
+  what: string,
+  { id, misfits }: { id: string; misfits: Record<string, string> },
+  { model, fitting, path }: { model: string; fitting: { id: string }[]; path: string },
+): Refused {
+  const message = `the ${what} "${id}" does not fit the model "${model}": ${misfits[model] ?? ""}; those that do: ${names(fitting)}`;
+  return unprocessable(`${field}_does_not_fit`, path, message);
+}
+
 export function names(known: { id: string }[]): string {
   return known.length === 0 ? "none" : known.map(({ id }) => id).join(", ");
 }

@@ -117,7 +117,7 @@ export function findCheckpoint(dir: string, stem: string): Checkpoint {
     // transformers writes model.safetensors.index.fp16.json, diffusers ….safetensors.index.fp16.json or the reverse.
     for (const name of [`${stem}${variant}.safetensors.index.json`, `${stem}.safetensors.index${variant}.json`]) {
       // The index of files that are not there is stale where another variant is.
-      if (existsSync(join(dir, name)) && (variant !== "" || hasShards(join(dir, name)) || !hasHalf(dir, stem))) {
+      if (existsSync(join(dir, name)) && (variant !== "" || !hasHalf(dir, stem) || hasShards(join(dir, name)))) {
         return readShards(join(dir, name));
       }
     }

@@ -20,7 +20,7 @@ export interface BatchSize {
   readonly width: number;
 }
 
-export type PredictionType = SchedulerConfig["prediction_type"];
+type PredictionType = SchedulerConfig["prediction_type"];
 
 /** The output that holds a parameter's gradient. */
 export const gradientOf = (parameter: string) => `grad.${parameter}`;
