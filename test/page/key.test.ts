@@ -52,6 +52,7 @@ test("a wrong key is refused, the right one makes pictures, and is kept in the t
 
 test("who gives no key is told what that means", async () => {
   await using tab = await openTab(browser, url);
+  await tab.page.getByRole("dialog", { name: "API key" }).waitFor(); // pressed before that, Escape is nobody's
   await tab.page.keyboard.press("Escape");
   await tab.page.getByRole("alert").getByText("asks for an API key").waitFor();
 });
