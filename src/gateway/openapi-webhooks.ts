@@ -15,7 +15,7 @@ const headerOf = (name: string, description: string) => ({
 const webhook = ({ name, words: { title } }: JobKind, event: string) => ({
   post: {
     operationId: `on${title}${event[0]!.toUpperCase()}${event.slice(1)}`,
-    summary: `A ${name} has ${event}`,
+    summary: `Receive that a ${name} ${event === "canceled" ? "was canceled" : event}`,
     description:
       "Verify the signature over the raw body (Standard Webhooks) with the key of GET /v1/webhooks/secret. An event may come more than once, then with the same `webhook-id`.",
     tags: ["webhooks"],
@@ -32,9 +32,14 @@ const webhook = ({ name, words: { title } }: JobKind, event: string) => ({
           schema: {
             type: "object" as const,
             properties: {
-              type: { const: `${name}.${event}` },
-              timestamp: { type: "string" as const, format: "date-time", description: "When it happened." },
-              data: { $ref: `#/components/schemas/${title}` },
+              type: { const: `${name}.${event}`, description: "What happened." },
+              timestamp: {
+                type: "string" as const,
+                format: "date-time",
+                description: "When it happened.",
+                examples: ["2026-01-31T12:00:09.000Z"],
+              },
+              data: { $ref: `#/components/schemas/${title}`, description: `The ${name} as it was then.` },
             },
             required: ["type", "timestamp", "data"],
           },
@@ -42,9 +47,11 @@ const webhook = ({ name, words: { title } }: JobKind, event: string) => ({
       },
     },
     responses: {
-      "2XX": { description: "It has arrived: it is not sent again." },
-      410: { description: "There is nobody here any more: what waits for this address is given up." },
-      default: { description: "Also no answer within 15 s: it is sent again, 8 times in all over 27 hours." },
+      "2XX": { description: "It arrived: it is not sent again." },
+      410: { description: "Nobody listens here any more: what waits for this address is given up." },
+      default: {
+        description: "It is sent again, 8 times in all over 27 hours; so it is when no answer comes within 15 s.",
+      },
     },
   },
 });

@@ -25,14 +25,14 @@ const negative = finding(
   ({ light }) => light > 0.5,
   "is more light than dark, but white lines on black are expected: the annotator `invert` makes them so",
 );
-const grey = finding(({ coloured }) => coloured > FEW, "has colours where only grey is expected");
-const blurred = finding(({ between }) => between > 0.1, "has grey where only black and white are expected");
-const uncoloured = finding(({ coloured }) => coloured < FEW, "is grey where colours are expected");
+const grey = finding(({ coloured }) => coloured > FEW, "has colors where only gray is expected");
+const blurred = finding(({ between }) => between > 0.1, "has gray where only black and white are expected");
+const uncoloured = finding(({ coloured }) => coloured < FEW, "is gray where colors are expected");
 const edges = finding(
   ({ between, colours }) => between < FEW && colours > 1,
-  "is black and white where shades of grey are expected",
+  "is black and white where shades of gray are expected",
 );
-const photo = finding(({ colours }) => colours >= MANY_COLOURS, "has too many colours for a map of regions");
+const photo = finding(({ colours }) => colours >= MANY_COLOURS, "has too many colors for a map of regions");
 
 /** What maps of a kind must not look like. Kinds that may look like anything have none. */
 const WRONG = {
@@ -56,7 +56,7 @@ const WRONG = {
 /** Why a map looks wrong for a ControlNet of a kind, in words for the client that follow "the map"; of one colour, only that. */
 export function mapWarnings(map: Pixels, kind: MapKind): string[] {
   const found = look(map);
-  if (found.colours === 1 && WRONG[kind].length > 0) return ["is all of one colour: there is nothing to go by"];
+  if (found.colours === 1 && WRONG[kind].length > 0) return ["is all of one color: there is nothing to go by"];
   return WRONG[kind].filter(({ wrong }) => wrong(found)).map(({ says }) => says);
 }
 

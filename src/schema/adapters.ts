@@ -13,16 +13,18 @@ const scale = z.number().min(-100).max(100).default(1);
 
 const loras = few(
   closed({
-    lora: Id.describe("Id of a LoRA that fits the model, from GET /v1/loras."),
-    scale: scale.describe(
-      "Factor on what it adds to the weights, of text encoders too; may be negative; 0 = without it.",
-    ),
+    lora: Id.describe("Id of a LoRA that fits the model, from GET /v1/loras.").meta({ examples: ["pixel-art"] }),
+    scale: scale
+      .describe("Factor on what it adds to the weights, of text encoders too; may be negative; 0 = without it.")
+      .meta({ examples: [0.8] }),
   }),
 ).describe("LoRA, LoCon, DoRA, LoHa, LoKr and whole differences: what they add to the weights is summed.");
 
 const embeddings = few(
   closed({
-    embedding: Id.describe("Id of a textual inversion that fits the model, from GET /v1/embeddings."),
+    embedding: Id.describe("Id of a textual inversion that fits the model, from GET /v1/embeddings.").meta({
+      examples: ["cat-toy"],
+    }),
     token: z
       .string()
       .min(1)
@@ -30,7 +32,8 @@ const embeddings = few(
       .regex(/^\S+$/, "must have no spaces")
       .nullable()
       .default(null)
-      .describe("What stands for it in the prompts; null = the name in its file, or its id."),
+      .describe("What stands for it in the prompts; null = the name in its file, or its id.")
+      .meta({ examples: ["<cat-toy>"] }),
   }),
 ).describe(
   "Textual inversions (arXiv 2208.01618): each is used where its token is written in prompt or negative_prompt.",
@@ -52,11 +55,15 @@ export type IpScale = z.infer<typeof IpScale>;
 const ipAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(form: ImageForms<O, L, M>) =>
   few(
     closed({
-      ip_adapter: Id.describe("Id of an IP-Adapter that fits the model, from GET /v1/ip_adapters."),
-      image: form.oneOrList.describe("What the picture is to be like: one image, or several for one adapter."),
-      scale: IpScale.default(1).describe(
-        'Factor on the attention to the image; or an object of blocks as diffusers\' set_ip_adapter_scale takes, where what is not named is 0: {"up": {"block_0": [0, 1, 0]}}.',
-      ),
+      ip_adapter: Id.describe("Id of an IP-Adapter that fits the model, from GET /v1/ip_adapters.").meta({
+        examples: ["ip-adapter_sd15"],
+      }),
+      image: form.oneOrList.describe("What the picture should be like: one image, or several for one adapter."),
+      scale: IpScale.default(1)
+        .describe(
+          'Factor on the attention to the image; or an object of blocks as diffusers\' set_ip_adapter_scale takes, where what is not named is 0: {"up": {"block_0": [0, 1, 0]}}.',
+        )
+        .meta({ examples: [0.6] }),
       mask: form.optional.describe(
         "Where it acts, stretched to the picture's size: half as light as white or lighter = there.",
       ),
@@ -66,15 +73,24 @@ const ipAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodTyp
 const t2iAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(form: ImageForms<O, L, M>) =>
   few(
     closed({
-      adapter: Id.describe("Id of a T2I-Adapter that fits the model, from GET /v1/adapters."),
+      adapter: Id.describe("Id of a T2I-Adapter that fits the model, from GET /v1/adapters.").meta({
+        examples: ["t2iadapter_canny_sd15v2"],
+      }),
       image: form.one.describe("The control image, stretched to the picture's size."),
-      conditioning_scale: z.number().min(0).max(10).default(1).describe("Factor on its features; 0 = off."),
+      conditioning_scale: z
+        .number()
+        .min(0)
+        .max(10)
+        .default(1)
+        .describe("Factor on its features; 0 = off.")
+        .meta({ examples: [0.8] }),
       conditioning_factor: z
         .number()
         .min(0)
         .max(1)
         .default(1)
-        .describe("The share of the steps, from the first, in which it acts."),
+        .describe("The share of the steps, from the first, in which it acts.")
+        .meta({ examples: [1] }),
     }),
   ).describe("T2I-Adapters (arXiv 2302.08453): features computed once, added in the U-Net's encoder.");
 

@@ -145,7 +145,7 @@ export const ANNOTATORS = {
     params: z.strictObject({ sigma: level(0.01, 64).default(9).describe("Pixels."), ...sized }),
   },
   color_grid: {
-    description: "Cells of 64 pixels, each of one colour.",
+    description: "Cells of 64 pixels, each of one color.",
     input: "picture",
     feeds: ["color"],
     params: z.strictObject({
@@ -159,19 +159,19 @@ export const ANNOTATORS = {
     }),
   },
   recolor_luminance: {
-    description: "How light the picture is, for a ControlNet that colours.",
+    description: "How light the picture is, for a ControlNet that colors.",
     input: "picture",
     feeds: ["grey"],
     params: z.strictObject({ ...gamma, ...sized }),
   },
   recolor_intensity: {
-    description: "The largest of red, green and blue, for a ControlNet that colours.",
+    description: "The largest of red, green and blue, for a ControlNet that colors.",
     input: "picture",
     feeds: ["grey"],
     params: z.strictObject({ ...gamma, ...sized }),
   },
   shuffle: {
-    description: "The picture's colours at other places.",
+    description: "The picture's colors at other places.",
     input: "picture",
     feeds: ["shuffle"],
     params: z.strictObject({

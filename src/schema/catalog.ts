@@ -2,28 +2,51 @@
 
 import { z } from "zod";
 import { Adapter, Embedding, IpAdapter, Lora } from "./adapter-entries.ts";
-import { Id } from "./fields.ts";
+import { fileWarnings, Id } from "./fields.ts";
 import { SchedulerName } from "./scheduler-names.ts";
 import { PredictionType } from "./schedulers.ts";
 
 export const Model = z
   .object({
     id: Id,
-    object: z.literal("model"),
-    family: z.enum(["sd1", "sd2", "sdxl"]),
-    width: z.int().describe("Native width in pixels: the default."),
-    height: z.int().describe("Native height in pixels: the default."),
+    object: z.literal("model").describe("The type of this object."),
+    family: z.enum(["sd1", "sd2", "sdxl"]).describe("Which Stable Diffusion it is."),
+    width: z
+      .int()
+      .describe("Native width in pixels: the default.")
+      .meta({ examples: [512] }),
+    height: z
+      .int()
+      .describe("Native height in pixels: the default.")
+      .meta({ examples: [512] }),
     scheduler: SchedulerName.describe("The checkpoint's own scheduler: the default."),
     schedulers: z
-      .array(z.object({ id: SchedulerName, max_inference_steps: z.int() }))
+      .array(
+        z.object({
+          id: SchedulerName.describe("The scheduler."),
+          max_inference_steps: z
+            .int()
+            .describe("The most num_inference_steps it can take.")
+            .meta({ examples: [150] }),
+        }),
+      )
       .describe("Those that its config allows, and how many num_inference_steps each can take."),
     prediction_type: PredictionType,
-    residuals: z.int().describe("How many residuals its U-Net takes from a ControlNet."),
-    max_clip_skip: z.int().describe("The most layers that clip_skip can leave out."),
+    residuals: z
+      .int()
+      .describe("How many residuals its U-Net takes from a ControlNet.")
+      .meta({ examples: [13] }),
+    max_clip_skip: z
+      .int()
+      .describe("The most layers that clip_skip can leave out.")
+      .meta({ examples: [11] }),
     inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
     trainable: z.boolean().describe("ControlNets can be trained for it here."),
-    resolution_multiple: z.int().describe("The resolution of a training for it is a multiple of this many pixels."),
-    warnings: z.array(z.string()),
+    resolution_multiple: z
+      .int()
+      .describe("The resolution of a training for it is a multiple of this many pixels.")
+      .meta({ examples: [64] }),
+    warnings: fileWarnings,
   })
   .meta({ id: "Model" });
 export type Model = z.infer<typeof Model>;
@@ -31,12 +54,15 @@ export type Model = z.infer<typeof Model>;
 export const ControlNet = z
   .object({
     id: Id,
-    object: z.literal("controlnet"),
+    object: z.literal("controlnet").describe("The type of this object."),
     models: z.array(Id).describe("Base models whose shapes it fits."),
     misfits: z.record(z.string(), z.string()).describe("Why it does not fit each of the others, with both shapes."),
-    residuals: z.int(),
+    residuals: z
+      .int()
+      .describe("How many residuals it gives the U-Net.")
+      .meta({ examples: [13] }),
     global_pool_conditions: z.boolean().describe("Residuals averaged over H and W, conditional half only."),
-    warnings: z.array(z.string()),
+    warnings: fileWarnings,
   })
   .meta({ id: "ControlNet" });
 export type ControlNet = z.infer<typeof ControlNet>;
@@ -46,6 +72,7 @@ export interface ShelfRoute {
   readonly entry: z.ZodObject;
   readonly operationId: string;
   readonly summary: string;
+  readonly description: string;
 }
 
 /**
@@ -53,33 +80,57 @@ export interface ShelfRoute {
  * becomes one of them is in workers/generate/shelves.ts.
  */
 export const SHELVES = {
-  models: { entry: Model, operationId: "listModels", summary: "The base models" },
+  models: {
+    entry: Model,
+    operationId: "listModels",
+    summary: "List the base models",
+    description: "What `model` of a request can be, with its native size and its schedulers.",
+  },
   controlnets: {
     entry: ControlNet,
     operationId: "listControlNets",
-    summary: "The ControlNets, and which models they fit",
+    summary: "List the ControlNets",
+    description: "What `controls[].controlnet` can be, and which models each fits.",
   },
-  loras: { entry: Lora, operationId: "listLoras", summary: "The LoRA, and which models they fit" },
+  loras: {
+    entry: Lora,
+    operationId: "listLoras",
+    summary: "List the LoRAs",
+    description: "What `loras[].lora` can be, and which models each fits.",
+  },
   embeddings: {
     entry: Embedding,
     operationId: "listEmbeddings",
-    summary: "The textual inversions, and which models they fit",
+    summary: "List the textual inversions",
+    description: "What `embeddings[].embedding` can be, the token of each, and which models it fits.",
   },
   ip_adapters: {
     entry: IpAdapter,
     operationId: "listIpAdapters",
-    summary: "The IP-Adapters, and which models they fit",
+    summary: "List the IP-Adapters",
+    description: "What `ip_adapters[].ip_adapter` can be, and which models each fits.",
   },
-  adapters: { entry: Adapter, operationId: "listAdapters", summary: "The T2I-Adapters, and which models they fit" },
+  adapters: {
+    entry: Adapter,
+    operationId: "listAdapters",
+    summary: "List the T2I-Adapters",
+    description: "What `adapters[].adapter` can be, and which models each fits.",
+  },
 } as const satisfies Record<string, ShelfRoute>;
 export type ShelfName = keyof typeof SHELVES;
 
 /** Something in MODELS_DIR that is not served, and why. */
 export const Unavailable = z.object({
   shelf: z.enum(Object.keys(SHELVES) as [ShelfName, ...ShelfName[]]),
-  id: z.string().describe("The id that it would have."),
-  path: z.string(),
-  reason: z.string(),
+  id: z
+    .string()
+    .describe("The id that it would have.")
+    .meta({ examples: ["sd3-medium"] }),
+  path: z.string().describe("Its folder or file."),
+  reason: z
+    .string()
+    .describe("Why it is not served.")
+    .meta({ examples: ["is Stable Diffusion 3, which is not supported"] }),
 });
 export type Unavailable = z.infer<typeof Unavailable>;
 

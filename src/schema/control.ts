@@ -5,15 +5,30 @@ import { Id } from "./fields.ts";
 import type { ImageForms } from "./images.ts";
 
 export const controlShape = {
-  controlnet: Id.describe("Id of a ControlNet that fits the model, from GET /v1/controlnets."),
-  conditioning_scale: z.number().min(0).max(10).default(1).describe("Factor on the ControlNet's residuals; 0 = off."),
+  controlnet: Id.describe("Id of a ControlNet that fits the model, from GET /v1/controlnets.").meta({
+    examples: ["sd-controlnet-canny"],
+  }),
+  conditioning_scale: z
+    .number()
+    .min(0)
+    .max(10)
+    .default(1)
+    .describe("Factor on the ControlNet's residuals; 0 = off.")
+    .meta({ examples: [0.8] }),
   control_guidance_start: z
     .number()
     .min(0)
     .max(1)
     .default(0)
-    .describe("The ControlNet runs at evaluation i of total when i/total >= start …"),
-  control_guidance_end: z.number().min(0).max(1).default(1).describe("… and (i+1)/total <= end."),
+    .describe("The ControlNet runs at evaluation i of total when i/total >= start …")
+    .meta({ examples: [0] }),
+  control_guidance_end: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(1)
+    .describe("… and (i+1)/total <= end.")
+    .meta({ examples: [0.8] }),
   control_mode: z
     .enum(["balanced", "prompt", "control"])
     .default("balanced")

@@ -17,12 +17,17 @@ export const MAX_URL = 2000;
 /** The longest time that `Prefer: wait` holds a request, in seconds; more counts as this. */
 export const MAX_WAIT_SECONDS = 60;
 
-export const Id = z.string().min(1).max(200);
+export const Id = z
+  .string()
+  .min(1)
+  .max(200)
+  .meta({ description: "Its name: in MODELS_DIR, that of its folder or file.", examples: ["sd15"] });
 export const Side = z
   .int()
   .min(SIZE_MULTIPLE)
   .max(MAX_SIDE)
-  .multipleOf(SIZE_MULTIPLE, `must be a multiple of ${SIZE_MULTIPLE}`);
+  .multipleOf(SIZE_MULTIPLE, `must be a multiple of ${SIZE_MULTIPLE}`)
+  .meta({ description: "Pixels.", examples: [512] });
 
 /** Of its JSON; infinite where it is nested too deeply for that to be made. */
 function jsonBytes(value: unknown): number {
@@ -41,6 +46,21 @@ export const metadata = z
   })
   .describe(`Echoed; at most ${MAX_METADATA_BYTES} bytes of JSON.`);
 
-export const seed = z.int().min(0).max(Number.MAX_SAFE_INTEGER);
+export const seed = z
+  .int()
+  .min(0)
+  .max(Number.MAX_SAFE_INTEGER)
+  .meta({
+    description: "Where the random numbers begin: the same request with the same seed gives the same result.",
+    examples: [42],
+  });
 
-export const instant = z.iso.datetime();
+export const instant = z.iso
+  .datetime()
+  .meta({ description: "A time, in UTC.", examples: ["2026-01-31T12:00:00.000Z"] });
+
+/** A job's `metadata` as an answer shows it. */
+export const echoedMetadata = z.record(z.string(), z.unknown()).describe("What the request brought as its own.");
+
+/** What a network's or an adapter's files say that does not keep them from being served. */
+export const fileWarnings = z.array(z.string()).describe("What was noticed in its files, and what is done about it.");

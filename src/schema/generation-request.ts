@@ -41,14 +41,21 @@ const sizeOfSdxl = z
 export const DEFAULT_STRENGTH = 0.8;
 const strength = z.number().gt(0).max(1);
 
+const CONTROLS = "ControlNets and their control images; what they add to the U-Net is summed.";
+
 const generationShape = {
-  prompt: z.string().max(MAX_PROMPT).describe("What the picture shows; may be empty."),
+  prompt: z
+    .string()
+    .max(MAX_PROMPT)
+    .describe("What the picture shows; may be empty.")
+    .meta({ examples: ["a house by a lake, autumn"] }),
   negative_prompt: z
     .string()
     .max(MAX_PROMPT)
     .nullable()
     .default(null)
-    .describe("What guidance leads away from; null = as diffusers does without one."),
+    .describe("What guidance leads away from; null = as diffusers does without one.")
+    .meta({ examples: ["blurry, low quality"] }),
   prompt_syntax: PromptSyntax.default("plain").describe(
     "plain: every character is text. weighted: as AUTOMATIC1111's web UI reads emphasis: (word) 1.1, (word:1.3) 1.3, [word] 1/1.1, nested ones multiplied, \\( \\) \\[ \\] \\\\ the characters themselves, BREAK begins a new chunk. Each token's embedding is multiplied by its weight, then the chunk is scaled to the mean it had; the pooled text of SDXL is not weighted. Its prompt editing ([a:b:0.5], [a|b]) and AND are read as text.",
   ),
@@ -62,11 +69,30 @@ const generationShape = {
     .default(null)
     .describe(
       "The prompt's text is read this many layers earlier than usual, at most the model's max_clip_skip; 1 = last but one layer (SDXL: last but two). As in diffusers, the negative prompt's is not.",
-    ),
-  num_inference_steps: z.int().min(1).max(MAX_STEPS).default(20),
-  guidance_scale: z.number().min(0).max(100).default(7.5).describe("1 or less = no classifier-free guidance."),
+    )
+    .meta({ examples: [1] }),
+  num_inference_steps: z
+    .int()
+    .min(1)
+    .max(MAX_STEPS)
+    .default(20)
+    .describe("Steps from noise to picture: more take longer.")
+    .meta({ examples: [20] }),
+  guidance_scale: z
+    .number()
+    .min(0)
+    .max(100)
+    .default(7.5)
+    .describe("How strongly the prompt leads; 1 or less = no classifier-free guidance.")
+    .meta({ examples: [7.5] }),
   ...samplingShape,
-  num_images: z.int().min(1).max(MAX_IMAGES).default(1).describe("Picture i is made with seed + i."),
+  num_images: z
+    .int()
+    .min(1)
+    .max(MAX_IMAGES)
+    .default(1)
+    .describe("How many pictures; picture i is made with seed + i.")
+    .meta({ examples: [1] }),
   guess_mode: z
     .boolean()
     .default(false)
@@ -76,14 +102,22 @@ const generationShape = {
     .default(false)
     .describe("ControlNets on the conditional half only, residual i times 64 / its height (arXiv 2302.05543, 3.4)."),
   original_size: sizeOfSdxl.describe(
-    "[height, width] that the picture is to look taken from; null = its own. SDXL only.",
+    "[height, width] of the photo that the picture should look taken from; null = its own. SDXL only.",
   ),
-  crops_coords_top_left: sizeOfSdxl.describe("[top, left] of the crop it is to look like; null = [0, 0]. SDXL only."),
+  crops_coords_top_left: sizeOfSdxl.describe(
+    "[top, left] of the crop that it should look like; null = [0, 0]. SDXL only.",
+  ),
   target_size: sizeOfSdxl.describe("[height, width]; null = its own. SDXL only."),
-  output_format: OutputFormat.default("png"),
+  output_format: OutputFormat.default("png").describe("What the pictures are encoded as; webp and jpeg lose a little."),
   preview: z.boolean().default(false).describe("Whether progress events show what the first picture is on its way to."),
-  webhook: Webhook.nullable().default(null),
-  priority: z.int().min(0).max(9).default(0).describe("0 is first, 9 is last."),
+  webhook: Webhook.nullable().default(null).describe("Who is told how it goes; null = nobody."),
+  priority: z
+    .int()
+    .min(0)
+    .max(9)
+    .default(0)
+    .describe("Among your own jobs: 0 is first, 9 is last.")
+    .meta({ examples: [0] }),
   metadata,
 };
 
@@ -142,7 +176,9 @@ const generationImages = <O extends z.ZodType, L extends z.ZodType, M extends z.
 
 /** The body of `POST /v1/generations`. */
 export const GenerationInput = closed({
-  model: Id.optional().describe("Id of a base model, from GET /v1/models; may be absent when there is only one."),
+  model: Id.optional()
+    .describe("Id of a base model, from GET /v1/models; may be absent when there is only one.")
+    .meta({ examples: ["sd15"] }),
   ...generationShape,
   width: Side.optional().describe("Pixels; absent = the model's native size."),
   height: Side.optional().describe("Pixels; absent = the model's native size."),
@@ -151,12 +187,14 @@ export const GenerationInput = closed({
   controls: z
     .array(closed({ ...controlShape, ...controlImages(SENT) }))
     .max(MAX_CONTROLS)
-    .default([]),
+    .default([])
+    .describe(CONTROLS),
   ...adapterFields(SENT),
   ...generationImages(SENT),
   strength: strength
     .optional()
-    .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`),
+    .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`)
+    .meta({ examples: [0.6] }),
 })
   .check(crossChecks)
   .meta({
@@ -167,16 +205,22 @@ export type GenerationInput = z.infer<typeof GenerationInput>;
 
 /** A request as it is carried out: every default filled in, images by hash. What the worker gets and the API echoes. */
 export const GenerationRequest = closed({
-  model: Id,
+  model: Id.describe("Id of the base model."),
   ...generationShape,
   width: Side,
   height: Side,
-  scheduler: SchedulerName,
+  scheduler: SchedulerName.describe("The sampler."),
   seed,
-  controls: z.array(closed({ ...controlShape, ...controlImages(KEPT) })).max(MAX_CONTROLS),
+  controls: z
+    .array(closed({ ...controlShape, ...controlImages(KEPT) }))
+    .max(MAX_CONTROLS)
+    .describe(CONTROLS),
   ...adapterFields(KEPT),
   ...generationImages(KEPT),
-  strength: strength.nullable().describe("null = from noise alone."),
+  strength: strength
+    .nullable()
+    .describe("The share of the steps that is run; null = from noise alone.")
+    .meta({ examples: [0.6] }),
 })
   .check(crossChecks)
   .meta({

@@ -1,9 +1,9 @@
 /** A generation, as answers, events and webhooks show it. */
 
 import { z } from "zod";
-import { instant } from "./fields.ts";
+import { echoedMetadata } from "./fields.ts";
 import { CONTENT_TYPES, GenerationRequest } from "./generation-request.ts";
-import { JobStatus, Progress } from "./job.ts";
+import { JobError, JobStatus, jobId, jobTimes, Progress } from "./job.ts";
 
 /** What a progress event tells. */
 export interface ProgressEvent extends Progress {
@@ -13,40 +13,68 @@ export interface ProgressEvent extends Progress {
 
 /** A picture that was made, as it is kept in the generation's record. */
 export const ImageRecord = z.object({
-  seed: z.number().min(0),
-  width: z.int(),
-  height: z.int(),
-  content_type: z.enum(Object.values(CONTENT_TYPES)),
-  sha256: z.string(),
+  seed: z
+    .number()
+    .min(0)
+    .describe("Makes this picture alone when it is sent with num_images 1.")
+    .meta({ examples: [42] }),
+  width: z
+    .int()
+    .describe("Pixels.")
+    .meta({ examples: [512] }),
+  height: z
+    .int()
+    .describe("Pixels.")
+    .meta({ examples: [512] }),
+  content_type: z.enum(Object.values(CONTENT_TYPES)).describe("Media type of its file."),
+  sha256: z
+    .string()
+    .describe("Of its file, in hexadecimal.")
+    .meta({ examples: ["0f".repeat(32)] }),
 });
 export type ImageRecord = z.infer<typeof ImageRecord>;
 
-const milliseconds = z.number().min(0).nullable();
+const milliseconds = z
+  .number()
+  .min(0)
+  .nullable()
+  .meta({ examples: [1250] });
 export const Metrics = z.object({
   queue_ms: milliseconds.describe("From accepted to started."),
   load_ms: milliseconds.describe("Loading networks; 0 when they were loaded already."),
   encode_ms: milliseconds.describe("Prompt and hints."),
-  denoise_ms: milliseconds,
+  denoise_ms: milliseconds.describe("All evaluations of the networks."),
   decode_ms: milliseconds.describe("Latents to encoded pictures."),
-  steps_per_second: z.number().min(0).nullable().describe("Network evaluations a second while denoising."),
+  steps_per_second: z
+    .number()
+    .min(0)
+    .nullable()
+    .describe("Network evaluations a second while denoising.")
+    .meta({ examples: [1.6] }),
 });
 export type Metrics = z.infer<typeof Metrics>;
 
 export const Generation = z
   .object({
-    id: z.string(),
-    object: z.literal("generation"),
+    ...jobId("gen_", "generation"),
     status: JobStatus,
-    progress: Progress,
+    progress: Progress.describe("How far it is."),
     request: GenerationRequest,
-    images: z.array(ImageRecord.extend({ url: z.url().describe("Absolute.") })),
-    warnings: z.array(z.string()),
-    error: z.object({ code: z.string(), message: z.string() }).nullable().describe("Why it failed."),
+    images: z
+      .array(
+        ImageRecord.extend({
+          url: z
+            .url()
+            .describe("Absolute address of the picture.")
+            .meta({ examples: ["http://127.0.0.1:8080/v1/generations/gen_3f0a/images/0"] }),
+        }),
+      )
+      .describe("The pictures: none until it has succeeded."),
+    warnings: z.array(z.string()).describe("What the client may want to change; the picture was made all the same."),
+    error: JobError,
     metrics: Metrics.describe("What is not known yet is null."),
-    created_at: instant,
-    started_at: instant.nullable(),
-    ended_at: instant.nullable(),
-    metadata: z.record(z.string(), z.unknown()),
+    ...jobTimes,
+    metadata: echoedMetadata,
   })
   .meta({ id: "Generation" });
 export type Generation = z.infer<typeof Generation>;

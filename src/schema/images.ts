@@ -8,6 +8,9 @@ import { MAX_IMAGES } from "./fields.ts";
 const imageSource =
   'a data: URI with base64 data ("data:image/png;base64,…"), an https: address, or "upload:" and the id of an upload';
 
+const AN_IMAGE = "https://example.com/room.png";
+const A_HASH = `sha256:${"0f".repeat(32)}`;
+
 /** The schemas that stand for an image. What is derived from one (`describe`, `optional`) is found by its parent. */
 const marked = z.registry<{ image: true }>();
 const mark = <T extends z.ZodType>(schema: T): T => {
@@ -18,20 +21,28 @@ const mark = <T extends z.ZodType>(schema: T): T => {
 /** An image in a request. The pattern looks at the head of a data: URI alone: one over 20 MB of base64 would be slow. */
 export const ImageSource = mark(
   z.string().regex(/^(data:[^,]{0,200};base64,|https?:\/\/\S{1,4000}$|upload:\w{1,100}$)/, `must be ${imageSource}`),
-);
+).meta({ examples: [AN_IMAGE] });
 
 /** An image in the echo of a request: what it hashes to, never its bytes. */
-export const ImageHash = mark(z.string().regex(/^sha256:[0-9a-f]{64}$/));
+export const ImageHash = mark(z.string().regex(/^sha256:[0-9a-f]{64}$/)).meta({
+  examples: [`sha256:${"0f".repeat(32)}`],
+});
 
-function oneOrList<T extends z.ZodType>(image: T) {
-  return z.union([image, z.array(image).min(1).max(MAX_IMAGES)], {
-    error: `must be one image or a list of num_images images; an image is ${imageSource}`,
-  });
+function oneOrList<T extends z.ZodType>(image: T, example: string) {
+  return z
+    .union([image, z.array(image).min(1).max(MAX_IMAGES)], {
+      error: `must be one image or a list of num_images images; an image is ${imageSource}`,
+    })
+    .meta({ examples: [example] });
 }
 
 /** How image fields are written: in a request as sent, and in one as kept, whose images are hashes and never absent. */
-export const SENT = { one: ImageSource, oneOrList: oneOrList(ImageSource), optional: ImageSource.optional() };
-export const KEPT = { one: ImageHash, oneOrList: oneOrList(ImageHash), optional: ImageHash.nullable() };
+export const SENT = { one: ImageSource, oneOrList: oneOrList(ImageSource, AN_IMAGE), optional: ImageSource.optional() };
+export const KEPT = {
+  one: ImageHash,
+  oneOrList: oneOrList(ImageHash, A_HASH),
+  optional: ImageHash.nullable().meta({ examples: [A_HASH] }),
+};
 
 /** The forms of an image field that a shape is made with: {@link SENT} or {@link KEPT}. */
 export interface ImageForms<One extends z.ZodType, List extends z.ZodType, Optional extends z.ZodType> {

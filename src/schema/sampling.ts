@@ -17,7 +17,8 @@ export const samplingShape = {
     .boolean()
     .nullable()
     .default(null)
-    .describe("Whether the last timestep is noise alone (arXiv 2305.08891). null = as the checkpoint says."),
+    .describe("Whether the last timestep is noise alone (arXiv 2305.08891). null = as the checkpoint says.")
+    .meta({ examples: [true] }),
   guidance_rescale: z
     .number()
     .min(0)
@@ -25,13 +26,15 @@ export const samplingShape = {
     .default(0)
     .describe(
       "How far the guided prediction is brought back to the deviation of the prompt's own (arXiv 2305.08891, 3.4).",
-    ),
+    )
+    .meta({ examples: [0.7] }),
   eta: z
     .number()
     .min(0)
     .max(1)
     .default(0)
-    .describe("Fresh noise in each step of ddim and tcd: 0 = none, 1 = as much as there is."),
+    .describe("Fresh noise in each step of ddim and tcd: 0 = none, 1 = as much as there is.")
+    .meta({ examples: [0] }),
 };
 
 export type Sampling = z.infer<z.ZodObject<typeof samplingShape>>;

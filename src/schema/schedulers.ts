@@ -5,7 +5,7 @@
 import { z } from "zod";
 
 export const PREDICTION_TYPES = ["epsilon", "v_prediction", "sample"] as const;
-export const PredictionType = z.enum(PREDICTION_TYPES);
+export const PredictionType = z.enum(PREDICTION_TYPES).describe("What the U-Net predicts.");
 export type PredictionType = z.infer<typeof PredictionType>;
 
 /** Network evaluations for n = num_inference_steps: one each; the second timestep again; two each but for the last. */
@@ -132,9 +132,12 @@ export const evaluationsOf = (name: SchedulerName, n: number): number =>
 
 export const Scheduler = z
   .object({
-    id: z.enum(SCHEDULERS),
-    object: z.literal("scheduler"),
-    description: z.string(),
+    id: z.enum(SCHEDULERS).describe("Its name, as `scheduler` in a request."),
+    object: z.literal("scheduler").describe("The type of this object."),
+    description: z
+      .string()
+      .describe("Which method it is.")
+      .meta({ examples: ["Euler's method on sigmas (arXiv 2206.00364)"] }),
     stochastic: z.boolean().describe("Draws fresh noise while it runs; one that takes `eta` does for more than 0."),
     evaluations: z
       .enum(Object.keys(EVALUATIONS) as (keyof typeof EVALUATIONS)[])

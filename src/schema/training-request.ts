@@ -7,31 +7,80 @@ import { KEPT, SENT } from "./images.ts";
 import { Webhook } from "./webhook.ts";
 
 const trainingShape = {
-  max_train_steps: z.int().min(1).max(10_000_000).describe("Steps of the optimiser."),
-  learning_rate: z.number().positive().max(1).default(1e-5),
-  lr_scheduler: z.enum(["constant", "cosine"]).default("constant"),
-  lr_warmup_steps: z.int().min(0).default(0).describe("Steps over which the learning rate rises from 0."),
-  train_batch_size: z.int().min(1).max(256).default(4),
-  gradient_accumulation_steps: z.int().min(1).max(1024).default(1).describe("Batches whose gradients make one step."),
-  resolution: Side.default(512).describe(
-    "Pixels: pictures and hints are scaled to cover this square, the middle kept.",
-  ),
+  max_train_steps: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .describe("Steps of the optimizer.")
+    .meta({ examples: [1000] }),
+  learning_rate: z
+    .number()
+    .positive()
+    .max(1)
+    .default(1e-5)
+    .describe("Of AdamW, after the warm-up.")
+    .meta({ examples: [1e-5] }),
+  lr_scheduler: z
+    .enum(["constant", "cosine"])
+    .default("constant")
+    .describe("What becomes of the learning rate after the warm-up."),
+  lr_warmup_steps: z
+    .int()
+    .min(0)
+    .default(0)
+    .describe("Steps over which the learning rate rises from 0.")
+    .meta({ examples: [100] }),
+  train_batch_size: z
+    .int()
+    .min(1)
+    .max(256)
+    .default(4)
+    .describe("Pairs in a batch.")
+    .meta({ examples: [4] }),
+  gradient_accumulation_steps: z
+    .int()
+    .min(1)
+    .max(1024)
+    .default(1)
+    .describe("Batches whose gradients make one step.")
+    .meta({ examples: [1] }),
+  resolution: Side.default(512)
+    .describe("Pixels: pictures and hints are scaled to cover this square, the middle kept.")
+    .meta({ examples: [512] }),
   proportion_empty_prompts: z
     .number()
     .min(0)
     .max(1)
     .default(0.5)
-    .describe("Share of pairs shown without their prompt."),
-  random_flip: z.boolean().default(false).describe("Mirrors half of the pairs."),
-  adam_weight_decay: z.number().min(0).max(1).default(0.01),
-  max_grad_norm: z.number().positive().default(1),
+    .describe("Share of pairs shown without their prompt.")
+    .meta({ examples: [0.5] }),
+  random_flip: z.boolean().default(false).describe("Whether half of the pairs are mirrored."),
+  adam_weight_decay: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0.01)
+    .describe("Of AdamW.")
+    .meta({ examples: [0.01] }),
+  max_grad_norm: z
+    .number()
+    .positive()
+    .default(1)
+    .describe("The norm that gradients are cut down to.")
+    .meta({ examples: [1] }),
   ema_decay: z
     .number()
     .min(0)
     .lt(1)
     .default(0)
-    .describe("Decay of the averaged weights that are kept; 0 = the last weights."),
-  checkpointing_steps: z.int().min(1).default(500).describe("Steps between what a killed training goes on from."),
+    .describe("Decay of the averaged weights that are kept; 0 = the last weights.")
+    .meta({ examples: [0.999] }),
+  checkpointing_steps: z
+    .int()
+    .min(1)
+    .default(500)
+    .describe("Steps between saves: a killed training goes on from the last one.")
+    .meta({ examples: [500] }),
 };
 
 /** How a network is trained: what a command line says beside its folders. Names and defaults: diffusers' train_controlnet.py. */
@@ -60,13 +109,14 @@ export function tooManyPixels(
 const ControlNetName = z
   .string()
   .regex(/^[a-zA-Z0-9][\w-]{0,99}$/, "must be 1 to 100 letters, digits, _ or -, a letter or digit first")
-  .describe("What the ControlNet is called when it is offered: its id. No other may have it.");
+  .describe("What the ControlNet is called when it is offered: its id. No other may have it.")
+  .meta({ examples: ["my-edges"] });
 
 /** The most prompts and hints that a training is watched by. */
 const MAX_VALIDATION = 8;
 
 const trainingJobShape = {
-  base: Id.describe("Id of the base model, from GET /v1/models: one that is `trainable`."),
+  base: Id.describe("Id of the base model, from GET /v1/models: one that is `trainable`.").meta({ examples: ["sd15"] }),
   name: ControlNetName,
   dataset: z
     .string()
@@ -76,10 +126,11 @@ const trainingJobShape = {
     )
     .describe(
       "`upload:` and the id of an archive (POST /v1/uploads), or `folder:` and the name of a folder in the installation's DATASETS_DIR. It holds `prompt.json` (a line a pair: source, target, prompt, as in the original ControlNet's tutorial), or `metadata.jsonl` (file_name, conditioning_image, text), and the pictures that these name.",
-    ),
+    )
+    .meta({ examples: ["upload:up_3f0a1b2c4d5e6f708192a3b4"] }),
   ...trainingShape,
   seed: seed.default(0),
-  webhook: Webhook.nullable().default(null),
+  webhook: Webhook.nullable().default(null).describe("Who is told how it goes; null = nobody."),
   metadata,
 };
 
@@ -93,7 +144,16 @@ function checkWarmup(ctx: z.core.ParsePayload<{ lr_warmup_steps: number; max_tra
 
 const validation = <T extends z.ZodType>(image: T) =>
   z
-    .array(closed({ prompt: z.string().max(MAX_PROMPT), image }))
+    .array(
+      closed({
+        prompt: z
+          .string()
+          .max(MAX_PROMPT)
+          .describe("What the picture shows.")
+          .meta({ examples: ["a house"] }),
+        image: image.describe("The control image."),
+      }),
+    )
     .max(MAX_VALIDATION)
     .default([])
     .describe("Prompts and control images with which pictures are made whenever the training is saved.");

@@ -16,7 +16,8 @@ export const Webhook = closed({
     .refine((url) => !/^\w+:\/\/[^/?#]*@/.test(url), "must hold no user name or password")
     .describe(
       "An https: address that is POSTed to; http:, or a private address, only where the installation allows it.",
-    ),
+    )
+    .meta({ examples: ["https://example.com/hooks/pictures"] }),
   events: z
     .array(WebhookEvent)
     .min(1)
@@ -29,27 +30,60 @@ export const Webhook = closed({
   "Events are POSTed there as {type, timestamp, data: the generation or training}, signed by Standard Webhooks with the key of GET /v1/webhooks/secret. An event comes at least once; its webhook-id is the same each time. What is not answered by 2xx within 15 s is sent again for more than a day.",
 );
 
+const nextAttempt = instant
+  .nullable()
+  .describe("When it is tried again; null = it is not.")
+  .meta({ examples: ["2026-01-31T12:05:00.000Z"] });
+
 /** One try to deliver a webhook. */
 export const WebhookAttempt = z.object({
-  at: instant,
-  status: z.int().nullable().describe("What the endpoint answered; null = it did not answer, or was not asked."),
-  error: z.string().nullable().describe("Why this was no delivery."),
-  duration_ms: z.number().min(0),
-  next_attempt_at: instant.nullable(),
+  at: instant.describe("When it was tried."),
+  status: z
+    .int()
+    .nullable()
+    .describe("What the endpoint answered; null = it did not answer, or was not asked.")
+    .meta({ examples: [200] }),
+  error: z
+    .string()
+    .nullable()
+    .describe("Why this was no delivery; null = it was one.")
+    .meta({ examples: ["answered 500"] }),
+  duration_ms: z
+    .number()
+    .min(0)
+    .describe("How long the answer took.")
+    .meta({ examples: [85] }),
+  next_attempt_at: nextAttempt,
 });
 export type WebhookAttempt = z.infer<typeof WebhookAttempt>;
 
 export const WebhookDelivery = z
   .object({
-    id: z.string().describe("The event's, sent as webhook-id each time."),
-    object: z.literal("webhook_delivery"),
-    generation: z.string().nullable().describe("The generation that it tells of; null = a training."),
-    training: z.string().nullable().describe("The training that it tells of; null = a generation."),
-    type: z.enum(WEBHOOK_EVENTS.flatMap((event) => [`generation.${event}`, `training.${event}`] as const)),
-    url: z.string(),
+    id: z
+      .string()
+      .describe("The event's id, sent as webhook-id each time.")
+      .meta({ examples: ["evt_3f0a1b2c4d5e6f708192a3b4"] }),
+    object: z.literal("webhook_delivery").describe("The type of this object."),
+    generation: z
+      .string()
+      .nullable()
+      .describe("The generation that it tells of; null = a training.")
+      .meta({ examples: ["gen_3f0a1b2c4d5e6f708192a3b4"] }),
+    training: z
+      .string()
+      .nullable()
+      .describe("The training that it tells of; null = a generation.")
+      .meta({ examples: ["trn_3f0a1b2c4d5e6f708192a3b4"] }),
+    type: z
+      .enum(WEBHOOK_EVENTS.flatMap((event) => [`generation.${event}`, `training.${event}`] as const))
+      .describe("What happened."),
+    url: z
+      .string()
+      .describe("Where it is sent.")
+      .meta({ examples: ["https://example.com/hooks/pictures"] }),
     status: z.enum(["pending", "delivered", "failed"]).describe("failed = it is not tried again, unless by replay."),
     attempts: z.array(WebhookAttempt).describe("The latest 20, oldest first."),
-    next_attempt_at: instant.nullable(),
+    next_attempt_at: nextAttempt,
     created_at: instant.describe("When the event happened."),
   })
   .meta({ id: "WebhookDelivery" });

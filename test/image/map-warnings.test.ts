@@ -32,12 +32,12 @@ for (const [what, map, kind, says] of [
     /white lines on black.*invert/,
   ],
   ["a photo for edges", drawn("noise", [SIDE, SIDE]), "canny", /colours where only grey/],
-  ["shades of grey for edges", ramp, "canny", /grey where only black and white/],
-  ["edges for depth", lines, "depth", /shades of grey are expected/],
+  ["shades of gray for edges", ramp, "canny", /grey where only black and white/],
+  ["edges for depth", lines, "depth", /shades of gray are expected/],
   ["a photo for depth", drawn("noise", [SIDE, SIDE]), "depth", /colours where only grey/],
   ["grey for normals", ramp, "normal", /grey where colours/],
   ["a photo for regions", painted((x, y) => [4 * x, 4 * y, 2 * x + y]), "segmentation", /too many colours/],
-  ["nothing at all", painted(() => grey(0)), "pose", /all of one colour/],
+  ["nothing at all", painted(() => grey(0)), "pose", /all of one color/],
 ] as const)
   test(`${what} is warned of`, () => {
     assert.match(mapWarnings(map, kind).join("; "), says);

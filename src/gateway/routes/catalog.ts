@@ -25,10 +25,13 @@ const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: nu
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */
 export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   const tags = ["catalog"];
-  for (const [shelf, { entry, operationId, summary }] of Object.entries(SHELVES) as [ShelfName, ShelfRoute][]) {
+  for (const [shelf, { entry, operationId, summary, description }] of Object.entries(SHELVES) as [
+    ShelfName,
+    ShelfRoute,
+  ][]) {
     app.get(
       `/v1/${shelf}`,
-      { schema: { operationId, summary, tags, response: { 200: shelfOf(entry), ...problems(503) } } },
+      { schema: { operationId, summary, description, tags, response: { 200: shelfOf(entry), ...problems(503) } } },
       async () => {
         const { [shelf]: entries, skipped } = await fleet.catalog();
         const unavailable = skipped.filter((one) => one.shelf === shelf).map(({ id, reason }) => ({ id, reason }));
@@ -41,7 +44,8 @@ export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) =>
     {
       schema: {
         operationId: "listSchedulers",
-        summary: "The schedulers",
+        summary: "List the schedulers",
+        description: "What `scheduler` of a request can be, and which of its fields each takes.",
         tags,
         response: { 200: listOf(Scheduler) },
       },

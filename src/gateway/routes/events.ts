@@ -34,7 +34,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
       {
         schema: {
           operationId: `stream${kind.words.title}Events`,
-          summary: `What happens to a ${kind.name}, as it happens`,
+          summary: `Follow the events of a ${kind.name}`,
           description: `Server-sent events: \`queued\`, \`started\`, ${kind.words.progress}, and \`succeeded\`, \`failed\` or \`canceled\`, after which the server closes. \`data\` is one line of JSON: ${kind.words.data} All of them from the first; with \`Last-Event-ID\` from the one after it. Comments keep the connection open.`,
           tags: [`${kind.name}s`],
           params: jobParams,

@@ -25,7 +25,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
       config: { ownKeys: true },
       schema: {
         operationId: "createGeneration",
-        summary: "Make pictures",
+        summary: "Create a generation",
         description: `\`Prefer: wait=N\` holds the answer until the generation has ended, for N seconds at most (more than ${MAX_WAIT_SECONDS} counts as ${MAX_WAIT_SECONDS}).`,
         tags,
         headers: z.looseObject({
@@ -62,7 +62,8 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
     {
       schema: {
         operationId: "getGenerationImage",
-        summary: "A picture",
+        summary: "Get a picture",
+        description: "The file, as soon as the generation has succeeded; its bytes never change.",
         tags,
         params: jobParams.extend({ n: z.string().describe("Which picture, from 0.") }),
         response: {

@@ -12,9 +12,10 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => 
       config: { open: true, anyQuery: true },
       schema: {
         operationId: "health",
-        summary: "Is the gateway alive?",
+        summary: "Check that the gateway is alive",
+        description: "Answers as long as this process does: for a liveness probe.",
         tags: ["service"],
-        response: { 200: z.object({ status: z.literal("ok") }) },
+        response: { 200: z.object({ status: z.literal("ok").describe("It is alive.") }) },
       },
     },
     async () => ({ status: "ok" as const }),
@@ -27,12 +28,16 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => 
       config: { open: true, anyQuery: true },
       schema: {
         operationId: "ready",
-        summary: "Can the service take work?",
+        summary: "Check that the service can take work",
+        description: "Redis answers and a worker offers a model: for a readiness probe.",
         tags: ["service"],
         response: {
           200: z.object({
-            status: z.literal("ready"),
-            unavailable: z.int().describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why."),
+            status: z.literal("ready").describe("It can."),
+            unavailable: z
+              .int()
+              .describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why.")
+              .meta({ examples: [0] }),
           }),
           ...problems(503),
         },

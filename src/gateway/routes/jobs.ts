@@ -30,7 +30,7 @@ export function jobRoutes<R extends BaseRecord>(instance: FastifyInstance, servi
     {
       schema: {
         operationId: `list${words.title}s`,
-        summary: `The ${name}s that there are`,
+        summary: `List ${name}s`,
         description: "Newest first.",
         tags,
         querystring: closed({
@@ -54,8 +54,8 @@ export function jobRoutes<R extends BaseRecord>(instance: FastifyInstance, servi
     {
       schema: {
         operationId: `cancel${words.title}`,
-        summary: `Stop a ${name}`,
-        description: `At once when it is queued, within ${words.stops} when it is processing: it then ends as canceled.`,
+        summary: `Cancel a ${name}`,
+        description: `It ends as canceled: at once when it is queued, within ${words.stops} when it is processing.`,
         tags,
         params: jobParams,
         response: { 202: view, ...problems(404, 409, 503) },
@@ -76,7 +76,7 @@ export function jobRoutes<R extends BaseRecord>(instance: FastifyInstance, servi
     {
       schema: {
         operationId: `delete${words.title}`,
-        summary: `Forget a ${name} that has ended`,
+        summary: `Delete a ${name}`,
         description: words.deletes,
         tags,
         params: jobParams,
@@ -97,7 +97,8 @@ export function jobRoutes<R extends BaseRecord>(instance: FastifyInstance, servi
     {
       schema: {
         operationId: `get${words.title}`,
-        summary: `How a ${name} stands`,
+        summary: `Get a ${name}`,
+        description: "Its status, its progress, the request as carried out, and what came of it.",
         tags,
         params: jobParams,
         response: { 200: view, ...problems(404, 503) },

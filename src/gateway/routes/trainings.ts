@@ -23,7 +23,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
       config: { ownKeys: true },
       schema: {
         operationId: "createTraining",
-        summary: "Train a ControlNet",
+        summary: "Create a training",
         description:
           "It is carried out like a generation, by a process of its own: killed, it goes on from where it was saved last. At its end the ControlNet is offered to all, under its name.",
         tags,
@@ -51,7 +51,8 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
     {
       schema: {
         operationId: "getTrainingPicture",
-        summary: "A picture that the ControlNet made while it was trained",
+        summary: "Get a validation picture",
+        description: "A PNG that the ControlNet made when the training was saved at this step.",
         tags,
         params: jobParams.extend({
           step: z.string().describe("At which step, one at which the training was saved."),
@@ -79,7 +80,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
       {
         schema: {
           operationId: `getTrainingLoss${type === "csv" ? "Csv" : "Png"}`,
-          summary: type === "csv" ? "The loss of every step" : "The curve of the loss",
+          summary: type === "csv" ? "Get the loss of every step" : "Get the curve of the loss",
           description: "As of when the training was last saved.",
           tags,
           params: jobParams,

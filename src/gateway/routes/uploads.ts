@@ -51,7 +51,7 @@ export const uploads: FastifyPluginAsyncZod<Service> = async (app, { config, sto
       bodyLimit: config.MAX_IMAGE_BYTES, // of archives there may be more: upTo counts them
       schema: {
         operationId: "createUpload",
-        summary: "Send an image or a dataset once, and name it in requests",
+        summary: "Upload an image or a dataset",
         description:
           'The body is the image itself: PNG, JPEG, WebP or GIF, told by its content; or an archive to train on: zip, tar, or tar with gzip. `"upload:<id>"` then stands for it wherever a request takes an image, or a dataset, until it expires.',
         tags: ["uploads"],

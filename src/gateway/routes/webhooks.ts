@@ -10,7 +10,12 @@ import { problems } from "../openapi.ts";
 import { listOf, pageOf, paging } from "../paging.ts";
 import type { Service } from "../parts.ts";
 
-const Secret = z.object({ key: z.string().describe("`whsec_` and the key in base64, as Standard Webhooks has it.") });
+const Secret = z.object({
+  key: z
+    .string()
+    .describe("`whsec_` and the key in base64, as Standard Webhooks has it.")
+    .meta({ examples: ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] }),
+});
 
 /** The secret that signs an owner's webhooks, and the log of what was delivered. */
 export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) => {
@@ -21,7 +26,7 @@ export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) =
     {
       schema: {
         operationId: "getWebhookSecret",
-        summary: "The secret that signs webhooks",
+        summary: "Get the webhook secret",
         description: "It is made when it is first asked for, and kept in Redis as it is: signing needs it.",
         tags,
         response: { 200: Secret, ...problems(503) },
@@ -38,7 +43,7 @@ export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) =
     {
       schema: {
         operationId: "rotateWebhookSecret",
-        summary: "A new secret",
+        summary: "Rotate the webhook secret",
         description:
           "Webhooks are signed with the old one too for 24 hours. Two sign at most: another rotation within that time ends the oldest at once.",
         tags,
@@ -57,7 +62,7 @@ export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) =
     {
       schema: {
         operationId: "listWebhookDeliveries",
-        summary: "What was delivered, and what was tried",
+        summary: "List webhook deliveries",
         description: "Newest first. Deliveries are kept as long as what they tell of.",
         tags,
         querystring: closed({
@@ -89,7 +94,7 @@ export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) =
     {
       schema: {
         operationId: "replayWebhookDelivery",
-        summary: "Send it again",
+        summary: "Replay a webhook delivery",
         description: "Now, whatever became of it, and on the whole schedule if need be. The event's id stays the same.",
         tags,
         params: z.object({ id: z.string().describe("The delivery's, which is the event's.") }),

@@ -19,7 +19,7 @@ export function colorGrid(pixels: Pixels, resolution: number | null): Pixels {
       : [roundHalfEven(pixels.width * scale), roundHalfEven(pixels.height * scale)];
   if (Math.min(width, height) < CELL)
     throw new AnnotationError(
-      `a colour grid of ${width}×${height} pixels has no cell: a side must have ${CELL} or more`,
+      `a color grid of ${width}×${height} pixels has no cell: a side must have ${CELL} or more`,
     );
   const cells = resizeCubic(resizeArea(pixels, width, height), Math.floor(width / CELL), Math.floor(height / CELL));
   return resizeNearest(cells, width, height);
