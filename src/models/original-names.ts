@@ -105,7 +105,7 @@ function layersOf(tensors: Tensors): number[] {
 
 const unet = (tensors: Tensors): Names => originalUnet(layersOf(tensors));
 
-/** Of a U-Net with layers at most at each level. */
+/** Of a U-Net with so many layers at each level. */
 export const originalUnet = (layers: readonly number[]): Names => [...encoder(layers), ...decoder(layers)];
 
 /** The hint encoder is a list of convolutions and, between them, activations; every residual has a zero convolution. */

@@ -31,12 +31,12 @@ for (const [what, map, kind, says] of [
     "scribble",
     /white lines on black.*invert/,
   ],
-  ["a photo for edges", drawn("noise", [SIDE, SIDE]), "canny", /colours where only grey/],
-  ["shades of gray for edges", ramp, "canny", /grey where only black and white/],
+  ["a photo for edges", drawn("noise", [SIDE, SIDE]), "canny", /colors where only gray/],
+  ["shades of gray for edges", ramp, "canny", /gray where only black and white/],
   ["edges for depth", lines, "depth", /shades of gray are expected/],
-  ["a photo for depth", drawn("noise", [SIDE, SIDE]), "depth", /colours where only grey/],
-  ["grey for normals", ramp, "normal", /grey where colours/],
-  ["a photo for regions", painted((x, y) => [4 * x, 4 * y, 2 * x + y]), "segmentation", /too many colours/],
+  ["a photo for depth", drawn("noise", [SIDE, SIDE]), "depth", /colors where only gray/],
+  ["grey for normals", ramp, "normal", /gray where colors/],
+  ["a photo for regions", painted((x, y) => [4 * x, 4 * y, 2 * x + y]), "segmentation", /too many colors/],
   ["nothing at all", painted(() => grey(0)), "pose", /all of one color/],
 ] as const)
   test(`${what} is warned of`, () => {
