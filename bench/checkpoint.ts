@@ -133,6 +133,9 @@ export function weightBytes(models: string, model: string, controlnets: readonly
   const library = openLibrary(models);
   const { text, networks } = library.models.get(model)!;
   const own = [...text.map(({ network }) => network), networks.unet, networks.vae_decoder];
-  const more = controlnets.flatMap((id) => Object.values(library.controlnets.get(id)!.networks));
+  const more = controlnets.flatMap((id) => {
+    const { hint, controlnet } = library.controlnets.get(id)!.networks;
+    return [hint, controlnet];
+  });
   return [...own, ...more].reduce((sum, network) => sum + network.weightBytes, 0);
 }

@@ -109,13 +109,14 @@ export function settle(
 /** Residuals by the U-Net's input names: down_residual_0 …, mid_residual. */
 export type Residuals = Readonly<Record<string, Tensor>>;
 
-/** The sum over no ControlNets: zeros of [1, C, 1, 1], which broadcast. */
-export function noResiduals(config: EncoderConfig): Residuals {
+/** The sum over no ControlNets: zeros of [1, C, 1, 1], which broadcast. @param count the first so many alone */
+export function noResiduals(config: EncoderConfig, count = Number.POSITIVE_INFINITY): Residuals {
   const channels = skipChannels(config);
-  return Object.fromEntries([
-    ...channels.map((size, i) => [`down_residual_${i}`, fill([1, size, 1, 1], 0)]),
-    ["mid_residual", fill([1, config.block_out_channels.at(-1)!, 1, 1], 0)],
-  ]);
+  const all = [
+    ...channels.map((size, i) => [`down_residual_${i}`, fill([1, size, 1, 1], 0)] as const),
+    ["mid_residual", fill([1, config.block_out_channels.at(-1)!, 1, 1], 0)] as const,
+  ];
+  return Object.fromEntries(all.slice(0, count));
 }
 
 /** Whether a ControlNet runs at evaluation `step` of `total` (diffusers' controlnet_keep); at scale 0 it would add nothing. */
@@ -127,7 +128,10 @@ export function runsAt(control: Settled, step: number, total: number): boolean {
 /** What all ControlNets of a step are told: one row, or with guidance two, the unconditional first; all [rows, …]. */
 export type StepInputs = Readonly<Record<string, Tensor>> & { readonly sample: Tensor };
 
-/** The residuals summed so far, plus those of one more ControlNet. */
+/**
+ * The residuals summed so far, plus those of one more ControlNet.
+ * @param before all of them, or the first branch + 1 alone: then the ControlNet's outer part runs (src/models/shallow.ts)
+ */
 export async function addResiduals(before: Residuals, control: Control, inputs: StepInputs): Promise<Residuals> {
   const rows = inputs.sample.dims[0]!;
   const own = control.conditionalOnly ? 1 : rows; // the last rows of the step's
@@ -138,7 +142,10 @@ export async function addResiduals(before: Residuals, control: Control, inputs: 
   }
   const source = BigInt64Array.from({ length: rows }, (_, row) => BigInt(Math.max(0, row - (rows - own))));
   const ownInputs = Object.entries(inputs).map(([name, tensor]) => [name, takeRows(tensor, rows - own, rows)]);
-  const sums = await control.controlnet.run.controlnet({
+  const { controlnet, shallow } = control.controlnet.run;
+  const names = Object.keys(before);
+  const run = names.length === count ? controlnet : shallow(names.length - 1);
+  const sums = await run({
     ...Object.fromEntries(ownInputs),
     ...before,
     ...control.masks,
@@ -146,5 +153,5 @@ export async function addResiduals(before: Residuals, control: Control, inputs: 
     rows: { dims: [rows], data: source },
     scales: { dims: [rows, count], data: scales },
   });
-  return Object.fromEntries(Object.keys(before).map((name) => [name, sums[`${name}_out`]!]));
+  return Object.fromEntries(names.map((name) => [name, sums[`${name}_out`]!]));
 }

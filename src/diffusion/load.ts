@@ -1,5 +1,7 @@
+import { grafted } from "../models/grafted.ts";
 import type { Network } from "../models/network.ts";
 import type { BaseModel, ControlNet } from "../models/opened.ts";
+import { deepOutput } from "../models/shallow.ts";
 import type { LoadedControlNet, LoadedModel, Run } from "./model.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
@@ -11,7 +13,7 @@ export type Runner = (network: Network) => Run;
  * @param remembering runs what is run once a request and often has had the same before: prompts here, hints below
  */
 export function loadModel(model: BaseModel, runner: Runner, remembering: Runner): LoadedModel {
-  const { unet, vae_decoder, vae_encoder, tiny_decoder } = model.networks;
+  const { unet, shallow, vae_decoder, vae_encoder, tiny_decoder } = model.networks;
   return {
     ...model,
     scheduler: model.scheduler as Record<string, unknown>,
@@ -22,6 +24,10 @@ export function loadModel(model: BaseModel, runner: Runner, remembering: Runner)
     })),
     run: {
       unet: runner(unet),
+      split: (branch) => ({
+        whole: runner(grafted(unet, [deepOutput(model.unet, branch)])),
+        shallow: runner(shallow(branch)),
+      }),
       vae_decoder: runner(vae_decoder),
       vae_encoder: runner(vae_encoder),
       tiny_decoder: tiny_decoder && runner(tiny_decoder),
@@ -34,5 +40,9 @@ export function loadControlNet(
   runner: Runner,
   remembering: Runner,
 ): LoadedControlNet {
-  return { config, run: { hint: remembering(networks.hint), controlnet: runner(networks.controlnet) } };
+  const { hint, controlnet, shallow } = networks;
+  return {
+    config,
+    run: { hint: remembering(hint), controlnet: runner(controlnet), shallow: (branch) => runner(shallow(branch)) },
+  };
 }

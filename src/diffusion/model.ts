@@ -5,6 +5,12 @@ import type { Tokenizer } from "./tokenizer.ts";
 /** Runs one network: feeds by input name → outputs by name. Where and how is the caller's business. */
 export type Run = (feeds: Readonly<Record<string, Tensor>>) => Promise<Record<string, Tensor>>;
 
+/** A U-Net in two forms: the whole, which tells what came to `branch` from below, and the outer part that goes on from that. */
+export interface SplitUnet {
+  readonly whole: Run;
+  readonly shallow: Run;
+}
+
 /** A text encoder with its tokenizer. Inputs and outputs: src/models/clip.ts. */
 export interface LoadedTower {
   readonly config: ClipConfig;
@@ -24,6 +30,7 @@ export interface LoadedModel {
   readonly scheduler: Readonly<Record<string, unknown>>;
   readonly run: {
     readonly unet: Run;
+    readonly split: (branch: number) => SplitUnet;
     readonly vae_decoder: Run;
     readonly vae_encoder: Run;
     readonly tiny_decoder: Run | null;
@@ -32,5 +39,5 @@ export interface LoadedModel {
 
 export interface LoadedControlNet {
   readonly config: ControlnetConfig;
-  readonly run: { readonly hint: Run; readonly controlnet: Run };
+  readonly run: { readonly hint: Run; readonly controlnet: Run; readonly shallow: (branch: number) => Run };
 }

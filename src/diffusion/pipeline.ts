@@ -8,12 +8,13 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema/generation-request.ts";
 import { type Adapted, type Chosen, NOTHING } from "./adapters/adapt.ts";
 import { type FeaturesAt, prepareFeatures } from "./adapters/t2i-adapters.ts";
-import { addResiduals, type Control, noResiduals, type Residuals, runsAt, settle } from "./control.ts";
+import { addResiduals, type Control, noResiduals, type Residuals, runsAt, type StepInputs, settle } from "./control.ts";
 import { guidanceEmbedding, guide } from "./guidance.ts";
 import { toVae } from "./latents.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
 import { requestConfig } from "./request-config.ts";
+import { isControlled, isWhole, type Kept, NOTHING_KEPT, residualsNeeded } from "./reuse.ts";
 import { fill, repeatRow } from "./rows.ts";
 import { createSampler, type Sampler, type SamplerState } from "./samplers.ts";
 import { type Beginning, begin, blend, join, type Source } from "./source.ts";
@@ -25,6 +26,8 @@ export interface PictureState {
   readonly sampler: SamplerState;
   /** Its noise generator: picture i's is seeded with seed + i. */
   readonly noise: NoisePosition;
+  /** What it takes from earlier evaluations; where reuse.ts says that none is needed, it may be left out. */
+  readonly kept?: Kept;
 }
 
 export interface GenerationState {
@@ -116,9 +119,7 @@ export async function prepare(
   const guided = isGuided(request, adapted);
   const cells = [request.height / CELL, request.width / CELL] as const;
   const model =
-    "unetFor" in adapted
-      ? { ...adapted, run: { ...adapted.run, unet: await adapted.unetFor(guided, cells) } }
-      : adapted;
+    "unetFor" in adapted ? { ...adapted, run: { ...adapted.run, ...(await adapted.unetFor(guided, cells)) } } : adapted;
   const rows = guided ? 2 : 1;
   const { warnings: textWarnings, ...text } = await encodePrompts(model, request, guided);
   const conditions = {
@@ -165,8 +166,49 @@ function beginFromNoise(sampler: Sampler, dims: readonly number[], draw: (count:
   return { latents: noise.map((value) => value * sampler.initNoiseSigma), keep: null, extra: null };
 }
 
+/** The sum of every ControlNet that is open at this step, or what is kept of it. */
+async function control(
+  { request, model, sampler }: Plan,
+  controls: readonly Control[],
+  inputs: StepInputs,
+  step: number,
+  kept: Kept["controlled"],
+): Promise<NonNullable<Kept["controlled"]>> {
+  const open = [...controls.keys()].filter((i) => runsAt(controls[i]!, step, sampler.total));
+  if (kept !== null && !isControlled(request, step) && `${kept.open}` === `${open}`) return kept;
+  let residuals: Residuals = noResiduals(model.unet, residualsNeeded(request, step));
+  for (const i of open) residuals = await addResiduals(residuals, controls[i]!, inputs);
+  return { open, residuals };
+}
+
+/** The U-Net, or between two whole evaluations its outer part, on what is kept of the last. */
+async function denoise(
+  { request, model }: Plan,
+  feeds: Readonly<Record<string, Tensor>>,
+  step: number,
+  kept: Tensor | null,
+): Promise<{ out: Tensor; deep: Tensor | null }> {
+  if (request.cache === null || request.cache.interval === 1) {
+    return { out: (await model.run.unet(feeds)).out!, deep: null };
+  }
+  const { branch } = request.cache;
+  const { whole, shallow } = model.run.split(branch);
+  if (isWhole(request, step)) {
+    const { out, deep } = await whole(feeds);
+    return { out: out!, deep: deep! };
+  }
+  const outer = new Set(Object.keys(noResiduals(model.unet, branch + 1)));
+  const own = Object.entries(feeds).filter(([name]) => !name.includes("residual") || outer.has(name));
+  return { out: (await shallow({ ...Object.fromEntries(own), deep: kept! })).out!, deep: kept };
+}
+
 /** noise_pred [C, h, w] of one picture at the state's step: every open ControlNet, then the locked U-Net on their sum. */
-async function predict(plan: Plan, { controls, extra }: Picture, state: SamplerState): Promise<Float32Array> {
+async function predict(
+  plan: Plan,
+  { controls, extra }: Picture,
+  state: SamplerState,
+  before: Kept,
+): Promise<{ output: Float32Array; kept: Kept }> {
   const { request, model, sampler, conditions, latentDims } = plan;
   const rows = conditions.encoder_hidden_states!.dims[0]!;
   const latents = sampler.input(state);
@@ -175,16 +217,11 @@ async function predict(plan: Plan, { controls, extra }: Picture, state: SamplerS
     sample: repeatRow(latentDims, latents, rows),
     timestep: fill([rows], sampler.timesteps[state.step]!),
   };
-  let residuals: Residuals = noResiduals(model.unet);
-  for (const control of controls) {
-    if (runsAt(control, state.step, sampler.total)) {
-      residuals = await addResiduals(residuals, control, inputs);
-    }
-  }
+  const controlled = await control(plan, controls, inputs, state.step, before.controlled);
   const [, ...cells] = latentDims;
-  const { out } = await model.run.unet({
+  const feeds = {
     ...inputs,
-    ...residuals,
+    ...controlled.residuals,
     ...plan.featuresAt(state.step),
     ...(extra !== null && { sample: repeatRow([model.unet.in_channels, ...cells], join(latents, extra), rows) }),
     ...(model.unet.time_cond_proj_dim !== null && {
@@ -194,8 +231,10 @@ async function predict(plan: Plan, { controls, extra }: Picture, state: SamplerS
         rows,
       ),
     }),
-  });
-  return rows === 2 ? guide(out!, request.guidance_scale, request.guidance_rescale) : (out!.data as Float32Array);
+  };
+  const { out, deep } = await denoise(plan, feeds, state.step, before.deep);
+  const output = rows === 2 ? guide(out, request.guidance_scale, request.guidance_rescale) : (out.data as Float32Array);
+  return { output, kept: { deep, controlled: request.control_interval > 1 ? controlled : null } };
 }
 
 /**
@@ -211,7 +250,7 @@ export async function step(
   // One picture after the other: a picture's bytes must not depend on what it is computed beside.
   for (const [i, picture] of plan.pictures.entries()) {
     const before = state.pictures[i]!;
-    const output = await predict(plan, picture, before.sampler);
+    const { output, kept } = await predict(plan, picture, before.sampler, before.kept ?? NOTHING_KEPT);
     if (i === 0) {
       await see?.({ dims: [1, ...plan.latentDims], data: plan.sampler.denoised(before.sampler, output) });
     }
@@ -219,7 +258,7 @@ export async function step(
     const after = plan.sampler.next(before.sampler, output, (count) => noise.normal(count));
     const latents =
       picture.keep === null ? after.latents : blend(picture.keep, after.latents, plan.sampler, after.step);
-    pictures.push({ sampler: { ...after, latents }, noise: noise.position });
+    pictures.push({ sampler: { ...after, latents }, noise: noise.position, kept });
   }
   return { step: state.step + 1, pictures };
 }
@@ -245,5 +284,10 @@ export async function decodeLatents(
   return image!.data as Float32Array;
 }
 
-export const decode = ({ model, latentDims }: Plan, { sampler }: PictureState) =>
-  decodeLatents(model, sampler.latents, latentDims);
+/** A picture's image, [3, H, W], by the decoder that the request names. */
+export async function decode({ model, latentDims, request }: Plan, { sampler }: PictureState): Promise<Float32Array> {
+  if (request.decoder === "full") return decodeLatents(model, sampler.latents, latentDims);
+  if (model.run.tiny_decoder === null) throw new Error("decoder tiny: the model has no tiny autoencoder");
+  const { image } = await model.run.tiny_decoder({ latents: { dims: [1, ...latentDims], data: sampler.latents } });
+  return image!.data as Float32Array;
+}

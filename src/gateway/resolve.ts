@@ -80,6 +80,13 @@ function checkFields(input: GenerationInput, model: Model): void {
       `"${model.id}" can do without ${model.max_clip_skip} layers at most`,
     );
   }
+  if (input.cache !== null && input.cache.branch > model.max_branch) {
+    throw unprocessable("field_does_not_fit", "cache.branch", `must be at most ${model.max_branch} for "${model.id}"`);
+  }
+  if (input.decoder === "tiny" && !model.tiny_decoder) {
+    const message = `"${model.id}" has no tiny autoencoder: put an AutoencoderTiny's folder beside its vae, or leave decoder out`;
+    throw unprocessable("field_does_not_fit", "decoder", message);
+  }
   const missing = (["image", "mask_image"] as const).find((field) => model.inpainting && input[field] === undefined);
   if (missing !== undefined) {
     throw unprocessable(

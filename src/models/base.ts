@@ -15,9 +15,10 @@ import {
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireFit } from "./fit.ts";
 import { requireLevels } from "./levels.ts";
-import { type Network, storedNetwork } from "./network.ts";
+import { type Network, storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { naming, refuseForeign, requireClass } from "./recognize.ts";
+import { shallowControlNet, shallowUnet } from "./shallow.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
 import { requireRead } from "./unread.ts";
@@ -156,6 +157,7 @@ export function openBase(folder: string): BaseModel {
   const vae = findCheckpoint(join(folder, "vae"), WEIGHTS);
   const networks = {
     unet: storedNetwork(unetCheckpoint, (w) => unet(w, unetSettings)),
+    shallow: storedNetworks(unetCheckpoint, (w, branch) => shallowUnet(w, unetSettings, branch)),
     vae_decoder: storedNetwork(vae, (w) => vaeDecoder(w, vaeSettings)),
     vae_encoder: storedNetwork(vae, (w) => vaeEncoder(w, vaeSettings)),
     tiny_decoder: findTinyDecoder(folder, vaeSettings.latent_channels, warnings),
@@ -184,8 +186,9 @@ export function controlNetOf(
   const networks = {
     hint: storedNetwork(checkpoint, (w) => hintEncoder(w, config)),
     controlnet: storedNetwork(checkpoint, (w) => controlnet(w, config)),
+    shallow: storedNetworks(checkpoint, (w, branch) => shallowControlNet(w, config, branch)),
   };
-  requireRead(checkpoint.tensors.keys(), Object.values(networks), "ControlNet");
+  requireRead(checkpoint.tensors.keys(), [networks.hint, networks.controlnet], "ControlNet");
   return { config, networks, warnings };
 }
 

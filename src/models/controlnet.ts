@@ -2,7 +2,14 @@ import type { Computation } from "../onnx/build.ts";
 import { add, concat, gather, mul, reduceMean, reshape, silu, slice, split } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { ControlnetConfig } from "./config.ts";
-import { type Conditions, conditionInputs, downBlocks, midBlock, residualLevels, timeEmbedding } from "./encoder.ts";
+import {
+  type Conditions,
+  conditionInputs,
+  midBlock,
+  residualLevels,
+  skipConnections,
+  timeEmbedding,
+} from "./encoder.ts";
 import { convolution } from "./layers.ts";
 import { residualInputs } from "./unet.ts";
 import type { Weights } from "./weights.ts";
@@ -30,24 +37,33 @@ export function hintEncoder(weights: Weights, config: ControlnetConfig): Computa
   return { inputs: [hint], outputs: { hint_embedding: embedHint(weights, config, hint) } };
 }
 
-/** The body's forward pass → the residuals, down_residual_0 … mid_residual, at scale 1. */
+/**
+ * The body's forward pass → the residuals, down_residual_0 … mid_residual, at scale 1.
+ * @param count the first so many alone: what only the others need is not computed
+ */
 export function controlResiduals(
   w: Weights,
   config: ControlnetConfig,
   sample: Value,
   conditions: Conditions,
   hintEmbedding: Value,
+  count = residualLevels(config).length,
 ): Value[] {
   const text = conditions.encoder_hidden_states;
   const temb = timeEmbedding(w, conditions, config); // [B, E]
   const x = add(convolution(w.at("conv_in"), sample, config.block_out_channels[0]!), hintEmbedding);
-  const skips = downBlocks(w, x, temb, text, config);
-  const middle = midBlock(w.at("mid_block"), skips.at(-1)!, temb, text, config);
-  return [...skips, middle].map((h, i) => {
-    const name = i < skips.length ? `controlnet_down_blocks.${i}` : "controlnet_mid_block";
-    const residual = convolution(w.at(name), h, h.shape[1] as number, 1); // zero convolution [B, C, h, w]
+  const zeroConvolution = (name: string, h: Value) => {
+    const residual = convolution(w.at(name), h, h.shape[1] as number, 1); // [B, C, h, w]
     return config.global_pool_conditions ? reduceMean(residual, [2, 3]) : residual;
-  });
+  };
+  const residuals: Value[] = [];
+  let deepest = x;
+  for (deepest of skipConnections(w, x, temb, text, config)) {
+    residuals.push(zeroConvolution(`controlnet_down_blocks.${residuals.length}`, deepest));
+    if (residuals.length === count) return residuals;
+  }
+  const middle = midBlock(w.at("mid_block"), deepest, temb, text, config);
+  return [...residuals, zeroConvolution("controlnet_mid_block", middle)];
 }
 
 /**
@@ -58,18 +74,19 @@ export function controlResiduals(
  * - mask_k [1, 1, h/2ᵏ, w/2ᵏ]: the factor of each cell at level k of the U-Net, or [1, 1, 1, 1] for all of them,
  * - down_residual_i, mid_residual: the sum of the ControlNets before this one (zeros of [1, C, 1, 1] for the first).
  * Outputs of the same names with an "_out": the sum with this one's added.
+ * @param count of the residuals, the first so many alone
  */
-export function controlnet(w: Weights, config: ControlnetConfig): Computation {
+export function controlnet(w: Weights, config: ControlnetConfig, count = residualLevels(config).length): Computation {
   const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const hintEmbedding = input("hint_embedding", "float32", ["?", config.block_out_channels[0]!, "h", "w"]);
-  const before = residualInputs(config);
-  const rows = input("rows", "int64", ["U"]);
-  const scales = input("scales", "float32", ["U", before.length]);
-  const masks = config.block_out_channels.map((_, k) => input(`mask_${k}`, "float32", [1, 1, "?", "?"]));
   const levels = residualLevels(config);
+  const before = residualInputs(config).slice(0, count);
+  const rows = input("rows", "int64", ["U"]);
+  const scales = input("scales", "float32", ["U", levels.length]);
+  const masks = config.block_out_channels.map((_, k) => input(`mask_${k}`, "float32", [1, 1, "?", "?"]));
 
-  const residuals = controlResiduals(w, config, sample, conditions, hintEmbedding);
+  const residuals = controlResiduals(w, config, sample, conditions, hintEmbedding, count);
   const outputs = residuals.map((residual, i) => {
     const scale = reshape(slice(scales, 1, i, i + 1), ["U", 1, 1, 1]);
     const factor = mul(scale, masks[levels[i]!]!); // [U, 1, 1 or h, 1 or w]

@@ -114,41 +114,38 @@ export function layer(
 }
 
 /**
- * Down blocks over x [B, C0, h, w] (the latents after conv_in) → every skip connection, x first.
+ * Down blocks over x [B, C0, h, w] (the latents after conv_in) → every skip connection, x first; what is not taken is not computed.
  * @param features of T2I-Adapters, one a block: added to what its last transformer gives; where it has none, to what the block does
  */
-export function downBlocks(
+export function* skipConnections(
   w: Weights,
   x: Value,
   temb: Value,
   text: Value,
   config: EncoderConfig,
   features: readonly Value[] = [],
-): Value[] {
-  const skips = [x];
+): Generator<Value> {
+  yield x;
   let h = x;
-  downLevels(config).forEach((level, i, all) => {
+  for (const [i, level] of downLevels(config).entries()) {
     const block = w.at(`down_blocks.${i}`);
     const feature = features[i];
-    const addFeature = () => {
-      if (feature !== undefined) {
-        h = add(h, feature);
-        skips[skips.length - 1] = h;
-      }
-    };
+    const isLast = i === config.block_out_channels.length - 1;
     for (let j = 0; j < level.layers; j++) {
       h = layer(block, j, h, temb, text, level, config);
-      skips.push(h);
+      const ends = j === level.layers - 1 && (level.isAttending || isLast);
+      if (ends && feature !== undefined) h = add(h, feature);
+      yield h;
     }
-    if (level.isAttending) addFeature();
-    if (i < all.length - 1) {
-      h = convolution(block.at("downsamplers.0.conv"), h, level.channels, 3, { stride: 2 });
-      skips.push(h);
-    }
-    if (!level.isAttending) addFeature();
-  });
-  return skips;
+    if (isLast) return;
+    h = convolution(block.at("downsamplers.0.conv"), h, level.channels, 3, { stride: 2 });
+    if (!level.isAttending && feature !== undefined) h = add(h, feature);
+    yield h;
+  }
 }
+
+/** Every skip connection. */
+export const downBlocks = (...parts: Parameters<typeof skipConnections>): Value[] => [...skipConnections(...parts)];
 
 type Block = (w: Weights, x: Value, temb: Value, text: Value, config: EncoderConfig) => Value;
 

@@ -59,3 +59,16 @@ export function network(store: WeightStore, folder: string, compute: (weights: W
 /** A network whose weights are a checkpoint's, as they are stored. */
 export const storedNetwork = ({ tensors, folder }: Checkpoint, compute: (weights: Weights) => Computation): Network =>
   network(new StoredWeights(tensors), folder, compute);
+
+/** Networks of a checkpoint, one for each number: made when it is first asked for, the same one each time. */
+export function storedNetworks(
+  checkpoint: Checkpoint,
+  compute: (weights: Weights, index: number) => Computation,
+): (index: number) => Network {
+  const made = new Map<number, Network>();
+  return (index) => {
+    const one = made.get(index) ?? storedNetwork(checkpoint, (w) => compute(w, index));
+    made.set(index, one);
+    return one;
+  };
+}

@@ -21,6 +21,8 @@ export interface BaseModel {
   readonly scheduler: object;
   readonly networks: {
     readonly unet: Network;
+    /** The U-Net's outer part (shallow.ts), the same network each time. */
+    readonly shallow: (branch: number) => Network;
     readonly vae_decoder: Network;
     readonly vae_encoder: Network;
     /** For previews. */
@@ -31,6 +33,10 @@ export interface BaseModel {
 
 export interface ControlNet {
   readonly config: ControlnetConfig;
-  readonly networks: { readonly hint: Network; readonly controlnet: Network };
+  readonly networks: {
+    readonly hint: Network;
+    readonly controlnet: Network;
+    readonly shallow: (branch: number) => Network;
+  };
   readonly warnings: readonly string[];
 }

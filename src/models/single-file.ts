@@ -8,12 +8,13 @@ import { deriveClip, deriveControlnet, deriveUnet, deriveVae, projectsLinearly }
 import { EDM_MARKS, readEdm } from "./edm.ts";
 import { type Family, families } from "./families.ts";
 import { requireFit } from "./fit.ts";
-import { storedNetwork } from "./network.ts";
+import { storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { originalNames, renamed } from "./original-names.ts";
 import { saidOfPrediction } from "./prediction.ts";
 import { refuseForeign } from "./recognize.ts";
 import { CheckpointError } from "./safetensors.ts";
+import { shallowUnet } from "./shallow.ts";
 import { unet } from "./unet.ts";
 import { requireRead } from "./unread.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
@@ -114,6 +115,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
   unused.push(...[...tensors.keys()].filter((name) => !prefixes.some((prefix) => name.startsWith(prefix))));
   const networks = {
     unet: storedNetwork(unetPart, (w) => unet(w, unetSettings)),
+    shallow: storedNetworks(unetPart, (w, branch) => shallowUnet(w, unetSettings, branch)),
     vae_decoder: storedNetwork(vaePart, (w) => vaeDecoder(w, vaeSettings)),
     vae_encoder: storedNetwork(vaePart, (w) => vaeEncoder(w, vaeSettings)),
     tiny_decoder: null,

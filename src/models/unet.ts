@@ -40,20 +40,43 @@ export function featureInputs(config: EncoderConfig): Value[] {
 /** How many features a T2I-Adapter gives. */
 export const FEATURES = 4;
 
-/** Up blocks: each layer takes the deepest skip connection that is left. */
-function upBlocks(w: Weights, middle: Value, skips: Value[], temb: Value, text: Value, config: UnetConfig): Value {
+/** Where an up block's layer joins what comes from below with the skip connection that it takes. */
+export const joinName = (block: string, layer: number) => `${block}.join.${layer}`;
+
+/**
+ * Up blocks: each layer takes the deepest skip connection that is left.
+ * @param below what comes from below: the middle block's, or where `skips` are the first few alone, what the layer before gives
+ * the one that takes the last of them
+ */
+export function upBlocks(
+  w: Weights,
+  below: Value,
+  skips: readonly Value[],
+  temb: Value,
+  text: Value,
+  config: UnetConfig,
+): Value {
   const left = [...skips];
-  let h = middle;
+  let h = below;
+  let deeper = skipChannels(config).length - skips.length;
   upLevels(config).forEach((level, i, all) => {
     const block = w.at(`up_blocks.${i}`);
     for (let j = 0; j < level.layers; j++) {
-      h = layer(block, j, concat([h, left.pop()!], 1), temb, text, level, config);
+      if (deeper-- > 0) continue;
+      const joined = label(concat([h, left.pop()!], 1), joinName(block.path, j));
+      h = layer(block, j, joined, temb, text, level, config);
     }
-    if (i < all.length - 1) {
+    if (i < all.length - 1 && deeper < 0) {
       h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), level.channels);
     }
   });
   return h;
+}
+
+/** What the last up block gives → the U-Net's output [B, out_channels, h, w]. */
+export function toOutput(w: Weights, h: Value, config: UnetConfig): Value {
+  const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, config.norm_eps));
+  return convolution(w.at("conv_out"), normal, config.out_channels, config.conv_out_kernel);
 }
 
 /**
@@ -77,11 +100,10 @@ export function denoise(
   const middle = ofMiddle === undefined ? own : add(own, ofMiddle);
   const controlled = skips.map((skip, i) => add(skip, residuals[i]!));
   const h = upBlocks(w, add(middle, residuals.at(-1)!), controlled, temb, text, config);
-  const normal = silu(groupNorm(w.at("conv_norm_out"), h, config.norm_num_groups, config.norm_eps));
-  return convolution(w.at("conv_out"), normal, config.out_channels, config.conv_out_kernel);
+  return toOutput(w, h, config);
 }
 
-const OUTPUT = "out";
+export const OUTPUT = "out";
 
 /**
  * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'

@@ -5,7 +5,7 @@
  */
 import { attributeProto, valueInfo } from "./build.ts";
 import { type ParsedModel, type ParsedNode, parseModel, writeModel } from "./graph-bytes.ts";
-import type { Attribute } from "./value.ts";
+import type { Attribute, Shape } from "./value.ts";
 
 /**
  * One addition to the layer `at` (a linear layer's matrix product or a convolution), y = f(x), or to an attention. `channels` are
@@ -21,7 +21,9 @@ export type Graft =
   /** attention + attention(q, k, v)·mask; inputs `at:k:index`, `at:v:index` [B, T, C] and, where masked, `at:mask:index` [1, h·w, 1]. */
   | { readonly kind: "attention"; readonly at: string; readonly index: number; readonly masked: boolean }
   /** value·keep + rows; inputs `at:keep` [B, T, 1], `at:rows` [B, T, D]: rows of a table exchanged for others. */
-  | { readonly kind: "rows"; readonly at: string };
+  | { readonly kind: "rows"; readonly at: string }
+  /** The first of what a concatenation joins, [B, channels, h, w], becomes an output of the graph too, called `name`. */
+  | { readonly kind: "output"; readonly at: string; readonly channels: number; readonly name: string };
 
 /** The graph has no such place: it was not built of this network. */
 export class GraftError extends Error {}
@@ -61,6 +63,10 @@ class Grafting {
   input(name: string, rank: number): string {
     this.model.moreInputs.push(valueInfo(name, { dtype: "float32", shape: Array<string>(rank).fill("?") }));
     return name;
+  }
+
+  output(name: string, shape: Shape): void {
+    this.model.moreOutputs.push(valueInfo(name, { dtype: "float32", shape }));
   }
 
   /** Adds a node behind `anchor` → its output. */
@@ -196,6 +202,13 @@ const apply: {
       const kept = grafting.add(node, "Mul", [before, keep]);
       grafting.add(node, "Add", [kept, rows], "", new Map(), output);
     });
+  },
+  output(grafting, { at, channels, name }) {
+    const node = grafting.find(at);
+    const x = node.inputs[0]!;
+    if (x.startsWith("reorder")) grafting.add(node, "ReorderOutput", [x], BLOCKED, encoded({ channels }), name);
+    else grafting.add(node, "Identity", [x], "", new Map(), name);
+    grafting.output(name, ["?", channels, "?", "?"]);
   },
 };
 

@@ -6,7 +6,7 @@ const text = new TextDecoder();
 /** Field numbers of onnx.proto3 (github.com/onnx/onnx). */
 const GRAPH = 7;
 const NODE = { input: 1, output: 2, name: 3, op: 4, attribute: 5, domain: 7 };
-const IN_GRAPH = { node: 1, input: 11 };
+const IN_GRAPH = { node: 1, input: 11, output: 12 };
 const ATTRIBUTE_NAME = 1;
 
 /** A node of the graph; its inputs and outputs may be exchanged. */
@@ -24,6 +24,8 @@ export interface ParsedModel {
   nodes: ParsedNode[];
   /** ValueInfoProtos of further inputs. */
   readonly moreInputs: Uint8Array[];
+  /** ValueInfoProtos of further outputs. */
+  readonly moreOutputs: Uint8Array[];
   /** All fields of the graph but its nodes, and of the model but its graph. */
   readonly restOfGraph: readonly Uint8Array[];
   readonly restOfModel: readonly Uint8Array[];
@@ -66,7 +68,7 @@ export function parseModel(model: Uint8Array): ParsedModel {
       else restOfGraph.push(part.whole);
     }
   }
-  return { nodes, moreInputs: [], restOfGraph, restOfModel };
+  return { nodes, moreInputs: [], moreOutputs: [], restOfGraph, restOfModel };
 }
 
 function writeNode({ name, op, domain, inputs, outputs, attributes }: ParsedNode): Uint8Array {
@@ -80,11 +82,12 @@ function writeNode({ name, op, domain, inputs, outputs, attributes }: ParsedNode
   ]);
 }
 
-export function writeModel({ nodes, moreInputs, restOfGraph, restOfModel }: ParsedModel): Uint8Array {
+export function writeModel({ nodes, moreInputs, moreOutputs, restOfGraph, restOfModel }: ParsedModel): Uint8Array {
   const graph = concat([
     ...nodes.map((node) => bytes(IN_GRAPH.node, writeNode(node))),
     ...restOfGraph,
     ...moreInputs.map((input) => bytes(IN_GRAPH.input, input)),
+    ...moreOutputs.map((output) => bytes(IN_GRAPH.output, output)),
   ]);
   return concat([...restOfModel, bytes(GRAPH, graph)]);
 }

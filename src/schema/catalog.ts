@@ -41,6 +41,11 @@ export const Model = z
       .describe("The most layers that clip_skip can leave out.")
       .meta({ examples: [11] }),
     inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
+    max_branch: z
+      .int()
+      .describe("The largest `cache.branch`.")
+      .meta({ examples: [11] }),
+    tiny_decoder: z.boolean().describe("Whether it has a tiny autoencoder, for `decoder` tiny and for previews."),
     trainable: z.boolean().describe("ControlNets can be trained for it here."),
     resolution_multiple: z
       .int()

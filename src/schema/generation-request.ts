@@ -20,6 +20,7 @@ import { type ImageForms, KEPT, SENT } from "./images.ts";
 import { samplingShape } from "./sampling.ts";
 import { SchedulerName } from "./scheduler-names.ts";
 import { evaluationsOf } from "./schedulers.ts";
+import { speedShape } from "./speed.ts";
 import { Webhook } from "./webhook.ts";
 
 export const PromptSyntax = z.enum(["plain", "weighted"]);
@@ -86,6 +87,7 @@ const generationShape = {
     .describe("How strongly the prompt leads; 1 or less = no classifier-free guidance.")
     .meta({ examples: [7.5] }),
   ...samplingShape,
+  ...speedShape,
   num_images: z
     .int()
     .min(1)

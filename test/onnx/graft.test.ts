@@ -8,6 +8,7 @@ import { noResiduals } from "../../src/diffusion/control.ts";
 import { openBase } from "../../src/models/base.ts";
 import { grafted } from "../../src/models/grafted.ts";
 import { layersOf } from "../../src/models/lora/layers.ts";
+import { deepOutput, maxBranch } from "../../src/models/shallow.ts";
 import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { PreparedCache } from "../../workers/runtime/prepared.ts";
@@ -101,6 +102,25 @@ test("a shift of a linear layer and of convolutions in either layout is the bias
   const made = await run(grafts, added);
   assert.ok(largest(made, await run(grafts, added, false)) < 1e-5);
   assert.ok(largest(made, await run([], {})) > 1e-2);
+});
+
+test("what comes to each up layer from below is told by the prepared U-Net as by the graph as built", async () => {
+  for (let branch = 0; branch <= maxBranch(base.unet); branch++) {
+    const network = grafted(base.networks.unet, [deepOutput(base.unet, branch)]);
+    const told = [await openPrepared(network, CPU, cache), await openSession(network.graph(CPU), CPU)].map(
+      async (session) => (await session.run(feeds)).deep!.data as Float32Array,
+    );
+    const [prepared, built] = await Promise.all(told);
+    assert.ok(
+      largest(prepared!, built!) <
+        1e-4 *
+          largest(
+            built!,
+            built!.map(() => 0),
+          ),
+      `branch ${branch}`,
+    );
+  }
 });
 
 test("a place that the graph does not have is named", () => {

@@ -47,6 +47,8 @@ export const CATALOG: Catalog = {
       prediction_type: "epsilon",
       residuals: 13,
       max_clip_skip: 12,
+      max_branch: 11,
+      tiny_decoder: false,
       inpainting: false,
       trainable: true,
       resolution_multiple: 64,

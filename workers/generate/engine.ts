@@ -4,6 +4,7 @@ import { adapt } from "../../src/diffusion/adapters/adapt.ts";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
 import { decode, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { isFresh } from "../../src/diffusion/reuse.ts";
 import { encode } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
@@ -139,9 +140,10 @@ export class Engine {
     const { total } = plan.sampler;
     const saver = new StateSaver(running.id, this.#provider.name, this.#tell);
     let state = start;
+    let fresh = start; // the last that another worker can go on from
     while (state.step < total) {
       await setImmediate(); // lets a cancel in
-      if (running.asked === "yield") saver.save(state);
+      if (running.asked === "yield") saver.save(fresh);
       if (running.asked !== null) throw new Asked();
       let shown: Uint8Array | null = null;
       const see = async (denoised: Tensor) => {
@@ -152,7 +154,10 @@ export class Engine {
         step(plan, before, request.preview ? see : undefined),
       );
       this.#tell({ type: "progress", id: running.id, step: state.step, total, preview: shown });
-      saver.saveWhenDue(state);
+      if (isFresh(request, state.step)) {
+        fresh = state;
+        saver.saveWhenDue(fresh);
+      }
     }
     return state;
   }

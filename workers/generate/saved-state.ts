@@ -13,7 +13,9 @@ interface Saved {
   readonly state: GenerationState;
 }
 
-export function encodeState(state: GenerationState, provider: string): Uint8Array<ArrayBuffer> {
+/** @param state one at which nothing that is kept is needed: it is left out */
+export function encodeState({ step, pictures }: GenerationState, provider: string): Uint8Array<ArrayBuffer> {
+  const state = { step, pictures: pictures.map(({ sampler, noise }) => ({ sampler, noise })) };
   const bytes = serialize({ format: FORMAT, provider, state } satisfies Saved);
   return new Uint8Array(bytes); // of a buffer of its own, to be moved to another thread
 }

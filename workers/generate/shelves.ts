@@ -9,6 +9,7 @@ import { openBase, openControlNet } from "../../src/models/base.ts";
 import { skipChannels } from "../../src/models/encoder.ts";
 import { misfit } from "../../src/models/fit.ts";
 import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
+import { maxBranch } from "../../src/models/shallow.ts";
 import { openSingleFile, openSingleFileControlNet } from "../../src/models/single-file.ts";
 import { CELL } from "../../src/models/vae.ts";
 import type { Catalog, ShelfName } from "../../src/schema/catalog.ts";
@@ -42,6 +43,8 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
     inpainting,
+    max_branch: maxBranch(model.unet),
+    tiny_decoder: model.networks.tiny_decoder !== null,
     // A ControlNet has a middle block, and as many layers on each level.
     trainable:
       forTraining &&

@@ -1,7 +1,9 @@
 /** A model with what a request adds to it: LoRA and textual inversions in all its networks, IP-Adapters in its U-Net. */
 import { WORDS } from "../../models/clip.ts";
 import type { Component } from "../../models/lora/keys.ts";
+import type { Network } from "../../models/network.ts";
 import type { BaseModel } from "../../models/opened.ts";
+import { deepOutput } from "../../models/shallow.ts";
 import type { Runner } from "../load.ts";
 import type { LoadedModel, LoadedTower } from "../model.ts";
 import { type ChosenEmbedding, readWords, runWithWords, type Word, withWords } from "./embeddings.ts";
@@ -52,9 +54,35 @@ function towerWith(
     : { ...tower, run: runWithWords(run, words, t, first), tokenizer: withWords(tower.tokenizer, words, first) };
 }
 
+type UnetRuns = Pick<LoadedModel["run"], "unet" | "split">;
+
+/** The U-Net, and the forms of it that are split at a branch, with the same additions. */
+function unetWith(base: BaseModel, added: Additions, runner: Runner): UnetRuns {
+  const { unet, shallow } = base.networks;
+  return {
+    unet: runWith(unet, added, runner),
+    split(branch) {
+      const deep = deepOutput(base.unet, branch);
+      const outer = shallow(branch);
+      return {
+        whole: runWith(unet, { ...added, grafts: [...added.grafts, deep] }, runner),
+        shallow: runWith(outer, within(added, outer), runner),
+      };
+    },
+  };
+}
+
+/** Those of a U-Net's additions whose layers an outer part of it has too. */
+function within({ grafts, feeds }: Additions, { reads }: Network): Additions {
+  const places = grafts.filter(({ at }) => [...reads].some((name) => name.startsWith(`${at}.`)));
+  const named = new Set(places.map(({ at }) => at));
+  const own = Object.entries(feeds).filter(([name]) => named.has(name.slice(0, name.indexOf(":"))));
+  return { grafts: places, feeds: Object.fromEntries(own) };
+}
+
 /** What LoRA and IP-Adapters add to the U-Net is known only with the request's size and guidance. */
 export type Adapted = LoadedModel & {
-  readonly unetFor: (guided: boolean, cells: readonly [number, number]) => Promise<LoadedModel["run"]["unet"]>;
+  readonly unetFor: (guided: boolean, cells: readonly [number, number]) => Promise<UnetRuns>;
 };
 
 /**
@@ -78,7 +106,7 @@ export async function adapt(
         grafts: [...added.unet.grafts, ...images.grafts],
         feeds: { ...added.unet.feeds, ...images.feeds },
       };
-      return all.grafts.length === 0 ? loaded.run.unet : runWith(base.networks.unet, all, runner);
+      return all.grafts.length === 0 ? loaded.run : unetWith(base, all, runner);
     },
   };
 }
