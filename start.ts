@@ -14,6 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { type Config, DEMO_MODELS_DIR, readConfig } from "./src/config/config.ts";
 import { ConfigError } from "./src/errors.ts";
+import { cardsOf, gpuSettings } from "./workers/runtime/gpu.ts";
 
 const FIRST_BACKOFF_MS = 200;
 const LAST_BACKOFF_MS = 10_000;
@@ -158,12 +159,15 @@ async function untilReady(url: string): Promise<void> {
 
 try {
   const config = readConfig(process.env);
+  const gpu = process.argv.includes("--gpu") || process.env.GPU === "1" ? await gpuSettings(process.env) : {};
   await checkPort(config);
   await mkdir(config.DATA_DIR, { recursive: true });
   const redis = config.REDIS_URL === undefined ? await startRedis(config) : undefined;
   const env = { ...process.env, REDIS_URL: redis?.url ?? config.REDIS_URL };
   const gateway = new Kept("gateway", () => launchNode("src/gateway/server.ts", env));
-  const worker = new Kept("worker", () => launchNode("workers/generate/main.ts", env));
+  const workers = cardsOf(process.env.GPU_DEVICES).map(
+    (card) => new Kept("worker", () => launchNode("workers/generate/main.ts", { ...env, ...gpu, ...card })),
+  );
   const trainer = new Kept("trainer", () => launchNode("workers/train/main.ts", env));
   const deliver = new Kept("deliver", () => launchNode("workers/deliver/main.ts", env));
 
@@ -172,7 +176,7 @@ try {
     stopping.abort();
     say("start", "stopping");
     await gateway.stop();
-    await Promise.all([worker.stop(), trainer.stop()]);
+    await Promise.all([...workers, trainer].map((one) => one.stop()));
     await deliver.stop();
     await redis?.stop();
     say("start", "stopped");

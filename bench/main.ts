@@ -9,6 +9,7 @@ import { run as hostile } from "./hostile.ts";
 import { run as hostileFiles } from "./hostile-files.ts";
 import { run as latency } from "./latency.ts";
 import { run as load } from "./load/main.ts";
+import { run as price } from "./price.ts";
 import { run as savings } from "./savings.ts";
 import { run as sdxl } from "./sdxl.ts";
 import { run as switching } from "./switch.ts";
@@ -25,6 +26,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   "hostile-files": hostileFiles,
   latency,
   load,
+  price,
   savings,
   sdxl,
   switch: switching,

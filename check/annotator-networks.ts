@@ -9,7 +9,8 @@ import { decode } from "../src/image/decode.ts";
 import { resizeImage, resizeLinear } from "../src/image/opencv-resize.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { chooseProvider, openSession, type Session } from "../workers/runtime/runtime.ts";
+import { chooseProvider } from "../workers/runtime/provider.ts";
+import { openSession, type Session } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { relative } from "./modules.ts";
 import { readTensors } from "./tensors.ts";
@@ -41,7 +42,7 @@ const [NEAR, NEAR_LINE] = [0.5, 0.01];
 /** What random networks leave to chance: places whose values differ by less than float32's last bits are not compared. */
 const TIE = 1e-6;
 
-const provider = await chooseProvider(process.env.EXECUTION_PROVIDER ?? "cpu");
+const { provider } = await chooseProvider(process.env.EXECUTION_PROVIDER ?? "cpu");
 
 /** Every case of `<dir>/neural.json` whose map is a network's own. An error is the share of values that are off by more than allowed. */
 export async function check(dir: string): Promise<Finding[]> {

@@ -5,7 +5,8 @@ import { pooling } from "../src/diffusion/text.ts";
 import { openBase, openControlNet } from "../src/models/base.ts";
 import type { Network } from "../src/models/network.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
-import { chooseProvider, openSession } from "../workers/runtime/runtime.ts";
+import { chooseProvider } from "../workers/runtime/provider.ts";
+import { openSession } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -16,7 +17,7 @@ const CONDITIONING_SCALE = 0.8;
 const BOUND = 1e-3;
 
 /** The one that EXECUTION_PROVIDER names: so the check says what another provider's kernels are worth. */
-const provider = await chooseProvider(process.env.EXECUTION_PROVIDER ?? "cpu");
+const { provider } = await chooseProvider(process.env.EXECUTION_PROVIDER ?? "cpu");
 
 async function run(network: Network, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
   const session = await openSession(network.graph(provider), provider);

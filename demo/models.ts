@@ -6,6 +6,7 @@ import { hint, sample, toPixels } from "../src/image/hint.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import type { Network } from "../src/models/network.ts";
 import { GenerationRequest } from "../src/schema/generation-request.ts";
+import type { Speed } from "../src/schema/speed.ts";
 import { openLibrary } from "../workers/generate/library.ts";
 import { CPU, openSession, type Session } from "../workers/runtime/runtime.ts";
 import { SIDE } from "./world/landscape.ts";
@@ -18,7 +19,7 @@ export interface Control {
   readonly scale?: number;
 }
 
-export interface Wish {
+export interface Wish extends Partial<Speed> {
   readonly prompt: string;
   readonly seed: number;
   readonly controls: readonly Control[];
@@ -55,7 +56,7 @@ export function openDemo(dir: string) {
     conditions: [...controlnets.keys()] as Condition[],
 
     /** What the service makes of a request with its defaults, but for the guidance. */
-    async draw({ prompt, seed, controls, guess_mode = false }: Wish): Promise<Pixels> {
+    async draw({ prompt, seed, controls, guess_mode = false, ...speed }: Wish): Promise<Pixels> {
       const request = GenerationRequest.parse({
         model: id,
         prompt,
@@ -65,6 +66,7 @@ export function openDemo(dir: string) {
         scheduler: catalog.models[0]!.scheduler,
         guidance_scale: GUIDANCE,
         guess_mode,
+        ...speed,
         image: null,
         mask_image: null,
         strength: null,

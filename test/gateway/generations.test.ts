@@ -143,6 +143,22 @@ describe("a request that cannot be taken is refused with what is wrong and what 
       says: /without 12 layers at most/,
     },
     {
+      name: "a cache branch beyond the model's skip connections",
+      body: { prompt: "x", cache: { method: "deepcache", branch: 12 } },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "cache.branch",
+      says: /must be at most 11 for "base"/,
+    },
+    {
+      name: "the tiny decoder of a model that has none",
+      body: { prompt: "x", decoder: "tiny" },
+      status: 422,
+      code: "field_does_not_fit",
+      path: "decoder",
+      says: /"base" has no tiny autoencoder/,
+    },
+    {
       name: "a scheduler that the model's config does not allow",
       body: { prompt: "x", scheduler: "euler_ancestral" },
       status: 422,

@@ -45,6 +45,7 @@ export class EngineClient {
     this.#thread.on("message", (message: FromEngine) => {
       if (message.type === "catalog") return onCatalog(message.catalog);
       if (message.type === "warning") return log.warn(message.message);
+      if (message.type === "told") return log.info(message.message);
       const running = this.#running.get(message.id);
       if (message.type === "progress" || message.type === "state") return running?.hear(message);
       running?.end(message);

@@ -15,8 +15,9 @@ import type { ShelfName } from "../../src/schema/catalog.ts";
 import { CONTENT_TYPES, type GenerationRequest } from "../../src/schema/generation-request.ts";
 import { Memo } from "../runtime/memo.ts";
 import { PreparedCache } from "../runtime/prepared.ts";
+import { chooseProvider } from "../runtime/provider.ts";
 import { Residents } from "../runtime/residents.ts";
-import { chooseProvider, openSession, type Provider } from "../runtime/runtime.ts";
+import { openSession, type Provider } from "../runtime/runtime.ts";
 import { chooseAdapters, type Take } from "./adapters.ts";
 import { readImages } from "./images.ts";
 import { type Library, openLibrary } from "./library.ts";
@@ -68,7 +69,12 @@ export class Engine {
 
   /** @throws Error when the execution provider that is named does not work here */
   static async open(settings: EngineSettings, tell: Tell): Promise<Engine> {
-    return new Engine(settings, await chooseProvider(settings.executionProvider), tell);
+    const { provider, reason } = await chooseProvider(settings.executionProvider);
+    tell({
+      type: "told",
+      message: reason === null ? `computes on ${provider.name}` : `computes on the CPU: ${reason}`,
+    });
+    return new Engine(settings, provider, tell);
   }
 
   /** Tells what there is in MODELS_DIR. */

@@ -49,6 +49,7 @@ export type FromEngine =
   | { type: "catalog"; catalog: Catalog }
   /** For the log. */
   | { type: "warning"; message: string }
+  | { type: "told"; message: string }
   /** After each evaluation of the networks; the preview is a JPEG, and there when the request asks for one. */
   | { type: "progress"; id: string; step: number; total: number; preview: Uint8Array | null }
   /** Every few steps: what another worker can go on from (workers/generate/saved-state.ts), and the ms that making it took. */

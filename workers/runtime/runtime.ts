@@ -1,17 +1,14 @@
 /** The only file that knows onnxruntime: graphs become sessions, plain tensors go in and come out. */
-import { existsSync } from "node:fs";
 import { open, readFile, rm } from "node:fs/promises";
-import { createRequire } from "node:module";
-import { dirname, join } from "node:path";
+import { join } from "node:path";
 import ort from "onnxruntime-node";
 import type { Graph, GraphChoices } from "../../src/models/graph.ts";
 import type { Network } from "../../src/models/network.ts";
 import { build } from "../../src/onnx/build.ts";
 import { foldable } from "../../src/onnx/fold.ts";
 import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
-import { attention } from "../../src/onnx/operators.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { type External, input, type Value } from "../../src/onnx/value.ts";
+import type { External, Value } from "../../src/onnx/value.ts";
 import { type PreparedCache, prepareKey } from "./prepared.ts";
 
 export interface Session {
@@ -181,49 +178,4 @@ function sessionOf(session: ort.InferenceSession): Session {
     },
     release: () => session.release(),
   };
-}
-
-/** Whether CUDA's libraries were installed; asking for a session without them prints an error of the runtime's own. */
-function hasCuda(): boolean {
-  const root = dirname(createRequire(import.meta.url).resolve("onnxruntime-node/package.json"));
-  const libraries = join(root, "bin/napi-v6", process.platform, process.arch);
-  return existsSync(join(libraries, "libonnxruntime_providers_cuda.so"));
-}
-
-/** What a provider makes of attention over made-up tokens; null when no session can be made on it here. */
-async function tryAttention(provider: Provider): Promise<Float32Array | null> {
-  const x = input("x", "float32", [1, 64, 32]);
-  const tokens = { dims: [1, 64, 32], data: Float32Array.from({ length: 64 * 32 }, (_, i) => Math.sin(i)) };
-  try {
-    const session = await openSession({ bytes: build([x], { y: attention(x, x, x, 4) }), folder: "." }, provider);
-    const { y } = await session.run({ x: tokens });
-    await session.release();
-    return y!.data as Float32Array;
-  } catch {
-    return null;
-  }
-}
-
-/**
- * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU.
- * @throws Error when the one that is named does not work here
- */
-export async function chooseProvider(name: string): Promise<Provider> {
-  if (name === "cpu" || (name === "auto" && !hasCuda())) {
-    return CPU;
-  }
-  const accelerator = name === "auto" ? "cuda" : name;
-  const options = { executionProviders: [accelerator, "cpu"] };
-  // An accelerator's own convolutions choose their algorithm.
-  const provider = { name: accelerator, options, winograd: false, fusedAttention: true };
-  const made = await tryAttention(provider);
-  if (made !== null) {
-    // WebGPU's attention is off by a tenth on a software renderer; whoever gets it wrong gets the plain form.
-    const right = (await tryAttention(CPU))!;
-    return { ...provider, fusedAttention: made.every((value, i) => Math.abs(value - right[i]!) < 1e-3) };
-  }
-  if (name === "auto") {
-    return CPU;
-  }
-  throw new Error(`EXECUTION_PROVIDER=${name} does not work on this machine`);
 }

@@ -1,0 +1,85 @@
+/** What a worker computes on: the execution provider that is asked for, tried out before anything relies on it, or the reason why not. */
+import { build } from "../../src/onnx/build.ts";
+import { attention, conv, matmul } from "../../src/onnx/operators.ts";
+import type { Tensor } from "../../src/onnx/tensor.ts";
+import { constant, input, type Value } from "../../src/onnx/value.ts";
+import { bringing, findLibraries, librariesNeeded, providerFile } from "./cuda.ts";
+import { CPU, openSession, type Provider } from "./runtime.ts";
+
+const waves = (...dims: number[]): Tensor & { data: Float32Array } => ({
+  dims,
+  data: Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(12.9898 * i)),
+});
+const weights = (...dims: number[]) => constant("float32", dims, waves(...dims).data);
+
+/** What every network is made of, each over made-up numbers [1, 64, 32] or [1, 8, 16, 16]. */
+const TRIALS = {
+  attention: { x: waves(1, 64, 32), of: (x: Value) => attention(x, x, x, 4) },
+  "matrix product": { x: waves(1, 64, 32), of: (x: Value) => matmul(x, weights(32, 48)) },
+  convolution: { x: waves(1, 8, 16, 16), of: (x: Value) => conv(x, weights(8, 8, 3, 3), weights(8)) },
+} as const;
+
+/** How far two computations of the same may lie apart: TensorFloat-32 has 10 bits. */
+const CLOSE = 2e-2;
+
+/** @throws Error with the runtime's own words when no session can be made on the provider here */
+async function compute(provider: Provider, { x, of }: (typeof TRIALS)[keyof typeof TRIALS]): Promise<Float32Array> {
+  const value = input("x", "float32", x.dims);
+  const session = await openSession({ bytes: build([value], { y: of(value) }), folder: "." }, provider);
+  try {
+    return (await session.run({ x })).y!.data as Float32Array;
+  } finally {
+    await session.release();
+  }
+}
+
+const apart = (a: Float32Array, b: Float32Array) =>
+  a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);
+
+/** Why CUDA cannot work here, as far as that is known without asking for it; null = nothing is known against it. */
+export async function whyNotCuda(env: NodeJS.ProcessEnv): Promise<string | null> {
+  const file = providerFile();
+  if (file === null) return "the runtime's CUDA package is not installed: npm start -- --gpu installs it";
+  const needed = await librariesNeeded(file);
+  const [first] = findLibraries(needed, env).missing;
+  return first === undefined ? null : `${first} is missing: ${bringing(first, needed)}`;
+}
+
+/** @throws Error that says why an accelerator does not work on this machine, or computes something else than the CPU */
+async function tryOut(name: string): Promise<Provider> {
+  if (name === "cuda") {
+    const reason = await whyNotCuda(process.env);
+    if (reason !== null) throw new Error(reason);
+  }
+  // An accelerator's own convolutions choose their algorithm.
+  const provider = { name, options: { executionProviders: [name, "cpu"] }, winograd: false, fusedAttention: true };
+  const right: Record<string, boolean> = {};
+  for (const [what, trial] of Object.entries(TRIALS)) {
+    const error = apart(await compute(provider, trial), await compute(CPU, trial));
+    right[what] = error < CLOSE;
+    if (!right[what] && what !== "attention") throw new Error(`its ${what} is off by ${error.toPrecision(2)}`);
+  }
+  // WebGPU's attention is off by a tenth on a software renderer; whoever gets it wrong gets the plain form.
+  return { ...provider, fusedAttention: right.attention! };
+}
+
+export interface Choice {
+  readonly provider: Provider;
+  /** Why `auto` is on the CPU; null when nothing else was asked for, or it works. */
+  readonly reason: string | null;
+}
+
+/**
+ * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU.
+ * @throws Error when the one that is named does not work here, and why
+ */
+export async function chooseProvider(name: string): Promise<Choice> {
+  if (name === "cpu") return { provider: CPU, reason: null };
+  try {
+    return { provider: await tryOut(name === "auto" ? "cuda" : name), reason: null };
+  } catch (error) {
+    const reason = (error as Error).message;
+    if (name === "auto") return { provider: CPU, reason };
+    throw new Error(`EXECUTION_PROVIDER=${name} does not work on this machine: ${reason}`);
+  }
+}
