@@ -34,7 +34,15 @@ const ALLOWED: Record<string, readonly string[]> = {
     ...["fastest-levenshtein", "ioredis", "p-limit", "prom-client", "zod"],
   ],
   "workers/take-jobs.ts": ["src/config", "src/errors.ts", "src/jobs", "src/redis", "bullmq", "ioredis", "pino"],
-  "workers/runtime": ["src/diffusion", "src/models", "src/observe", "src/onnx", "src/storage", "onnxruntime-node"],
+  "workers/runtime": [
+    "src/diffusion",
+    "src/errors.ts",
+    "src/models",
+    "src/observe",
+    "src/onnx",
+    "src/storage",
+    "onnxruntime-node",
+  ],
   "workers/generate": [
     ...["src/annotators", "src/config", "src/diffusion", "src/errors.ts", "src/image", "src/jobs", "src/models"],
     ...["src/observe", "src/onnx", "src/schema", "src/storage", "workers/runtime", "workers/take-jobs.ts"],
