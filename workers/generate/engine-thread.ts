@@ -17,3 +17,4 @@ port.on("message", async (message: ToEngine) => {
   port.postMessage(await engine.generate(message));
 });
 engine.offer();
+await engine.preload();

@@ -22,6 +22,7 @@ import { chooseAdapters, type Take } from "./adapters.ts";
 import { readImages } from "./images.ts";
 import { type Library, openLibrary } from "./library.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
+import { preload } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
 import { decodeState, StateSaver } from "./saved-state.ts";
 import type { Opened } from "./shelves.ts";
@@ -80,6 +81,11 @@ export class Engine {
   /** Tells what there is in MODELS_DIR. */
   offer(): void {
     this.#tell({ type: "catalog", catalog: { ...this.#library.catalog, execution_provider: this.#provider.name } });
+  }
+
+  /** Loads what a sole model's first request needs, until somebody asks for a picture. What cannot be loaded fails that request. */
+  async preload(): Promise<void> {
+    await preload(this.#library, this.#residents, () => this.#running !== null).catch(() => {});
   }
 
   /** Reads MODELS_DIR again. What is loaded stays as it is, but for this ControlNet. */

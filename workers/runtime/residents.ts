@@ -23,6 +23,7 @@ export class Residents {
   readonly budget: number;
   /** In order of last use, the oldest first. */
   readonly #residents = new Map<Network, Resident>();
+  readonly #loading = new Map<Network, Promise<Resident>>();
   #generation = 0;
 
   /** @param budget bytes of float32 weights */
@@ -41,13 +42,24 @@ export class Residents {
     return async (feeds) => (await this.#resident(network)).session.run(feeds);
   }
 
+  /** Has it in memory before it is run. */
+  async load(network: Network): Promise<void> {
+    await this.#resident(network);
+  }
+
   async #resident(network: Network): Promise<Resident> {
-    const resident =
-      this.#residents.get(network) ?? (await span("load", { bytes: network.weightBytes }, () => this.#load(network)));
+    const resident = this.#residents.get(network) ?? (await this.#loadOnce(network));
     resident.usedBy = this.#generation;
     this.#residents.delete(network);
     this.#residents.set(network, resident);
     return resident;
+  }
+
+  #loadOnce(network: Network): Promise<Resident> {
+    const loading =
+      this.#loading.get(network) ?? span("load", { bytes: network.weightBytes }, () => this.#load(network));
+    this.#loading.set(network, loading);
+    return loading.finally(() => this.#loading.delete(network));
   }
 
   async #load(network: Network): Promise<Resident> {
