@@ -11,6 +11,10 @@ export const DEMO_MODELS_DIR = join(import.meta.dirname, "../../demo/checkpoint"
 
 const bytes = z.coerce.number().int().positive();
 const seconds = z.coerce.number().int().positive();
+/** APIs of other systems that can be spoken: src/gateway/dialects. */
+export const DIALECTS = ["openai"] as const;
+export type Dialect = (typeof DIALECTS)[number];
+
 const folder = z.string().transform((path) => resolve(path));
 
 const Environment = z.object({
@@ -75,10 +79,17 @@ const Environment = z.object({
   /** How long a generation or a training and its pictures are kept after its end, in seconds. */
   RESULT_TTL: seconds.default(7 * 24 * 3600),
   MAX_TAKEOVERS: z.coerce.number().int().min(0).default(5),
+  /** The APIs of other systems that are spoken beside our own; unset = all of them on loopback, none elsewhere. */
+  DIALECTS: z
+    .string()
+    .transform((list) => list.split(/[\s,]+/).filter((name) => name !== "" && name !== "none"))
+    .pipe(z.array(z.enum(DIALECTS)))
+    .optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 
-export type Config = Omit<z.infer<typeof Environment>, "API_KEYS_FILE"> & { PUBLIC_URL: string };
+type Settings = Omit<z.infer<typeof Environment>, "API_KEYS_FILE">;
+export type Config = Settings & { [Name in "PUBLIC_URL" | "DIALECTS"]: NonNullable<Settings[Name]> };
 
 /**
  * @throws {ConfigError} naming every variable whose value cannot be used. An empty variable counts as unset.
@@ -101,7 +112,13 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     );
   }
   const host = data.HOST.includes(":") ? `[${data.HOST}]` : data.HOST;
-  return { ...rest, API_KEYS, PUBLIC_URL: data.PUBLIC_URL?.replace(/\/+$/, "") ?? `http://${host}:${data.PORT}` };
+  const dialects = data.DIALECTS ?? (isLoopback(data.HOST) ? [...DIALECTS] : []);
+  return {
+    ...rest,
+    API_KEYS,
+    DIALECTS: dialects,
+    PUBLIC_URL: data.PUBLIC_URL?.replace(/\/+$/, "") ?? `http://${host}:${data.PORT}`,
+  };
 }
 
 /** The configuration of a process that needs a Redis to be named, which only `npm start` does not. */

@@ -3,6 +3,7 @@
  * its idempotency key.
  */
 import type { FastifyBaseLogger } from "fastify";
+import type { Dialect } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import type { BaseRecord, JobKind } from "../jobs/kind.ts";
 import type { JobRecord } from "../jobs/kinds.ts";
@@ -19,6 +20,8 @@ import type { Service } from "./parts.ts";
 export interface Submitter {
   owner: string;
   idempotency?: Idempotency | undefined;
+  /** The API that it was asked by, when that is not our own. */
+  dialect?: Dialect | undefined;
   log: FastifyBaseLogger;
 }
 
@@ -39,7 +42,7 @@ export interface Prepared {
 export async function accept<R extends BaseRecord>(
   service: Service,
   kind: JobKind<R>,
-  { owner, idempotency, log }: Submitter,
+  { owner, idempotency, dialect, log }: Submitter,
   prepare: () => Promise<Prepared>,
 ): Promise<R> {
   const { config, queue, storage } = service;
@@ -51,7 +54,7 @@ export async function accept<R extends BaseRecord>(
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
     await store(id);
   }
-  const terms = { idempotency, mostQueued: config.MAX_QUEUE, mostOfOwner: config.MAX_JOBS_PER_KEY };
+  const terms = { idempotency, dialect, mostQueued: config.MAX_QUEUE, mostOfOwner: config.MAX_JOBS_PER_KEY };
   const submission = await queue.submit(id, request, owner, terms);
   if (submission.outcome !== "accepted") {
     if (store !== null) await storage.removeFolder(jobFolder(id));

@@ -13,6 +13,7 @@ import { Fleet } from "../jobs/fleet.ts";
 import { closed } from "../schema/closed.ts";
 import { Uploads } from "../storage/uploads.ts";
 import { authenticate } from "./auth.ts";
+import { DIALECT_ROUTES } from "./dialects/table.ts";
 import { rememberAnswers } from "./idempotency.ts";
 import { ImagesIn } from "./images-in.ts";
 import { documentOptions } from "./openapi.ts";
@@ -90,5 +91,6 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);
   for (const routes of ROUTES) await app.register(routes, service);
+  for (const dialect of parts.config.DIALECTS) await app.register(DIALECT_ROUTES[dialect], service);
   return app;
 }

@@ -194,6 +194,11 @@ async function orRefused<T>(path: string, reading: Promise<T>): Promise<T> {
   }
 }
 
+/** Makes something of an image's pixels, when it is this owner's turn: one image is decoded at a time. @throws {Refused} 422 */
+export function ofPixels<T>(path: string, owner: string, make: () => Promise<T>): Promise<T> {
+  return decoding.take(owner, () => orRefused(path, make()));
+}
+
 function refused(code: string, message: string, path: string): Refused {
   return new Refused(422, code, message, [{ path, message }]);
 }

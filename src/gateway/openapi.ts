@@ -22,7 +22,8 @@ export const documentOptions: FastifyDynamicSwaggerOptions = {
         apiKey: {
           type: "http",
           scheme: "bearer",
-          description: "An API key. An installation without keys takes every request, and listens on loopback alone.",
+          description:
+            "An API key; the password of HTTP Basic is one too. An installation without keys takes every request, and listens on loopback alone.",
         },
       },
     },

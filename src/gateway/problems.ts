@@ -51,14 +51,15 @@ export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger): 
 }
 
 export function sendProblem(reply: FastifyReply, body: Problem): FastifyReply {
-  if (body.status === 401) reply.header("WWW-Authenticate", "Bearer");
-  const retryAfter = RETRY_AFTER[body.status];
+  return sendError(reply, body.status, "application/problem+json", body);
+}
+
+/** An error in whatever shape, with the headers that its status asks for. */
+export function sendError(reply: FastifyReply, status: number, type: string, body: object): FastifyReply {
+  if (status === 401) reply.header("WWW-Authenticate", "Bearer");
+  const retryAfter = RETRY_AFTER[status];
   if (retryAfter !== undefined && !reply.hasHeader("Retry-After")) reply.header("Retry-After", retryAfter);
-  return reply
-    .code(body.status)
-    .header("Content-Type", "application/problem+json")
-    .serializer(JSON.stringify)
-    .send(body);
+  return reply.code(status).header("Content-Type", type).serializer(JSON.stringify).send(body);
 }
 
 /** What Node's parser says of bytes that are no request; any other is 400. */

@@ -122,7 +122,8 @@ export function refuseUnavailable(shelf: ShelfName, id: string, { skipped }: Cat
   if (found !== undefined) throw unprocessable("unavailable", path, `"${id}" cannot be served: ${found.reason}`);
 }
 
-function chooseModel(input: GenerationInput, catalog: Catalog): Model {
+/** The base model that a request means. @throws {Refused} */
+export function chooseModel(input: Pick<GenerationInput, "model">, catalog: Catalog): Model {
   const { models } = catalog;
   const [only, ...more] = models;
   if (input.model === undefined) {

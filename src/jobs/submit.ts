@@ -1,5 +1,6 @@
 /** Accepting a job: its record is written, and from then on it ends as succeeded, failed or canceled. */
 import type { Redis } from "ioredis";
+import type { Dialect } from "../config/config.ts";
 import { script } from "../redis/script.ts";
 import { idempotencyKey, recordKey, SCRIPT_NAMES } from "./keys.ts";
 import { type JobRecord, kindOf } from "./kinds.ts";
@@ -32,6 +33,8 @@ export interface Terms {
   idempotency?: Idempotency | undefined;
   mostQueued?: number;
   mostOfOwner?: number | undefined;
+  /** The API that it came by, when that is not our own: kept with the record. */
+  dialect?: Dialect | undefined;
 }
 
 /** Writes the record of a new job: from then on it is accepted. */
@@ -40,12 +43,13 @@ export async function submit(
   id: string,
   request: JobRecord["request"],
   owner: string,
-  { mostQueued, mostOfOwner, idempotency }: Terms,
+  { mostQueued, mostOfOwner, idempotency, dialect }: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
   const kind = kindOf(id);
   const fields = {
     ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
+    ...(dialect !== undefined && { dialect }),
     request: JSON.stringify(request),
     step: "0",
     total: String(kind.total(request)),

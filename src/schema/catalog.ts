@@ -10,6 +10,8 @@ export const Model = z
   .object({
     id: Id,
     object: z.literal("model").describe("The type of this object."),
+    created: z.literal(0).describe("Always 0: clients of OpenAI's API expect a time here."),
+    owned_by: z.literal("local").describe("Always local: clients of OpenAI's API expect an owner here."),
     family: z.enum(["sd1", "sd2", "sdxl"]).describe("Which Stable Diffusion it is."),
     width: z
       .int()

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { readConfig, readConfigWithRedis } from "../../src/config/config.ts";
+import { DIALECTS, readConfig, readConfigWithRedis } from "../../src/config/config.ts";
 import { ConfigError } from "../../src/errors.ts";
 
 test("without a single variable the service listens on loopback with the documented limits", () => {
@@ -69,4 +69,13 @@ test("with API keys the service may listen everywhere, and no message tells a ke
 
 test("a process that is started alone says that it needs REDIS_URL", () => {
   assert.throws(() => readConfigWithRedis({}), /REDIS_URL is not set/);
+});
+
+test("DIALECTS: all on loopback, none elsewhere, and those that are named", () => {
+  const elsewhere = { HOST: "0.0.0.0", API_KEYS: "me:0123456789abcdef" };
+  assert.deepEqual(readConfig({}).DIALECTS, DIALECTS);
+  assert.deepEqual(readConfig(elsewhere).DIALECTS, []);
+  assert.deepEqual(readConfig({ ...elsewhere, DIALECTS: "openai" }).DIALECTS, ["openai"]);
+  assert.deepEqual(readConfig({ DIALECTS: "none" }).DIALECTS, []);
+  assert.throws(() => readConfig({ DIALECTS: "comfyui" }), /DIALECTS=comfyui/);
 });

@@ -36,6 +36,8 @@ export const CATALOG: Catalog = {
     {
       id: "base",
       object: "model",
+      created: 0,
+      owned_by: "local",
       family: "sd1",
       width: 64,
       height: 48,

@@ -34,6 +34,8 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
   return {
     id,
     object: "model",
+    created: 0,
+    owned_by: "local",
     family: family(model),
     width: width! * CELL,
     height: height! * CELL,

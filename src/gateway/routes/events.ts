@@ -1,24 +1,16 @@
 import { Readable } from "node:stream";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
-import type { Redis } from "ioredis";
 import { z } from "zod";
-import { BEGINNING, EVENT_ID, isFinal, type JobEvent, readEvents } from "../../jobs/events.ts";
-import { recordKey } from "../../jobs/keys.ts";
+import { BEGINNING, EVENT_ID, isFinal, type JobEvent } from "../../jobs/events.ts";
 import type { JobKind } from "../../jobs/kind.ts";
 import { ALL_KINDS, kindOf } from "../../jobs/kinds.ts";
-import { hasEnded } from "../../jobs/record.ts";
 import { findJob } from "../accept.ts";
 import { ownerOf } from "../auth.ts";
+import { follow } from "../follow.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
 import { jobParams } from "./jobs.ts";
 
-/** A comment this often tells proxies that the connection lives, and the server whether the client does. */
-const HEARTBEAT_MS = 15_000;
-/** How long it goes without looking, should a message be lost with a connection to Redis. */
-const LOOK_AGAIN_MS = 5000;
-/** And when Redis has not answered. */
-const REDIS_AWAY_MS = 500;
 /** What the client is told to wait before it connects again. */
 const RETRY_MS = 1000;
 
@@ -58,7 +50,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
         if (isFinal(last)) return reply.code(204).send(undefined);
         const gone = new AbortController();
         reply.raw.once("close", () => gone.abort());
-        const stream = Readable.from(follow(id, last, AbortSignal.any([gone.signal, closing.signal])), {
+        const stream = Readable.from(textFrom(id, last, AbortSignal.any([gone.signal, closing.signal])), {
           objectMode: false,
         });
         return reply
@@ -71,28 +63,11 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
     );
   for (const kind of ALL_KINDS) streamOf(kind);
 
-  /** The stream's text from after the event `last` to the final one. Redis may go and come back meanwhile. */
-  async function* follow(id: string, last: string, signal: AbortSignal): AsyncGenerator<string> {
+  /** The stream's text from after the event `last` to the final one. */
+  async function* textFrom(id: string, last: string, signal: AbortSignal): AsyncGenerator<string> {
     yield `retry: ${RETRY_MS}\n\n`;
-    let heard = performance.now();
-    while (!signal.aborted) {
-      using listening = queue.listenForEvents(id); // before the look, so that no event falls between the two
-      // The status first: of a job that had ended by then, all events are there.
-      const look = (redis: Redis) => Promise.all([redis.hget(recordKey(id), "status"), readEvents(redis, id, last)]);
-      const [status, found] = await queue.ask(look).catch(() => [undefined, undefined]);
-      for (const event of found ?? []) {
-        yield textOf(id, event);
-        last = event.id;
-        heard = performance.now();
-        if (isFinal(last)) return;
-      }
-      if (found !== undefined && found.length > 0) continue;
-      if (status === null || (status !== undefined && hasEnded({ status }))) return; // deleted, or nothing can follow
-      await listening.next(signal, found === undefined ? REDIS_AWAY_MS : LOOK_AGAIN_MS);
-      if (performance.now() - heard >= HEARTBEAT_MS) {
-        yield ": still there\n\n";
-        heard = performance.now();
-      }
+    for await (const event of follow(queue, id, last, signal)) {
+      yield event === null ? ": still there\n\n" : textOf(id, event);
     }
   }
 

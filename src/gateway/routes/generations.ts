@@ -1,4 +1,3 @@
-import type { FastifyReply } from "fastify";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { generation } from "../../jobs/generation.ts";
@@ -11,6 +10,7 @@ import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
+import { preferredWait, untilNoLonger } from "../waiting.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
 
 export const generations: FastifyPluginAsyncZod<Service> = async (app, service) => {
@@ -88,30 +88,6 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
     },
   );
 };
-
-/** Seconds of `Prefer: wait=N` (RFC 7240); a bare `wait` is the longest. What it does not understand it ignores. */
-function preferredWait(prefer: string | undefined): number | undefined {
-  const match = /(?:^|[,;\s])wait(?:\s*=\s*"?(\d+)"?)?\s*(?:$|[,;])/i.exec(prefer ?? "");
-  return match === null ? undefined : Math.min(Number(match[1] ?? MAX_WAIT_SECONDS), MAX_WAIT_SECONDS);
-}
-
-/**
- * Aborts when the answer is sent or its client has gone, when the gateway closes, or after so many seconds. Not
- * AbortSignal.any, which never lets go of a timeout that does not come (Node 24).
- */
-function untilNoLonger(reply: FastifyReply, closing: AbortSignal, seconds: number): AbortSignal {
-  const over = new AbortController();
-  const end = () => over.abort();
-  const timer = setTimeout(end, seconds * 1000);
-  closing.addEventListener("abort", end);
-  if (closing.aborted) end();
-  reply.raw.once("close", () => {
-    clearTimeout(timer);
-    closing.removeEventListener("abort", end);
-    end();
-  });
-  return over.signal;
-}
 
 /** Whether an `If-None-Match` header names the tag (RFC 9110 13.1.2: weak comparison). */
 function namesTag(header: string | undefined, etag: string): boolean {

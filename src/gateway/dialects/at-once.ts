@@ -1,0 +1,85 @@
+/** Pictures for clients that wait for them in one request, as those of other systems do. */
+import type { FastifyReply, FastifyRequest } from "fastify";
+import type { Dialect } from "../../config/config.ts";
+import { NotReady, Refused } from "../../errors.ts";
+import type { GenerationRecord } from "../../jobs/generation.ts";
+import { hasEnded } from "../../jobs/record.ts";
+import type { GenerationInput } from "../../schema/generation-request.ts";
+import { ownerOf } from "../auth.ts";
+import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
+import { idempotencyOf } from "../idempotency.ts";
+import type { Service } from "../parts.ts";
+import { untilNoLonger } from "../waiting.ts";
+
+/** The generation has ended without a picture. */
+export class NotMade extends Error {
+  override readonly name = "NotMade";
+  /** "canceled", or why it failed. */
+  readonly code: string;
+
+  constructor({ id, status, error }: GenerationRecord) {
+    super(error === null ? `the generation "${id}" was ${status}` : `the generation "${id}" failed: ${error.message}`);
+    this.code = error?.code ?? status;
+  }
+}
+
+/** A picture as its file. */
+export interface Made {
+  readonly seed: number;
+  readonly bytes: Buffer;
+}
+
+/** Accepts a generation of a dialect. Who asks again with the same Idempotency-Key gets the same one. @throws {Refused} */
+export function acceptOf(service: Service, dialect: Dialect, request: FastifyRequest, input: GenerationInput) {
+  const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), dialect, log: request.log };
+  return acceptGeneration(service, input, by);
+}
+
+/** Aborts when the client has gone or the gateway closes. */
+export function whileWanted({ config }: Service, reply: FastifyReply, closing: AbortSignal): AbortSignal {
+  return untilNoLonger(reply, closing, config.QUEUE_TIMEOUT + config.RUN_TIMEOUT);
+}
+
+/**
+ * Ends what nobody waits for any more: its client has gone, and has no id to ask by. One that sent an Idempotency-Key may
+ * come back, so its generation goes on.
+ */
+export async function cancelIfLeft(service: Service, request: FastifyRequest, reply: FastifyReply, id: string) {
+  if (!reply.raw.destroyed || reply.raw.writableFinished || idempotencyOf(request) !== undefined) return;
+  await service.queue.cancel(id).catch((error) => request.log.warn({ err: error, generation: id }, "cancel"));
+  request.log.info({ generation: id }, "canceled: its client has gone");
+}
+
+/** The generation when it has its pictures. @throws {Refused} @throws {NotMade} @throws {NotReady} when the gateway stops meanwhile */
+export async function waitForPictures(
+  service: Service,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  accepted: GenerationRecord,
+  closing: AbortSignal,
+): Promise<GenerationRecord> {
+  const signal = whileWanted(service, reply, closing);
+  const record = await waitForGeneration(service, accepted, ownerOf(request), signal);
+  if (!hasEnded(record)) {
+    await cancelIfLeft(service, request, reply, record.id);
+    reply.header("Connection", "close"); // kept alive, it would keep the gateway
+    throw new NotReady([`the gateway stops; GET /v1/generations/${record.id} tells of the picture`]);
+  }
+  if (record.status !== "succeeded") throw new NotMade(record);
+  return record;
+}
+
+/** The files of all pictures of a generation. */
+export async function filesOf(service: Service, owner: string, { id, images }: GenerationRecord): Promise<Made[]> {
+  const made: Made[] = [];
+  for (const [n, { seed }] of images.entries()) {
+    const { read } = await findPicture(service, owner, id, String(n));
+    made.push({ seed, bytes: await read() });
+  }
+  return made;
+}
+
+/** What a dialect does not offer; the answer says why. */
+export function notOffered(what: string, why: string): Refused {
+  return new Refused(404, "not_offered", `${what} is not offered here: ${why}`);
+}

@@ -1,0 +1,7 @@
+/** The APIs of other systems that can be spoken: a dialect is a row here, switched on by DIALECTS. */
+import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import type { Dialect } from "../../config/config.ts";
+import type { Service } from "../parts.ts";
+import { openai } from "./openai.ts";
+
+export const DIALECT_ROUTES = { openai } satisfies Record<Dialect, FastifyPluginAsyncZod<Service>>;

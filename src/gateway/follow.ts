@@ -1,0 +1,45 @@
+/** The events of a job as they come, for whoever streams them. */
+import type { Redis } from "ioredis";
+import { isFinal, type JobEvent, readEvents } from "../jobs/events.ts";
+import { recordKey } from "../jobs/keys.ts";
+import type { JobQueue } from "../jobs/queue.ts";
+import { hasEnded } from "../jobs/record.ts";
+
+/** A sign of life this often tells proxies that the connection lives, and the server whether the client does. */
+const HEARTBEAT_MS = 15_000;
+/** How long it goes without looking, should a message be lost with a connection to Redis. */
+const LOOK_AGAIN_MS = 5000;
+/** And when Redis has not answered. */
+const REDIS_AWAY_MS = 500;
+
+/**
+ * The events from after the one with the id `last` to the final one; null when there was none for {@link HEARTBEAT_MS}. It
+ * ends when `signal` aborts. Redis may go and come back meanwhile.
+ */
+export async function* follow(
+  queue: JobQueue,
+  id: string,
+  last: string,
+  signal: AbortSignal,
+): AsyncGenerator<JobEvent | null> {
+  let heard = performance.now();
+  while (!signal.aborted) {
+    using listening = queue.listenForEvents(id); // before the look, so that no event falls between the two
+    // The status first: of a job that had ended by then, all events are there.
+    const look = (redis: Redis) => Promise.all([redis.hget(recordKey(id), "status"), readEvents(redis, id, last)]);
+    const [status, found] = await queue.ask(look).catch(() => [undefined, undefined]);
+    for (const event of found ?? []) {
+      yield event;
+      last = event.id;
+      heard = performance.now();
+      if (isFinal(last)) return;
+    }
+    if (found !== undefined && found.length > 0) continue;
+    if (status === null || (status !== undefined && hasEnded({ status }))) return; // deleted, or nothing can follow
+    await listening.next(signal, found === undefined ? REDIS_AWAY_MS : LOOK_AGAIN_MS);
+    if (performance.now() - heard >= HEARTBEAT_MS) {
+      yield null;
+      heard = performance.now();
+    }
+  }
+}
