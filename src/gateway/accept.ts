@@ -10,6 +10,7 @@ import type { JobRecord } from "../jobs/kinds.ts";
 import { newId } from "../jobs/kinds.ts";
 import { ACCEPTED_WITHIN_MS, expectFiles } from "../jobs/list.ts";
 import type { Idempotency, Submission } from "../jobs/submit.ts";
+import { span } from "../observe/span.ts";
 import { OutboundError } from "../outbound/errors.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
 import { jobFolder } from "../storage/keys.ts";
@@ -49,7 +50,7 @@ export async function accept<R extends BaseRecord>(
   const known = idempotency && (await queue.remembered(owner, idempotency));
   if (known !== undefined) return madeBefore(known, service, kind, owner);
   const id = newId(kind);
-  const { request, store, about } = await prepare();
+  const { request, store, about } = await span("validate", { id }, prepare);
   if (store !== null) {
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
     await store(id);

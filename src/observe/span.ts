@@ -31,6 +31,13 @@ export function onSpan(listener: Listener): () => void {
   return () => void listeners.delete(listener);
 }
 
+/** Tells of a stage that was measured otherwise, as the wait in a queue, which begins in one process and ends in another. */
+export function tellSpan(name: string, attributes: Attributes, ms: number): void {
+  const startedAt = performance.now() - ms;
+  const made: Span = { name, attributes, parent: current.getStore() ?? null, startedAt, ms };
+  for (const listener of listeners) listener(made);
+}
+
 /** Does `run` as a span; those that are made meanwhile by what it calls are parts of it. */
 export async function span<T>(name: string, attributes: Attributes, run: () => T | Promise<T>): Promise<T> {
   if (listeners.size === 0) return run();

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { onSpan, type Span, span } from "../../src/observe/span.ts";
+import { onSpan, type Span, span, tellSpan } from "../../src/observe/span.ts";
 
 const heard: Span[] = [];
 const stop: (() => void)[] = [];
@@ -64,4 +64,12 @@ test("who has stopped listening hears no more, and what runs is run all the same
     /no/,
   );
   assert.deepEqual(heard, []);
+});
+
+test("a stage that was measured otherwise is told as a span", () => {
+  listen();
+  tellSpan("queue", { id: "gen_1" }, 250);
+  const [{ name, ms, startedAt }] = heard as [Span];
+  assert.deepEqual([name, ms], ["queue", 250]);
+  assert.ok(startedAt <= performance.now() - 250);
 });

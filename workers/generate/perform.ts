@@ -5,7 +5,7 @@ import type { Logger } from "pino";
 import type { Config } from "../../src/config/config.ts";
 import { type Claim, keepState, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
 import type { GenerationRecord } from "../../src/jobs/generation.ts";
-import { span } from "../../src/observe/span.ts";
+import { span, tellSpan } from "../../src/observe/span.ts";
 import type { ImageRecord } from "../../src/schema/generation.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { imagesOf } from "../../src/schema/images.ts";
@@ -34,6 +34,7 @@ export async function performGeneration(
   log: Logger,
 ): Promise<Outcome> {
   const { id, metrics } = claimed.record;
+  if (claimed.attempt === 1) tellSpan("queue", { id }, metrics.queue_ms ?? 0);
   if (claimed.cancelRequested) return { status: "canceled" };
   const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
   if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
