@@ -5,6 +5,7 @@
 import type { FastifyBaseLogger } from "fastify";
 import type { Dialect } from "../config/config.ts";
 import { Refused } from "../errors.ts";
+import { rememberImages } from "../jobs/kept-images.ts";
 import type { BaseRecord, JobKind } from "../jobs/kind.ts";
 import type { JobRecord } from "../jobs/kinds.ts";
 import { newId } from "../jobs/kinds.ts";
@@ -31,6 +32,8 @@ export interface Prepared {
   request: JobRecord["request"];
   /** Stores the files that the job needs under its id; null = it needs none. */
   store: ((id: string) => Promise<void>) | null;
+  /** Hashes of the images among these files: a later request may name them, as long as the job is kept. */
+  images: readonly string[];
   /** What the log says of it. */
   about: object;
 }
@@ -50,10 +53,11 @@ export async function accept<R extends BaseRecord>(
   const known = idempotency && (await queue.remembered(owner, idempotency));
   if (known !== undefined) return madeBefore(known, service, kind, owner);
   const id = newId(kind);
-  const { request, store, about } = await span("validate", { id }, prepare);
+  const { request, store, images, about } = await span("validate", { id }, prepare);
   if (store !== null) {
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
     await store(id);
+    await queue.ask((redis) => rememberImages(redis, owner, id, images, mostSecondsKept(config)));
   }
   const terms = { idempotency, dialect, mostQueued: config.MAX_QUEUE, mostOfOwner: config.MAX_JOBS_PER_KEY };
   const submission = await queue.submit(id, request, owner, terms);
@@ -64,6 +68,10 @@ export async function accept<R extends BaseRecord>(
   log.info({ [kind.name]: id, ...about }, "accepted");
   return submission.record as BaseRecord as R;
 }
+
+/** How long a job and its images can be kept at most, from its making. */
+const mostSecondsKept = ({ QUEUE_TIMEOUT, RUN_TIMEOUT, RESULT_TTL, MAX_TAKEOVERS }: Service["config"]) =>
+  QUEUE_TIMEOUT + (MAX_TAKEOVERS + 1) * RUN_TIMEOUT + RESULT_TTL;
 
 /** The job of a request that was here before. @throws {Refused} when there is none. */
 async function madeBefore<R extends BaseRecord>(

@@ -3,16 +3,13 @@ import { randomUUID } from "node:crypto";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
-import {
-  type FastifyPluginAsyncZod,
-  serializerCompiler,
-  validatorCompiler,
-  type ZodTypeProvider,
-} from "fastify-type-provider-zod";
+import { type FastifyPluginAsyncZod, serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { Fleet } from "../jobs/fleet.ts";
+import { findImage } from "../jobs/kept-images.ts";
 import { closed } from "../schema/closed.ts";
 import { Uploads } from "../storage/uploads.ts";
 import { authenticate } from "./auth.ts";
+import { readBodies } from "./bodies.ts";
 import { DIALECT_ROUTES } from "./dialects/table.ts";
 import { rememberAnswers } from "./idempotency.ts";
 import { ImagesIn } from "./images-in.ts";
@@ -30,6 +27,7 @@ import { trainings } from "./routes/trainings.ts";
 import { uploads as uploadRoutes } from "./routes/uploads.ts";
 import { webhooks } from "./routes/webhooks.ts";
 import { sweep } from "./sweep.ts";
+import { validatorCompiler } from "./validate.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {
@@ -70,11 +68,11 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     requestTimeout: REQUEST_MS,
     clientErrorHandler: refuseBytes,
     genReqId: () => randomUUID(),
-    frameworkErrors: (error, request, reply) => sendProblem(reply, problemOf(error, request.log)),
+    frameworkErrors: (error, request, reply) => sendProblem(reply, problemOf(error, request)),
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler((error: Error, request, reply) => sendProblem(reply, problemOf(error, request.log)));
+  app.setErrorHandler((error: Error, request, reply) => sendProblem(reply, problemOf(error, request)));
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${request.url.split("?")[0]}`)),
   );
@@ -82,11 +80,14 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };
   });
   authenticate(app, parts.config.API_KEYS);
+  readBodies(app);
   await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
   rememberAnswers(app, parts.queue);
   await app.register(swagger, documentOptions);
   const uploads = new Uploads(parts.storage, parts.config);
-  const imagesIn = new ImagesIn(parts.config, parts.outbound, uploads);
+  const imagesIn = new ImagesIn(parts.config, parts.outbound, uploads, (owner, hash) =>
+    parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash)),
+  );
   const service: Service = { ...parts, fleet: new Fleet(parts.queue), uploads, imagesIn };
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);

@@ -17,7 +17,12 @@ export function acceptGeneration(service: Service, input: GenerationInput, by: S
     const store = async (id: string) => {
       for (const [hash, bytes] of images) await storage.put(inputKey(id, hash), bytes);
     };
-    return { request, store: images.size > 0 ? store : null, about: { model: request.model } };
+    return {
+      request,
+      store: images.size > 0 ? store : null,
+      images: [...images.keys()],
+      about: { model: request.model },
+    };
   });
 }
 

@@ -52,12 +52,19 @@ interface Kept {
   answer?: { status: number; headers: Record<string, string>; body: string };
 }
 
-function jsonOf(body: unknown): string {
+/** The JSON of a body, whatever the order of its keys. */
+function canonicalJson(body: unknown): string {
   try {
-    return JSON.stringify(body ?? null);
+    return JSON.stringify(body ?? null, (_key, value) =>
+      typeof value === "object" && value !== null && !Array.isArray(value) ? inOrder(value) : value,
+    );
   } catch {
     throw new Refused(400, "invalid_request", "the body is nested too deeply");
   }
+}
+
+function inOrder(value: object): object {
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
 /** Keeps the answers to POSTs that have a key, and gives them again, for all routes that are made after it. */
@@ -72,7 +79,7 @@ export function rememberAnswers(app: FastifyInstance, queue: JobQueue): void {
       throw new Refused(400, "invalid_request", `Idempotency-Key must have 1 to ${LONGEST_KEY} characters`);
     }
     const { body } = request;
-    bodies.set(request, hash(Buffer.isBuffer(body) ? body : jsonOf(body)));
+    bodies.set(request, hash(Buffer.isBuffer(body) ? body : canonicalJson(body)));
   });
 
   app.addHook("preHandler", async (request, reply) => {

@@ -12,6 +12,7 @@ import { OutboundError } from "../outbound/errors.ts";
 import { MAX_IMAGE_PIXELS } from "../schema/fields.ts";
 import { imageHash } from "../storage/keys.ts";
 import type { Uploads } from "../storage/uploads.ts";
+import { bytesOfDataUri, faultOfBase64 } from "./data-uri.ts";
 import { Places } from "./places.ts";
 
 /** The time for fetching all images of a request, redirects and slow servers included. */
@@ -32,24 +33,36 @@ export interface TakenImage {
   bytes: Buffer;
 }
 
-const isAddress = (source: string) => source.startsWith("http");
-const isUpload = (source: string) => source.startsWith("upload:");
+const isAddress = (source: string) => /^http/i.test(source);
+const isData = (source: string) => /^data:/i.test(source);
+/** What this service keeps, and has checked before. */
+const isOurs = (source: string) => /^(upload|sha256):/i.test(source);
+
+/** An image that one of the owner's jobs keeps, by its hash; undefined when none does. */
+type KeptImages = (owner: string, hash: string) => Promise<Buffer | undefined>;
 
 export class ImagesIn {
   readonly #outbound: Outbound;
   readonly #uploads: Uploads;
+  readonly #kept: KeptImages;
   readonly #maxBytes: number;
   readonly #reading = new Places(READING, READING_OF_OWNER);
 
-  constructor({ MAX_IMAGE_BYTES }: Pick<Config, "MAX_IMAGE_BYTES">, outbound: Outbound, uploads: Uploads) {
+  constructor(
+    { MAX_IMAGE_BYTES }: Pick<Config, "MAX_IMAGE_BYTES">,
+    outbound: Outbound,
+    uploads: Uploads,
+    kept: KeptImages = async () => undefined,
+  ) {
     this.#outbound = outbound;
     this.#uploads = uploads;
+    this.#kept = kept;
     this.#maxBytes = MAX_IMAGE_BYTES;
   }
 
   /**
    * The images of a request, all of them or none.
-   * @param named what the client calls each (a data: URI, an address, `upload:<id>`), by the path of its field
+   * @param named what the client calls each (a data: URI, an address, `upload:<id>`, `sha256:<hash>`), by the path of its field
    * @param owner whose uploads can be named
    * @returns by the path of the field; what is named twice is read once
    * @throws {Refused} naming the field: 422 when an image cannot be had or is none, or when there are too many pixels, 413
@@ -63,7 +76,7 @@ export class ImagesIn {
       ended.abort(new NotReady(["the images of too many requests are being read and checked"]));
     }, TAKE_MS);
     const takeAll = () => this.#takeAll(named, owner, ended.signal);
-    const elsewhere = [...named.values()].some((source) => isAddress(source) || isUpload(source));
+    const elsewhere = [...named.values()].some((source) => !isData(source));
     try {
       return await (elsewhere ? this.#reading.take(owner, takeAll, ended.signal) : takeAll());
     } catch (error) {
@@ -85,7 +98,13 @@ export class ImagesIn {
       const hash = imageHash(bytes);
       const known = byHash.get(hash);
       if (known !== undefined) return known;
-      const taken = checkOne(bytes, path, isUpload(source)).then(() => ({ hash, bytes }));
+      const taken = checkOne(bytes, path, isOurs(source)).then(
+        () => ({ hash, bytes }),
+        (error) => {
+          const fault = isData(source) && error instanceof Refused ? faultOfBase64(source) : null;
+          throw fault === null ? error : refused("image_undecodable", fault, path);
+        },
+      );
       byHash.set(hash, taken);
       return taken;
     };
@@ -118,7 +137,7 @@ export class ImagesIn {
       if (isAddress(source)) {
         return fetching(() => this.#fetch(source, path, fetches.signal, (bytes) => count(bytes, path)));
       }
-      if (isUpload(source)) {
+      if (isOurs(source)) {
         return finding(async () => {
           signal.throwIfAborted();
           count(0, path); // so that none is read when there are too many bytes already
@@ -127,7 +146,7 @@ export class ImagesIn {
           return bytes;
         });
       }
-      const bytes = Buffer.from(source.slice(source.indexOf(",") + 1), "base64");
+      const bytes = bytesOfDataUri(source);
       if (bytes.length > this.#maxBytes) {
         throw tooLarge(`the image has ${bytes.length} bytes: at most ${this.#maxBytes} are allowed`, path);
       }
@@ -137,7 +156,12 @@ export class ImagesIn {
   }
 
   async #find(source: string, path: string, owner: string): Promise<Buffer> {
-    const id = source.slice("upload:".length);
+    const id = source.slice(source.indexOf(":") + 1);
+    if (/^sha256:/i.test(source)) {
+      const kept = await this.#kept(owner, `sha256:${id.toLowerCase()}`);
+      if (kept !== undefined) return kept;
+      throw refused("unknown_image", "no generation of yours keeps the image with this hash, or none any more", path);
+    }
     const bytes = await this.#uploads.get(owner, id);
     if (bytes === undefined) throw refused("unknown_upload", `there is no upload "${id}", or no more`, path);
     return bytes;

@@ -77,7 +77,7 @@ export function problems<S extends keyof typeof MEANINGS>(...statuses: S[]) {
 
 const unreadable = {
   default: problemAnswer(
-    "The request could not be read: its address, head or body is malformed (400), too slow (408) or too large (413, 414, 431).",
+    "The request could not be read: its address, head or body is malformed (400), too slow (408), too large (413, 414, 431), or in an encoding or charset that is not read (415).",
   ),
 };
 

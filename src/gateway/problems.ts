@@ -1,7 +1,7 @@
 /** What each error means in HTTP: problem documents (RFC 9457). Those below 500 say what is wrong; the others do not. */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { FastifyBaseLogger, FastifyError, FastifyReply } from "fastify";
+import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { type FieldError, NotReady, Refused } from "../errors.ts";
 import { MOST_SHOWN } from "../schema/closed.ts";
@@ -9,14 +9,11 @@ import type { Problem } from "../schema/problem.ts";
 
 /** Fastify's own errors that a client can cause. Any other from it that is below 500 is an invalid request too. */
 const FASTIFY_ERRORS: Record<string, { status: number; code: string; detail?: string }> = {
-  FST_ERR_CTP_BODY_TOO_LARGE: { status: 413, code: "body_too_large" },
   FST_ERR_CTP_INVALID_MEDIA_TYPE: {
     status: 400,
     code: "not_json",
     detail: "send JSON, with Content-Type: application/json",
   },
-  FST_ERR_CTP_EMPTY_JSON_BODY: { status: 400, code: "not_json", detail: "the body is empty; it must be JSON" },
-  FST_ERR_CTP_INVALID_JSON_BODY: { status: 400, code: "not_json", detail: "the body is not valid JSON" },
 };
 
 /** Seconds after which a client may ask again, where nothing better is known. */
@@ -26,23 +23,31 @@ export function problem(status: number, code: string, detail: string, errors: Fi
   return { type: "about:blank", title: STATUS_CODES[status] ?? "Error", status, code, detail, errors };
 }
 
-export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger): Problem {
+export function problemOf(error: FastifyError | Error, { log, routeOptions }: FastifyRequest): Problem {
   if (error instanceof Refused) return problem(error.status, error.code, error.message, error.errors);
   if (error instanceof NotReady) {
     log.warn({ err: error }, "not ready");
     return problem(503, "not_ready", `${error.message}; try again later`);
   }
   if (hasZodFastifySchemaValidationErrors(error)) {
-    const errors = error.validation.map(({ instancePath, message, params }) => ({
-      path: dotted(
-        Array.isArray(params.keys) ? `${instancePath}/${String(params.keys[0]).slice(0, MOST_SHOWN)}` : instancePath,
-      ),
-      message: message ?? "invalid",
-    }));
+    const errors = error.validation.flatMap(({ keyword, instancePath, message = "invalid", params }) => {
+      if (keyword !== "unrecognized_keys") return [{ path: dotted(instancePath), message }];
+      const keys = (params.keys as string[]).map((key) => key.slice(0, MOST_SHOWN)); // a line of the message is for each
+      return message
+        .split("\n")
+        .map((line, i) => ({ path: dotted(`${instancePath}/${keys[i] ?? ""}`).replace(/\.$/, ""), message: line }));
+    });
     const detail = errors.map(({ path, message }) => (path === "" ? message : `${path}: ${message}`)).join("; ");
     return problem(400, "invalid_request", detail, errors);
   }
   const { code, statusCode = 500 } = error as FastifyError;
+  if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
+    return problem(
+      413,
+      "body_too_large",
+      `the body has more than the ${routeOptions.bodyLimit} bytes that are allowed`,
+    );
+  }
   const known = FASTIFY_ERRORS[code];
   if (known) return problem(known.status, known.code, known.detail ?? error.message);
   if (statusCode >= 400 && statusCode < 500) return problem(statusCode, "invalid_request", error.message);

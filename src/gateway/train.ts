@@ -31,7 +31,8 @@ export function acceptTraining(service: Service, input: TrainingInput, by: Submi
       }
       for (const { hash, bytes } of images.values()) await storage.put(inputKey(id, hash), bytes);
     };
-    return { request, store, about: { base: request.base, name: request.name } };
+    const hashes = [...images.values()].map(({ hash }) => hash);
+    return { request, store, images: hashes, about: { base: request.base, name: request.name } };
   });
 }
 

@@ -2,9 +2,10 @@
 import type { Redis } from "ioredis";
 import { redisNow } from "../redis/time.ts";
 import { JobStatus } from "../schema/job.ts";
-import { jobFolder } from "../storage/keys.ts";
+import { hashOfKey, jobFolder } from "../storage/keys.ts";
 import type { Storage } from "../storage/storage.ts";
 import { forgetDeliveries } from "../webhooks/outbox.ts";
+import { forgetImages } from "./kept-images.ts";
 import { eventsKey, ORPHANED, ownedKey, recordKey, stateKey, statusKey } from "./keys.ts";
 import type { BaseRecord, JobKind } from "./kind.ts";
 import { kindOf } from "./kinds.ts";
@@ -46,6 +47,8 @@ export async function removeRecord(redis: Redis, storage: Storage, owner: string
   for (const status of JobStatus.options) transaction.zrem(ownedKey(kind, owner, status), id);
   forgetDeliveries(transaction, owner, id);
   await transaction.exec();
+  const files = await storage.list(jobFolder(id));
+  await forgetImages(redis, owner, id, files.flatMap(hashOfKey));
   await removeFiles(redis, storage, id);
 }
 

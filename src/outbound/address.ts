@@ -7,7 +7,7 @@ import type { LookupAddress } from "node:dns";
 import { isIP } from "node:net";
 import ipaddr from "ipaddr.js";
 import type { Config } from "../config/config.ts";
-import { OutboundError, refused } from "./errors.ts";
+import { BUT_ALLOWED, OutboundError, refused } from "./errors.ts";
 import { NAMES } from "./names.ts";
 
 /** For all that is asked about a name. */
@@ -47,8 +47,10 @@ export class AddressPolicy {
     if (url.username !== "" || url.password !== "") throw refused("it may not hold a user name or password");
     const port = portOf(url.port, protocol);
     if (this.#allows(hostname, port)) return url;
-    if (protocol !== "https:") throw refused("only https: is allowed");
-    if (!PORTS.has(port)) throw refused(`port ${port} is not allowed, only ${[...PORTS].join(" and ")}`);
+    if (protocol !== "https:") throw refused(`only https: is allowed${BUT_ALLOWED}`);
+    if (!PORTS.has(port)) {
+      throw refused(`port ${port} is not allowed, only ${[...PORTS].join(" and ")}${BUT_ALLOWED}`);
+    }
     return url;
   }
 
@@ -59,7 +61,7 @@ export class AddressPolicy {
     const addresses = family === 0 ? await this.#lookUp(host, wanted) : [{ address: host, family }];
     if (this.#allows(host, port)) return addresses;
     const open = addresses.filter(({ address }) => isPublic(address));
-    if (open.length === 0 && addresses.length > 0) throw refused("it does not lead to a public address");
+    if (open.length === 0 && addresses.length > 0) throw refused(`it does not lead to a public address${BUT_ALLOWED}`);
     return open;
   }
 

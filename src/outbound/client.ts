@@ -9,8 +9,9 @@ import type { LookupAddress } from "node:dns";
 import { Agent, buildConnector, Client, type Dispatcher } from "undici";
 import type { Config } from "../config/config.ts";
 import { AddressPolicy, portOf, unless } from "./address.ts";
-import { OutboundError, told } from "./errors.ts";
+import { brokenOff, OutboundError, told } from "./errors.ts";
 import { NAMES } from "./names.ts";
+import { userAgent } from "./user-agent.ts";
 
 /** Redirects that an image may take: a shortened link, a mirror, and two to spare. */
 const MAX_REDIRECTS = 4;
@@ -35,12 +36,14 @@ interface GetOptions {
 
 export class Outbound {
   readonly #policy: AddressPolicy;
+  readonly #userAgent: string;
   /** What ends each fetch that is under way. */
   readonly #fetches = new Set<AbortController>();
   /** Of webhooks alone: there, one connection serves many. */
   readonly #agent: Agent;
 
-  constructor(config: Pick<Config, "ALLOW_HOSTS">, names = NAMES) {
+  constructor(config: Pick<Config, "ALLOW_HOSTS" | "PUBLIC_URL">, names = NAMES) {
+    this.#userAgent = userAgent(config.PUBLIC_URL);
     this.#policy = new AddressPolicy(config, names);
     this.#agent = new Agent({ connect: (options, callback) => void this.#connect(options, callback) });
   }
@@ -134,7 +137,8 @@ export class Outbound {
     timeoutMs: number,
   ): Promise<Dispatcher.ResponseData> {
     try {
-      const asked = dispatcher.request({ ...options, origin: url.origin, path: url.pathname + url.search });
+      const headers = { "user-agent": this.#userAgent, ...(options.headers as Record<string, string>) };
+      const asked = dispatcher.request({ ...options, headers, origin: url.origin, path: url.pathname + url.search });
       const answer = await unless(options.signal, asked); // undici hears the signal only when it is connected
       answer.body.on("error", () => {}); // a body that is left unread says so, and an error unheard ends the process
       return answer;
@@ -178,7 +182,9 @@ async function read(
   if (Number(headers["content-length"] ?? 0) > maxBytes) throw tooLarge(maxBytes);
   const chunks: Buffer[] = [];
   let length = 0;
-  for await (const chunk of pieces(body, timeoutMs)) {
+  const announced = headers["content-length"];
+  const broken = (cause: unknown) => brokenOff(told(cause, "the connection", timeoutMs), length, announced);
+  for await (const chunk of pieces(body, broken)) {
     length += chunk.length;
     if (length > maxBytes) throw tooLarge(maxBytes);
     onBytes(chunk.length);
@@ -188,11 +194,14 @@ async function read(
 }
 
 /** A body as it comes, its errors as the client may read them: those of whoever reads it are none of the network's. */
-async function* pieces(body: Dispatcher.ResponseData["body"], timeoutMs: number): AsyncGenerator<Buffer> {
+async function* pieces(
+  body: Dispatcher.ResponseData["body"],
+  broken: (cause: unknown) => unknown,
+): AsyncGenerator<Buffer> {
   try {
     yield* body;
   } catch (cause) {
-    throw told(cause, "the connection", timeoutMs);
+    throw broken(cause);
   }
 }
 

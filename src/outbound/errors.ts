@@ -36,6 +36,17 @@ export function told(cause: unknown, who: string, timeoutMs: number): unknown {
   return new OutboundError("unreachable", `${who} cannot be reached (${how})`, { cause });
 }
 
+/** The connection ended within a body: `length` bytes of it have come. What is no error of the network is passed on. */
+export function brokenOff(error: unknown, length: number, announced: unknown): unknown {
+  if (!(error instanceof OutboundError) || error.reason !== "unreachable") return error;
+  const all = announced === undefined ? "" : ` of ${announced}`;
+  const message = `the download was cut off after ${length}${all} bytes: the connection was closed before the end`;
+  return new OutboundError("unreachable", message, { cause: error.cause });
+}
+
+/** What an operator can do about an address that is refused. */
+export const BUT_ALLOWED = "; the installation can allow a host by ALLOW_HOSTS";
+
 export function refused(why: string): OutboundError {
   return new OutboundError("refused", `the address is refused: ${why}`);
 }

@@ -1,6 +1,7 @@
 /** What a request may add to a model: LoRA, textual inversions, IP-Adapters and T2I-Adapters, each a file of a shelf. */
 import { z } from "zod";
 import { closed } from "./closed.ts";
+import { meantInGeneration } from "./field-names.ts";
 import { Id } from "./fields.ts";
 import type { ImageForms } from "./images.ts";
 
@@ -12,29 +13,35 @@ const few = <T extends z.ZodType>(entry: T) => z.array(entry).max(MAX_ADAPTERS).
 const scale = z.number().min(-100).max(100).default(1);
 
 const loras = few(
-  closed({
-    lora: Id.describe("Id of a LoRA that fits the model, from GET /v1/loras.").meta({ examples: ["pixel-art"] }),
-    scale: scale
-      .describe("Factor on what it adds to the weights, of text encoders too; may be negative; 0 = without it.")
-      .meta({ examples: [0.8] }),
-  }),
+  closed(
+    {
+      lora: Id.describe("Id of a LoRA that fits the model, from GET /v1/loras.").meta({ examples: ["pixel-art"] }),
+      scale: scale
+        .describe("Factor on what it adds to the weights, of text encoders too; may be negative; 0 = without it.")
+        .meta({ examples: [0.8] }),
+    },
+    meantInGeneration("loras[]."),
+  ),
 ).describe("LoRA, LoCon, DoRA, LoHa, LoKr and whole differences: what they add to the weights is summed.");
 
 const embeddings = few(
-  closed({
-    embedding: Id.describe("Id of a textual inversion that fits the model, from GET /v1/embeddings.").meta({
-      examples: ["cat-toy"],
-    }),
-    token: z
-      .string()
-      .min(1)
-      .max(100)
-      .regex(/^\S+$/, "must have no spaces")
-      .nullable()
-      .default(null)
-      .describe("What stands for it in the prompts; null = the name in its file, or its id.")
-      .meta({ examples: ["<cat-toy>"] }),
-  }),
+  closed(
+    {
+      embedding: Id.describe("Id of a textual inversion that fits the model, from GET /v1/embeddings.").meta({
+        examples: ["cat-toy"],
+      }),
+      token: z
+        .string()
+        .min(1)
+        .max(100)
+        .regex(/^\S+$/, "must have no spaces")
+        .nullable()
+        .default(null)
+        .describe("What stands for it in the prompts; null = the name in its file, or its id.")
+        .meta({ examples: ["<cat-toy>"] }),
+    },
+    meantInGeneration("embeddings[]."),
+  ),
 ).describe(
   "Textual inversions (arXiv 2208.01618): each is used where its token is written in prompt or negative_prompt.",
 );
@@ -54,44 +61,50 @@ export type IpScale = z.infer<typeof IpScale>;
 
 const ipAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(form: ImageForms<O, L, M>) =>
   few(
-    closed({
-      ip_adapter: Id.describe("Id of an IP-Adapter that fits the model, from GET /v1/ip_adapters.").meta({
-        examples: ["ip-adapter_sd15"],
-      }),
-      image: form.oneOrList.describe("What the picture should be like: one image, or several for one adapter."),
-      scale: IpScale.default(1)
-        .describe(
-          'Factor on the attention to the image; or an object of blocks as diffusers\' set_ip_adapter_scale takes, where what is not named is 0: {"up": {"block_0": [0, 1, 0]}}.',
-        )
-        .meta({ examples: [0.6] }),
-      mask: form.optional.describe(
-        "Where it acts, stretched to the picture's size: half as light as white or lighter = there.",
-      ),
-    }),
+    closed(
+      {
+        ip_adapter: Id.describe("Id of an IP-Adapter that fits the model, from GET /v1/ip_adapters.").meta({
+          examples: ["ip-adapter_sd15"],
+        }),
+        image: form.oneOrList.describe("What the picture should be like: one image, or several for one adapter."),
+        scale: IpScale.default(1)
+          .describe(
+            'Factor on the attention to the image; or an object of blocks as diffusers\' set_ip_adapter_scale takes, where what is not named is 0: {"up": {"block_0": [0, 1, 0]}}.',
+          )
+          .meta({ examples: [0.6] }),
+        mask: form.optional.describe(
+          "Where it acts, stretched to the picture's size: half as light as white or lighter = there.",
+        ),
+      },
+      meantInGeneration("ip_adapters[]."),
+    ),
   ).describe("IP-Adapters (arXiv 2308.06721): images in place of words.");
 
 const t2iAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(form: ImageForms<O, L, M>) =>
   few(
-    closed({
-      adapter: Id.describe("Id of a T2I-Adapter that fits the model, from GET /v1/adapters.").meta({
-        examples: ["t2iadapter_canny_sd15v2"],
-      }),
-      image: form.one.describe("The control image, stretched to the picture's size."),
-      conditioning_scale: z
-        .number()
-        .min(0)
-        .max(10)
-        .default(1)
-        .describe("Factor on its features; 0 = off.")
-        .meta({ examples: [0.8] }),
-      conditioning_factor: z
-        .number()
-        .min(0)
-        .max(1)
-        .default(1)
-        .describe("The share of the steps, from the first, in which it acts.")
-        .meta({ examples: [1] }),
-    }),
+    closed(
+      {
+        adapter: Id.describe("Id of a T2I-Adapter that fits the model, from GET /v1/adapters.").meta({
+          examples: ["t2iadapter_canny_sd15v2"],
+        }),
+        image: form.one.describe("The control image, stretched to the picture's size."),
+        conditioning_scale: z
+          .number()
+          .min(0)
+          .max(10)
+          .default(1)
+          .describe("Factor on its features; 0 = off.")
+          .meta({ examples: [0.8] }),
+        conditioning_factor: z
+          .number()
+          .min(0)
+          .max(1)
+          .default(1)
+          .describe("The share of the steps, from the first, in which it acts.")
+          .meta({ examples: [1] }),
+      },
+      meantInGeneration("adapters[]."),
+    ),
   ).describe("T2I-Adapters (arXiv 2302.08453): features computed once, added in the U-Net's encoder.");
 
 /** The fields of a generation's request. */

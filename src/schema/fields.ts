@@ -38,8 +38,14 @@ function jsonBytes(value: unknown): number {
   }
 }
 
-export const metadata = z
-  .record(z.string(), z.unknown())
+/** An object of any keys: `__proto__` too, which z.record leaves out. */
+const anyObject = z
+  .custom<Record<string, unknown>>((value) => typeof value === "object" && value !== null && !Array.isArray(value), {
+    error: "must be an object of JSON",
+  })
+  .meta({ type: "object", additionalProperties: {} });
+
+export const metadata = anyObject
   .default({})
   .refine((value) => jsonBytes(value) <= MAX_METADATA_BYTES, {
     error: `must be at most ${MAX_METADATA_BYTES} bytes of JSON`,
@@ -48,10 +54,11 @@ export const metadata = z
 
 export const seed = z
   .int()
-  .min(0)
+  .min(0, "must be 0 or more; left out, it is drawn at random and returned")
   .max(Number.MAX_SAFE_INTEGER)
   .meta({
-    description: "Where the random numbers begin: the same request with the same seed gives the same result.",
+    description:
+      "Where the random numbers begin: the same request with the same seed gives the same result. The generator takes its lowest 32 bits, as torch's does on a CPU: seeds 2³² apart give the same.",
     examples: [42],
   });
 
@@ -60,7 +67,7 @@ export const instant = z.iso
   .meta({ description: "A time, in UTC.", examples: ["2026-01-31T12:00:00.000Z"] });
 
 /** A job's `metadata` as an answer shows it. */
-export const echoedMetadata = z.record(z.string(), z.unknown()).describe("What the request brought as its own.");
+export const echoedMetadata = anyObject.describe("What the request brought as its own.");
 
 /** What a network's or an adapter's files say that does not keep them from being served. */
 export const fileWarnings = z.array(z.string()).describe("What was noticed in its files, and what is done about it.");

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { adapterFields } from "./adapters.ts";
 import { closed } from "./closed.ts";
 import { controlImages, controlShape } from "./control.ts";
+import { meantInGeneration } from "./field-names.ts";
 import {
   Id,
   MAX_CONTROLS,
@@ -177,27 +178,30 @@ const generationImages = <O extends z.ZodType, L extends z.ZodType, M extends z.
 });
 
 /** The body of `POST /v1/generations`. */
-export const GenerationInput = closed({
-  model: Id.optional()
-    .describe("Id of a base model, from GET /v1/models; may be absent when there is only one.")
-    .meta({ examples: ["sd15"] }),
-  ...generationShape,
-  width: Side.optional().describe("Pixels; absent = the model's native size."),
-  height: Side.optional().describe("Pixels; absent = the model's native size."),
-  scheduler: SchedulerName.optional().describe("Absent = the checkpoint's own."),
-  seed: seed.optional().describe("Absent = random, and returned."),
-  controls: z
-    .array(closed({ ...controlShape, ...controlImages(SENT) }))
-    .max(MAX_CONTROLS)
-    .default([])
-    .describe(CONTROLS),
-  ...adapterFields(SENT),
-  ...generationImages(SENT),
-  strength: strength
-    .optional()
-    .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`)
-    .meta({ examples: [0.6] }),
-})
+export const GenerationInput = closed(
+  {
+    model: Id.optional()
+      .describe("Id of a base model, from GET /v1/models; may be absent when there is only one.")
+      .meta({ examples: ["sd15"] }),
+    ...generationShape,
+    width: Side.optional().describe("Pixels; absent = the model's native size."),
+    height: Side.optional().describe("Pixels; absent = the model's native size."),
+    scheduler: SchedulerName.optional().describe("Absent = the checkpoint's own."),
+    seed: seed.optional().describe("Absent = random, and returned."),
+    controls: z
+      .array(closed({ ...controlShape, ...controlImages(SENT) }, meantInGeneration("controls[].")))
+      .max(MAX_CONTROLS)
+      .default([])
+      .describe(CONTROLS),
+    ...adapterFields(SENT),
+    ...generationImages(SENT),
+    strength: strength
+      .optional()
+      .describe(`How far to go from the image: the share of the steps that is run. Absent = ${DEFAULT_STRENGTH}.`)
+      .meta({ examples: [0.6] }),
+  },
+  meantInGeneration(""),
+)
   .check(crossChecks)
   .meta({
     id: "CreateGeneration",

@@ -6,7 +6,18 @@ import { z } from "zod";
 import { MAX_IMAGES } from "./fields.ts";
 
 const imageSource =
-  'a data: URI with base64 data ("data:image/png;base64,…"), an https: address, or "upload:" and the id of an upload';
+  'a data: URI with base64 data ("data:image/png;base64,…"), an https: address, or "upload:" and the id of an upload, or "sha256:" and the hash of an image that one of your jobs keeps';
+
+/** How base64 of PNG, JPEG, GIF and WebP begins. */
+const BARE_BASE64 = /^(iVBORw0KGgo|\/9j\/|R0lGOD|UklGR)/;
+
+/** What is wrong with what should name an image. */
+function notAnImage(input: unknown): string {
+  if (typeof input !== "string") return `must be ${imageSource}`;
+  if (BARE_BASE64.test(input)) return 'looks like base64 alone: "data:image/png;base64," belongs before it';
+  if (/^data:/i.test(input)) return 'is a data: URI without base64: "data:image/png;base64,…" is read';
+  return `must be ${imageSource}`;
+}
 
 const AN_IMAGE = "https://example.com/room.png";
 const A_HASH = `sha256:${"0f".repeat(32)}`;
@@ -20,7 +31,9 @@ const mark = <T extends z.ZodType>(schema: T): T => {
 
 /** An image in a request. The pattern looks at the head of a data: URI alone: one over 20 MB of base64 would be slow. */
 export const ImageSource = mark(
-  z.string().regex(/^(data:[^,]{0,200};base64,|https?:\/\/\S{1,4000}$|upload:\w{1,100}$)/, `must be ${imageSource}`),
+  z.string().regex(/^(data:[^,]{0,200};base64,|https?:\/\/\S{1,4000}$|upload:\w{1,100}$|sha256:[0-9a-f]{64}$)/i, {
+    error: ({ input }) => notAnImage(input),
+  }),
 ).meta({ examples: [AN_IMAGE] });
 
 /** An image in the echo of a request: what it hashes to, never its bytes. */
@@ -31,7 +44,11 @@ export const ImageHash = mark(z.string().regex(/^sha256:[0-9a-f]{64}$/)).meta({
 function oneOrList<T extends z.ZodType>(image: T, example: string) {
   return z
     .union([image, z.array(image).min(1).max(MAX_IMAGES)], {
-      error: `must be one image or a list of num_images images; an image is ${imageSource}`,
+      error: ({ input }) => {
+        if (input === undefined || input === null) return undefined; // it is required
+        if (typeof input === "string") return notAnImage(input);
+        return `must be one image or a list of num_images images; an image is ${imageSource}`;
+      },
     })
     .meta({ examples: [example] });
 }

@@ -1,28 +1,26 @@
 /** Fields of a request that buy speed at a named price; by their defaults the picture is exact. */
 import { z } from "zod";
+import { closed } from "./closed.ts";
 
-const deepcache = z
-  .strictObject({
-    method: z.literal("deepcache").describe("DeepCache (arXiv 2312.00858)."),
-    interval: z
-      .int()
-      .min(1)
-      .max(20)
-      .default(3)
-      .describe(
-        "The whole U-Net runs at every so many evaluations, its outer part at those between; 1 = always, exact.",
-      )
-      .meta({ examples: [3] }),
-    branch: z
-      .int()
-      .min(0)
-      .max(99)
-      .default(0)
-      .describe(
-        "The last skip connection of the outer part: more is slower and closer to exact; at most the model's max_branch.",
-      )
-      .meta({ examples: [0] }),
-  })
+const deepcache = closed({
+  method: z.literal("deepcache").describe("DeepCache (arXiv 2312.00858)."),
+  interval: z
+    .int()
+    .min(1)
+    .max(20)
+    .default(3)
+    .describe("The whole U-Net runs at every so many evaluations, its outer part at those between; 1 = always, exact.")
+    .meta({ examples: [3] }),
+  branch: z
+    .int()
+    .min(0)
+    .max(99)
+    .default(0)
+    .describe(
+      "The last skip connection of the outer part: more is slower and closer to exact; at most the model's max_branch.",
+    )
+    .meta({ examples: [0] }),
+})
   .nullable()
   .default(null)
   .describe(

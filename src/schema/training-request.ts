@@ -2,6 +2,7 @@
 
 import { z } from "zod";
 import { closed } from "./closed.ts";
+import { meantInTraining } from "./field-names.ts";
 import { Id, MAX_PROMPT, metadata, Side, seed } from "./fields.ts";
 import { KEPT, SENT } from "./images.ts";
 import { Webhook } from "./webhook.ts";
@@ -159,7 +160,7 @@ const validation = <T extends z.ZodType>(image: T) =>
     .describe("Prompts and control images with which pictures are made whenever the training is saved.");
 
 /** The body of `POST /v1/trainings`. */
-export const TrainingInput = closed({ ...trainingJobShape, validation: validation(SENT.one) })
+export const TrainingInput = closed({ ...trainingJobShape, validation: validation(SENT.one) }, meantInTraining(""))
   .check(checkWarmup)
   .meta({
     id: "CreateTraining",

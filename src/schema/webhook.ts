@@ -9,9 +9,17 @@ export const WEBHOOK_EVENTS = ["started", "succeeded", "failed", "canceled"] as 
 export const WebhookEvent = z.enum(WEBHOOK_EVENTS);
 export type WebhookEvent = z.infer<typeof WebhookEvent>;
 
+/** What is wrong with an address that is none, or not one to be POSTed to. */
+function notHttps(input: unknown): string | undefined {
+  if (typeof input !== "string") return undefined;
+  const url = URL.parse(input);
+  if (url === null) return "must be an https: address, and this is no complete URL";
+  return `must be an https: address, not ${url.protocol.slice(0, 20)}`;
+}
+
 export const Webhook = closed({
   url: z
-    .url({ protocol: /^https?$/, error: "must be an https: address" })
+    .url({ protocol: /^https?$/, error: ({ input }) => notHttps(input) })
     .max(MAX_URL)
     .refine((url) => !/^\w+:\/\/[^/?#]*@/.test(url), "must hold no user name or password")
     .describe(

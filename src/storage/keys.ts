@@ -17,6 +17,12 @@ export function inputKey(id: string, hash: string): string {
   return `${jobFolder(id)}/input-${hash.slice("sha256:".length)}`;
 }
 
+/** The hash of the image under a key that {@link inputKey} has made, in a list; none of another. */
+export function hashOfKey(key: string): string[] {
+  const hex = /\/input-([0-9a-f]{64})$/.exec(key)?.[1];
+  return hex === undefined ? [] : [`sha256:${hex}`];
+}
+
 /**
  * Where a generation's picture lies; `sha256` of its bytes, in hex. By content, so that a worker that was thought dead
  * cannot put another provider's picture in the place of the one that counts.

@@ -1,0 +1,86 @@
+/**
+ * Bodies in: JSON, in UTF-8 and as it is. No body is none, whatever its Content-Type: most clients set that of JSON always.
+ */
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import { Refused } from "../errors.ts";
+
+const JSON_TYPE = /^application\/([\w.+-]+\+)?json$/i;
+const UTF8 = /^(utf-?8|us-ascii|ascii)$/i;
+const SEND_JSON = "send JSON, with Content-Type: application/json";
+
+/** What a body came as, without parameters; empty when it does not say. */
+const typeOf = ({ headers }: FastifyRequest) => (headers["content-type"] ?? "").split(";")[0]!.trim().toLowerCase();
+
+/** Reads the bodies of every route that brings no parser of its own. */
+export function readBodies(app: FastifyInstance): void {
+  app.addHook("onRequest", async (request, reply) => {
+    const { headers, routeOptions } = request;
+    const hasNone = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
+    if (hasNone) {
+      if (routeOptions.schema?.consumes === undefined) delete headers["content-type"];
+      return;
+    }
+    const encoding = (headers["content-encoding"] ?? "").trim().toLowerCase();
+    if (encoding !== "" && encoding !== "identity") {
+      reply.header("Accept-Encoding", "identity");
+      const message = `bodies with Content-Encoding: ${encoding} are not read: send it as it is`;
+      throw new Refused(415, "unsupported_encoding", message);
+    }
+  });
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("*", { parseAs: "buffer" }, async (request: FastifyRequest, body: Buffer) =>
+    body.length === 0 ? undefined : parse(request, body),
+  );
+  app.addHook("preValidation", async ({ body, routeOptions: { schema } }) => {
+    if (schema?.operationId === undefined || schema.consumes !== undefined) return;
+    if (schema.body === undefined) refuseFields(body);
+    else if (body === undefined) throw new Refused(400, "not_json", `the body is empty: ${SEND_JSON}`);
+  });
+}
+
+/** @throws {Refused} */
+function parse(request: FastifyRequest, body: Buffer): unknown {
+  const type = typeOf(request);
+  if (!JSON_TYPE.test(type)) throw otherType(type, body);
+  const charset = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(request.headers["content-type"] ?? "")?.[1];
+  if (charset !== undefined && !UTF8.test(charset)) {
+    throw new Refused(415, "unsupported_charset", `the charset ${charset} is not read: send UTF-8`);
+  }
+  let text: string;
+  try {
+    text = new TextDecoder("utf-8", { fatal: true }).decode(body); // takes a byte order mark away
+  } catch {
+    throw new Refused(400, "not_json", "the body is not valid UTF-8");
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Refused(400, "not_json", "the body is not valid JSON");
+  }
+}
+
+/** How many bytes of a body of another type are looked at to say what would be right. */
+const MOST_LOOKED_AT = 65_536;
+
+function otherType(type: string, body: Buffer): Refused {
+  const came = type === "" ? "the body came without a Content-Type" : `the body came as ${type}`;
+  if (type.startsWith("multipart/")) {
+    const how = "pictures go into it as data: URIs, https: addresses or uploads (POST /v1/uploads)";
+    return new Refused(400, "not_json", `${came}: ${SEND_JSON}; ${how}`);
+  }
+  const isJson = /^\s*[{[]/.test(body.toString("latin1", 0, MOST_LOOKED_AT));
+  const detail = isJson ? "it looks like JSON: send it with Content-Type: application/json" : SEND_JSON;
+  return new Refused(400, "not_json", `${came}; ${detail}`);
+}
+
+/** @throws {Refused} when anything is said to a route that takes no body: what a client says is never ignored */
+function refuseFields(body: unknown): void {
+  if (body === undefined || body === null || body === "") return;
+  const keys = typeof body === "object" ? Object.keys(body) : null;
+  if (keys === null || Array.isArray(body)) throw new Refused(400, "invalid_request", "this takes no body");
+  if (keys.length === 0) return;
+  const [path] = keys.map((key) => key.slice(0, 100));
+  throw new Refused(400, "invalid_request", `unknown field "${path}": this takes no body`, [
+    { path: path!, message: "unknown field: this takes no body" },
+  ]);
+}
