@@ -68,11 +68,14 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     requestTimeout: REQUEST_MS,
     clientErrorHandler: refuseBytes,
     genReqId: () => randomUUID(),
-    frameworkErrors: (error, request, reply) => sendProblem(reply, problemOf(error, request)),
+    frameworkErrors: (error, request, reply) =>
+      sendProblem(reply, problemOf(error, request.log, request.routeOptions.bodyLimit)),
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
-  app.setErrorHandler((error: Error, request, reply) => sendProblem(reply, problemOf(error, request)));
+  app.setErrorHandler((error: Error, request, reply) =>
+    sendProblem(reply, problemOf(error, request.log, request.routeOptions.bodyLimit)),
+  );
   app.setNotFoundHandler((request, reply) =>
     sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${request.url.split("?")[0]}`)),
   );

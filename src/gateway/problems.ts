@@ -1,7 +1,7 @@
 /** What each error means in HTTP: problem documents (RFC 9457). Those below 500 say what is wrong; the others do not. */
 import { STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import type { FastifyError, FastifyReply, FastifyRequest } from "fastify";
+import type { FastifyBaseLogger, FastifyError, FastifyReply } from "fastify";
 import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
 import { type FieldError, NotReady, Refused } from "../errors.ts";
 import { MOST_SHOWN } from "../schema/closed.ts";
@@ -23,7 +23,8 @@ export function problem(status: number, code: string, detail: string, errors: Fi
   return { type: "about:blank", title: STATUS_CODES[status] ?? "Error", status, code, detail, errors };
 }
 
-export function problemOf(error: FastifyError | Error, { log, routeOptions }: FastifyRequest): Problem {
+/** @param bodyLimit the most bytes that the request may have */
+export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger, bodyLimit?: number): Problem {
   if (error instanceof Refused) return problem(error.status, error.code, error.message, error.errors);
   if (error instanceof NotReady) {
     log.warn({ err: error }, "not ready");
@@ -42,11 +43,7 @@ export function problemOf(error: FastifyError | Error, { log, routeOptions }: Fa
   }
   const { code, statusCode = 500 } = error as FastifyError;
   if (code === "FST_ERR_CTP_BODY_TOO_LARGE") {
-    return problem(
-      413,
-      "body_too_large",
-      `the body has more than the ${routeOptions.bodyLimit} bytes that are allowed`,
-    );
+    return problem(413, "body_too_large", `the body has more than the ${bodyLimit ?? ""} bytes that are allowed`);
   }
   const known = FASTIFY_ERRORS[code];
   if (known) return problem(known.status, known.code, known.detail ?? error.message);

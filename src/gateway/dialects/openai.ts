@@ -35,7 +35,7 @@ function errorOf({ status, code, detail, errors }: Problem): OpenAiError {
 
 /** What is said of an error: one of a picture that was not made is told as it is. */
 function told(error: Error, request: FastifyRequest): OpenAiError {
-  if (!(error instanceof NotMade)) return errorOf(problemOf(error, request.log));
+  if (!(error instanceof NotMade)) return errorOf(problemOf(error, request.log, request.routeOptions.bodyLimit));
   return errorOf(problem(error.code === "canceled" ? 400 : 500, error.code, error.message));
 }
 
