@@ -6,12 +6,13 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { encode } from "../src/image/encode.ts";
 import { GenerationRequest } from "../src/schema/generation-request.ts";
+import type { Speed } from "../src/schema/speed.ts";
 import { imageHash } from "../src/storage/keys.ts";
 import { kill } from "../test/support/processes.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "../workers/generate/messages.ts";
 
 /** A generation, by what sets it apart from the plainest one. */
-export interface Wanted {
+export interface Wanted extends Partial<Speed> {
   readonly model: string;
   /** Pixels of width and of height. */
   readonly side: number;
@@ -81,12 +82,15 @@ export class Engine {
     writeFileSync(`/proc/${this.#child.pid}/oom_score_adj`, "1000");
   }
 
-  /** @param memoryBudget bytes of float32 weights; absent = the engine's own default */
-  static async start(modelsDir: string, cacheDir: string, memoryBudget?: number): Promise<Engine> {
+  /**
+   * @param memoryBudget bytes of float32 weights; absent = the engine's own default
+   * @param isOurs whether modelsDir was made by a bench: then all that it holds must be served
+   */
+  static async start(modelsDir: string, cacheDir: string, memoryBudget?: number, isOurs = true): Promise<Engine> {
     const executionProvider = (process.env.EXECUTION_PROVIDER ?? "cpu") as EngineSettings["executionProvider"];
     const engine = new Engine({ modelsDir, cacheDir, executionProvider, ...(memoryBudget && { memoryBudget }) });
     const message = await engine.#next();
-    if (message.type === "catalog" && message.catalog.skipped.length > 0) {
+    if (isOurs && message.type === "catalog" && message.catalog.skipped.length > 0) {
       await engine[Symbol.asyncDispose]();
       throw new Error(JSON.stringify(message.catalog.skipped));
     }
@@ -174,7 +178,7 @@ export class Engine {
         throw new Error(`the engine's process has ended: ${this.#child.signalCode ?? this.#child.exitCode}`);
       }
       const message = value[0]!;
-      if (message.type !== "warning") {
+      if (message.type !== "warning" && message.type !== "told") {
         return message;
       }
       console.error(message.message);

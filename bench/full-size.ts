@@ -3,7 +3,6 @@
  * through the real engine at 512×512 with guidance. TORCH_PYTHON names a Python with torch and diffusers, which is then
  * measured in the same hour. 15 minutes on 2 cores, 45 GB of disk.
  */
-import { execFileSync } from "node:child_process";
 import { join } from "node:path";
 import { fill } from "../src/diffusion/rows.ts";
 import { build } from "../src/onnx/build.ts";
@@ -15,10 +14,9 @@ import { Engine, type Made, whole } from "./engine.ts";
 import { modelsFolder, temporaryFolder } from "./folders.ts";
 import { tellOperators } from "./operators.ts";
 import { warm } from "./page-cache.ts";
+import { diffusers } from "./reference.ts";
 import { duration, gb, median, printTable } from "./table.ts";
 
-/** diffusers 0.40, torch 2.13, float32, on 2 cores of Zen 5: seconds a step with 0, 1 and 2 ControlNets, and the decode. */
-const RECORDED = { steps: [7.3, 10.2, 13.0], decode: 10.1 };
 /** Multiplications and additions of one row at 512×512. */
 const GMAC = { unet: 401.6, controlnet: 134.3 };
 const SIDE = 512;
@@ -55,18 +53,6 @@ async function operatorSpeed({ dims, of, multiplications }: (typeof OPERATORS)["
   }
   await session.release();
   return (2 * multiplications) / Math.min(...times) / 1e9;
-}
-
-function diffusers(): { steps: number[]; decode: number; from: string } {
-  const python = process.env.TORCH_PYTHON;
-  if (python === undefined) {
-    return { ...RECORDED, from: "recorded on another machine" };
-  }
-  const printed = execFileSync(python, [join(import.meta.dirname, "reference.py")], {
-    encoding: "utf8",
-    stdio: ["ignore", "pipe", "ignore"],
-  });
-  return { ...JSON.parse(printed.trim().split("\n").at(-1)!), from: "beside" };
 }
 
 /** A load in each of its forms. @param last has the folder loaded from the cache when this ends */

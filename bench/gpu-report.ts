@@ -1,0 +1,85 @@
+/**
+ * npm run gpu-report: what this machine's card is worth to a worker, or what keeps it from working. The provider (EXECUTION_PROVIDER,
+ * else auto) and the card; every network's error against the reference data of the tests; evaluations a second at 512×512 with 0, 1
+ * and 2 ControlNets, with the card's memory; and what did not work. MODELS_DIR names models to measure on; without it an SD 1.5 with
+ * random weights is written (5.7 GB).
+ */
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { check } from "../check/modules.ts";
+import { openLibrary } from "../workers/generate/library.ts";
+import { chooseProvider } from "../workers/runtime/provider.ts";
+import { writeFullSize } from "./checkpoint.ts";
+import { Engine } from "./engine.ts";
+import { modelsFolder, removeTemporary, temporaryFolder } from "./folders.ts";
+import { duration, printMachine, printTable } from "./table.ts";
+
+const FAMILIES = ["sd15", "sd21", "sdxl"];
+const STEPS = 10;
+const DISK = 20e9;
+const failures: string[] = [];
+
+/** Goes on with the rest of the report when a part of it fails. */
+async function part(name: string, run: () => Promise<void>): Promise<void> {
+  try {
+    await run();
+  } catch (error) {
+    failures.push(`${name}: ${(error as Error).message}`);
+  }
+}
+
+/** What nvidia-smi says of the first card; null where there is none. */
+function card(query: string): string | null {
+  const { status, stdout } = spawnSync("nvidia-smi", [`--query-gpu=${query}`, "--format=csv,noheader"], {
+    encoding: "utf8",
+  });
+  return status === 0 ? stdout.split("\n")[0]! : null;
+}
+
+async function networks(): Promise<void> {
+  for (const family of FAMILIES) {
+    await part(`networks of ${family}`, async () => {
+      const findings = await check(join(import.meta.dirname, "../test/fixtures", family));
+      const rows = findings.map(({ subject, error, bound }) => [subject, error.toExponential(1), error <= bound]);
+      printTable(
+        [`${family}: output`, "error, relative", `within ${findings[0]!.bound}`],
+        rows.map((row) => row.map(String)),
+      );
+    });
+  }
+}
+
+async function speed(): Promise<void> {
+  const models = process.env.MODELS_DIR ?? (await modelsFolder("full-size", DISK, writeFullSize));
+  const { catalog } = openLibrary(models);
+  const model = catalog.models[0]?.id;
+  if (model === undefined) throw new Error(`${models}: there is no model in it`);
+  const fitting = catalog.controlnets.filter((one) => one.models.includes(model)).map(({ id }) => id);
+  await using engine = await Engine.start(
+    models,
+    temporaryFolder("cache"),
+    undefined,
+    process.env.MODELS_DIR === undefined,
+  );
+  const rows: string[][] = [];
+  for (let count = 0; count <= Math.min(2, fitting.length); count++) {
+    const controls = fitting.slice(0, count).map((controlnet) => ({ controlnet }));
+    const wanted = { model, side: 512, num_inference_steps: STEPS, controls };
+    await engine.generate(wanted); // loads the networks
+    const { denoiseSeconds, decodeSeconds } = await engine.generate(wanted);
+    const rate = (STEPS / denoiseSeconds).toFixed(2);
+    rows.push([`${count}`, rate, duration(decodeSeconds), card("memory.used") ?? "no card"]);
+  }
+  printTable(["ControlNets", "evaluations a second", "decoding", "the card's memory"], rows);
+}
+
+printMachine();
+const { provider, reason } = await chooseProvider(process.env.EXECUTION_PROVIDER ?? "auto");
+process.env.EXECUTION_PROVIDER = provider.name;
+console.log(`card: ${card("name,memory.total,driver_version") ?? "none that nvidia-smi knows"}`);
+console.log(`computes on ${provider.name}${reason === null ? "" : `: ${reason}`}`);
+await networks();
+await part("speed", speed);
+console.log(failures.length === 0 ? "\nEverything worked." : `\nDid not work:\n${failures.join("\n")}`);
+removeTemporary();
+process.exitCode = failures.length === 0 ? 0 : 1;
