@@ -29,7 +29,14 @@ const ALLOWED: Record<string, readonly string[]> = {
   ],
   "src/gateway": [
     ...["src/config", "src/errors.ts", "src/jobs", "src/observe", "src/outbound", "src/redis", "src/schema"],
-    ...["src/storage", "src/webhooks", "src/image/decode.ts", "src/image/mask-forms.ts", "src/training/dataset.ts"],
+    ...[
+      "src/storage",
+      "src/webhooks",
+      "src/image/decode.ts",
+      "src/image/mask-forms.ts",
+      "src/image/png-text.ts",
+      "src/training/dataset.ts",
+    ],
     ...["@fastify/rate-limit", "@fastify/swagger", "@fastify/swagger-ui", "fastify", "fastify-type-provider-zod"],
     ...["fastest-levenshtein", "ioredis", "p-limit", "prom-client", "zod"],
   ],

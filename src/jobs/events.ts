@@ -21,17 +21,23 @@ const PAGE = 50;
 /** Whether nothing can come after it. */
 export const isFinal = (id: string) => id === FINAL;
 
+/** The latest event of a job; undefined when it has none. */
+export async function latestEvent(redis: Redis, job: string): Promise<JobEvent | undefined> {
+  const [entry] = await redis.xrevrange(eventsKey(job), "+", "-", "COUNT", 1);
+  return entry === undefined ? undefined : eventOf(job, entry);
+}
+
 /** The next events after the one with the id `after`, oldest first; none when there are no more by now. */
 export async function readEvents(redis: Redis, job: string, after: string): Promise<JobEvent[]> {
   const entries = await redis.xrange(eventsKey(job), `(${after}`, "+", "COUNT", PAGE);
-  return entries.flatMap(([id, flat]) => {
-    const fields: Record<string, string> = {};
-    for (let i = 0; i < flat.length; i += 2) fields[flat[i]!] = flat[i + 1]!;
-    const { event } = fields;
-    if (event === "progress") {
-      return { id, event, data: kindOf(job).step(fields) };
-    }
-    const data = parseRecord(job, fields);
-    return data === undefined ? [] : { id, event: event as Exclude<JobEvent["event"], "progress">, data };
-  }) as JobEvent[];
+  return entries.map((entry) => eventOf(job, entry)).filter((event) => event !== undefined);
+}
+
+function eventOf(job: string, [id, flat]: [id: string, flat: string[]]): JobEvent | undefined {
+  const fields: Record<string, string> = {};
+  for (let i = 0; i < flat.length; i += 2) fields[flat[i]!] = flat[i + 1]!;
+  const { event } = fields;
+  if (event === "progress") return { id, event, data: kindOf(job).step(fields) };
+  const data = parseRecord(job, fields);
+  return data === undefined ? undefined : { id, event: event as Exclude<JobEvent["event"], "progress">, data };
 }

@@ -1,5 +1,6 @@
 /** The jobs that there are: an owner's list of them, those that are overdue, and their removal. */
 import type { Redis } from "ioredis";
+import type { Dialect } from "../config/config.ts";
 import { redisNow } from "../redis/time.ts";
 import { JobStatus } from "../schema/job.ts";
 import { hashOfKey, jobFolder } from "../storage/keys.ts";
@@ -35,6 +36,13 @@ export async function listRecords<R extends BaseRecord>(
     data: records.filter((record) => record !== undefined && (status ?? record.status) === record.status),
     next: page.length > 2 * limit ? Number(page[2 * limit - 1]) : undefined,
   } as unknown as { data: R[]; next: number | undefined };
+}
+
+/** Ids of an owner's jobs of a kind with this status that came by another system's API, the oldest first; 1000 at most. */
+export async function idsOfDialect(redis: Redis, kind: JobKind, owner: string, status: JobStatus, dialect: Dialect) {
+  const ids = await redis.zrange(ownedKey(kind, owner, status), "0", "999");
+  const dialects = await Promise.all(ids.map((id) => redis.hget(recordKey(id), "dialect")));
+  return ids.filter((_, index) => dialects[index] === dialect);
 }
 
 /** Removes what has ended: record, events and deliveries at once, then the files. What a crash leaves of them is orphaned. */

@@ -2,6 +2,7 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import type { Dialect } from "../../config/config.ts";
 import type { Service } from "../parts.ts";
+import { a1111 } from "./a1111.ts";
 import { openai } from "./openai.ts";
 
-export const DIALECT_ROUTES = { openai } satisfies Record<Dialect, FastifyPluginAsyncZod<Service>>;
+export const DIALECT_ROUTES = { openai, a1111 } satisfies Record<Dialect, FastifyPluginAsyncZod<Service>>;

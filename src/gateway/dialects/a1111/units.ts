@@ -1,0 +1,101 @@
+/** Units of the ControlNet extension as entries of `controls`. */
+import type { Catalog } from "../../../schema/catalog.ts";
+import type { GenerationInput } from "../../../schema/generation-request.ts";
+import { asSource } from "./image-source.ts";
+import { annotatorOf } from "./modules.ts";
+import { idCalled, isNone } from "./names.ts";
+import { refuse } from "./refuse.ts";
+import { controlModeOf, isOn, pictureOf, refuseIdle, resizeModeOf, Unit } from "./unit.ts";
+
+type Control = GenerationInput["controls"][number];
+
+/** A control, and whether its map is wanted beside the pictures. */
+export interface ReadUnit {
+  readonly control: Control;
+  readonly showsMap: boolean;
+}
+
+interface Scripts {
+  alwayson_scripts?: Record<string, unknown> | null | undefined;
+  controlnet_units?: unknown[] | null | undefined;
+}
+
+/** The units of a request, from each place where they may be. @throws {Refused} for another script that is to do something */
+export function unitsOf({ alwayson_scripts, controlnet_units }: Scripts): unknown[] {
+  const units = [...(controlnet_units ?? [])];
+  for (const [name, script] of Object.entries(alwayson_scripts ?? {})) {
+    const args = Array.isArray(script) ? script : ((script as { args?: unknown } | null)?.args ?? []);
+    const list = Array.isArray(args) ? args : typeof args === "object" ? Object.values(args as object) : [args];
+    if (name.toLowerCase() === "controlnet") units.push(...list);
+    else if (list.length > 0) throw refuse(`alwayson_scripts.${name}`, "this script is not there here; ControlNet is");
+  }
+  return units;
+}
+
+/** @param initial of image-to-image: what a unit without an image of its own reads */
+export function readUnits(units: readonly unknown[], catalog: Catalog, initial: string | undefined): ReadUnit[] {
+  return units.flatMap((said, index) => {
+    const at = `alwayson_scripts.controlnet.args[${index}]`;
+    const { data: unit, error } = Unit.safeParse(said);
+    if (unit === undefined) {
+      const { path, message } = error.issues[0]!;
+      throw refuse([at, ...path.map(String)].join("."), message);
+    }
+    return isOn(unit) ? [readUnit(unit, catalog, initial, at)] : [];
+  });
+}
+
+function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at: string): ReadUnit {
+  refuseIdle(unit);
+  const { image = initial, mask } = pictureOf(unit);
+  if (image === undefined) throw refuse(`${at}.image`, "the unit has no image");
+  if (mask !== undefined) {
+    throw refuse(`${at}.mask`, "is for modules that inpaint; where the unit acts is said by effective_region_mask");
+  }
+  const control_mode = controlModeOf(unit);
+  const annotator = annotatorOf(unit, at);
+  const control = {
+    controlnet: controlNetOf(unit, catalog, at),
+    image: asSource(image),
+    ...(annotator !== undefined && { annotator }),
+    mask: unit.effective_region_mask ? asSource(unit.effective_region_mask) : undefined,
+    conditioning_scale: unit.weight ?? 1,
+    control_guidance_start: unit.guidance_start ?? 0,
+    control_guidance_end: unit.guidance_end ?? unit.guidance ?? 1,
+    resize_mode: resizeModeOf(unit.resize_mode),
+    ...weighting(unit, control_mode, at),
+  };
+  return { control: control as Control, showsMap: unit.save_detected_map !== false };
+}
+
+/** Weights of each layer stand in the place of the mode's. */
+function weighting({ advanced_weighting: weights }: Unit, mode: Control["control_mode"], at: string) {
+  if (weights == null || weights.length === 0) return { control_mode: mode, layer_scales: null };
+  if (mode === "control") {
+    const message = "with weights of each layer, ControlNet is more important is not there here";
+    throw refuse(`${at}.advanced_weighting`, message);
+  }
+  return { control_mode: "balanced" as const, layer_scales: weights };
+}
+
+/** What else the extension takes as a unit's model, and where it is here. */
+const OTHER_SHELVES = [
+  { shelf: "adapters", what: "a T2I-Adapter" },
+  { shelf: "ip_adapters", what: "an IP-Adapter" },
+] as const;
+
+function controlNetOf({ model }: Unit, catalog: Catalog, at: string): string {
+  if (isNone(model)) throw refuse(`${at}.model`, "the unit has no model");
+  const id = idCalled(catalog.controlnets, model!);
+  const known = catalog.controlnets.some((one) => one.id === id);
+  const other = OTHER_SHELVES.find(({ shelf }) =>
+    catalog[shelf].some((one) => one.id === idCalled(catalog[shelf], model!)),
+  );
+  if (!known && other !== undefined) {
+    throw refuse(
+      `${at}.model`,
+      `${model} is ${other.what}: it is not a unit here, but ${other.shelf} of POST /v1/generations`,
+    );
+  }
+  return id;
+}

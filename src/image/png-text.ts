@@ -1,0 +1,75 @@
+/** Texts in a PNG (tEXt, iTXt and zTXt chunks; PNG specification, 11.3.3): read, and added without touching a pixel. */
+import { crc32, inflateSync } from "node:zlib";
+
+const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
+/** The most bytes that a compressed text may unpack to. */
+const MOST_TEXT = 1 << 20;
+
+interface Chunk {
+  readonly type: string;
+  readonly data: Buffer;
+}
+
+function* chunksOf(png: Buffer): Generator<Chunk> {
+  if (!png.subarray(0, 8).equals(SIGNATURE)) return;
+  for (let at = 8; at + 12 <= png.length; ) {
+    const length = png.readUInt32BE(at);
+    const type = png.toString("latin1", at + 4, at + 8);
+    if (at + 12 + length > png.length) return;
+    yield { type, data: png.subarray(at + 8, at + 8 + length) };
+    at += 12 + length;
+  }
+}
+
+/** Splits at the first zero byte. */
+function keyed(data: Buffer): [key: string, rest: Buffer] {
+  const end = data.indexOf(0);
+  return end < 0
+    ? [data.toString("latin1"), Buffer.alloc(0)]
+    : [data.toString("latin1", 0, end), data.subarray(end + 1)];
+}
+
+const inflated = (bytes: Buffer): Buffer => {
+  try {
+    return inflateSync(bytes, { maxOutputLength: MOST_TEXT });
+  } catch {
+    return Buffer.alloc(0); // damaged, or far too much
+  }
+};
+
+/** What follows the keyword of each kind of chunk, as text. */
+const readers: Readonly<Record<string, (rest: Buffer) => string>> = {
+  tEXt: (rest) => rest.toString("latin1"),
+  zTXt: (rest) => inflated(rest.subarray(1)).toString("latin1"),
+  iTXt: (rest) => {
+    const afterLanguage = rest.subarray(rest.indexOf(0, 2) + 1);
+    const text = afterLanguage.subarray(afterLanguage.indexOf(0) + 1);
+    return (rest[0] === 1 ? inflated(text) : text).toString();
+  },
+};
+
+/** The texts of a PNG by their keywords; none of what is no PNG. */
+export function readTexts(bytes: Buffer): Record<string, string> {
+  const texts: [string, string][] = [];
+  for (const { type, data } of chunksOf(bytes)) {
+    const read = readers[type];
+    if (read === undefined) continue;
+    const [key, rest] = keyed(data);
+    texts.push([key, read(rest)]);
+  }
+  return Object.fromEntries(texts);
+}
+
+/** The PNG with a text more, before its pixels: Latin-1 as tEXt, anything else as iTXt. */
+export function withText(png: Buffer, key: string, text: string): Buffer {
+  const isLatin = [...text].every((c) => c.charCodeAt(0) < 256);
+  const data = isLatin
+    ? Buffer.from(`${key}\0${text}`, "latin1")
+    : Buffer.concat([Buffer.from(`${key}\0\0\0\0\0`, "latin1"), Buffer.from(text)]);
+  const body = Buffer.concat([Buffer.from(isLatin ? "tEXt" : "iTXt"), data]);
+  const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)];
+  length.writeUInt32BE(data.length);
+  check.writeUInt32BE(crc32(body));
+  const head = 8 + 12 + png.readUInt32BE(8); // the signature and IHDR, which is first
+  return Buffer.concat([png.subarray(0, head), length, body, check, png.subarray(head)]);
+}
