@@ -8,7 +8,9 @@ import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema/generation-request.ts";
 import { type Adapted, type Chosen, NOTHING } from "./adapters/adapt.ts";
 import { type FeaturesAt, prepareFeatures } from "./adapters/t2i-adapters.ts";
+import { readConditions } from "./conditions.ts";
 import { addResiduals, type Control, noResiduals, type Residuals, runsAt, type StepInputs, settle } from "./control.ts";
+import { checkFinite, checkStep } from "./finite.ts";
 import { guidanceEmbedding, guide } from "./guidance.ts";
 import { toVae } from "./latents.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
@@ -18,7 +20,6 @@ import { isControlled, isWhole, type Kept, NOTHING_KEPT, residualsNeeded } from 
 import { fill, repeatRow } from "./rows.ts";
 import { createSampler, type Sampler, type SamplerState } from "./samplers.ts";
 import { type Beginning, begin, blend, join, type Source } from "./source.ts";
-import { encodePrompts } from "./text.ts";
 import { decodeTiled } from "./tiles.ts";
 
 /** One picture between two evaluations. */
@@ -71,13 +72,6 @@ export interface Images {
 const isGuided = (request: GenerationRequest, model: LoadedModel) =>
   request.guidance_scale > 1 && model.unet.time_cond_proj_dim === null;
 
-/** SDXL's sizes and crops [rows, 6], as diffusers' _get_add_time_ids. */
-function timeIds(request: GenerationRequest, rows: number): Tensor {
-  const size = [request.height, request.width];
-  const ids = [request.original_size ?? size, request.crops_coords_top_left ?? [0, 0], request.target_size ?? size];
-  return repeatRow([6], Float32Array.from(ids.flat()), rows);
-}
-
 /** Each control image through its ControlNet's hint encoder → the ControlNets of every picture, but those that never run. */
 async function prepareControls(
   request: GenerationRequest,
@@ -96,6 +90,7 @@ async function prepareControls(
     // One at a time: together, the hints of a request may take gigabytes.
     for (const read of hints[i]!) {
       embeddings.push((await controlnet.run.hint({ hint: await read() })).hint_embedding!);
+      checkFinite(`the hint encoder of the ControlNet "${control.controlnet}"`, embeddings.slice(-1));
     }
     for (const [picture, list] of controls.entries()) {
       list.push({ ...settled, hint_embedding: embeddings[embeddings.length === 1 ? 0 : picture]! });
@@ -120,12 +115,7 @@ export async function prepare(
   const cells = [request.height / CELL, request.width / CELL] as const;
   const model =
     "unetFor" in adapted ? { ...adapted, run: { ...adapted.run, ...(await adapted.unetFor(guided, cells)) } } : adapted;
-  const rows = guided ? 2 : 1;
-  const { warnings: textWarnings, ...text } = await encodePrompts(model, request, guided);
-  const conditions = {
-    ...text,
-    ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, rows) }),
-  };
+  const { conditions, warnings: textWarnings } = await readConditions(model, request, guided);
   const latentDims = [model.vae.latent_channels, ...cells] as const;
   const strength = request.strength ?? 1;
   const { config, warnings } = requestConfig(model.scheduler, request, model.text.length);
@@ -143,6 +133,7 @@ export async function prepare(
       images.source === null
         ? beginFromNoise(sampler, latentDims, draw)
         : await begin(images.source, model, sampler, latentDims, strength, draw);
+    checkFinite("the VAE's encoder", [latents, extra]);
     pictures.push({ controls: own, keep, extra });
     states.push({ sampler: sampler.start(latents), noise: noise.position });
   }
@@ -233,6 +224,7 @@ async function predict(
     }),
   };
   const { out, deep } = await denoise(plan, feeds, state.step, before.deep);
+  checkStep(out, controlled.residuals, state.step, sampler.total);
   const output = rows === 2 ? guide(out, request.guidance_scale, request.guidance_rescale) : (out.data as Float32Array);
   return { output, kept: { deep, controlled: request.control_interval > 1 ? controlled : null } };
 }
@@ -258,6 +250,7 @@ export async function step(
     const after = plan.sampler.next(before.sampler, output, (count) => noise.normal(count));
     const latents =
       picture.keep === null ? after.latents : blend(picture.keep, after.latents, plan.sampler, after.step);
+    checkFinite("the sampler, or guidance,", [latents], ` at step ${state.step + 1} of ${plan.sampler.total}`);
     pictures.push({ sampler: { ...after, latents }, noise: noise.position, kept });
   }
   return { step: state.step + 1, pictures };
@@ -285,7 +278,13 @@ export async function decodeLatents(
 }
 
 /** A picture's image, [3, H, W], by the decoder that the request names. */
-export async function decode({ model, latentDims, request }: Plan, { sampler }: PictureState): Promise<Float32Array> {
+export async function decode(plan: Plan, state: PictureState): Promise<Float32Array> {
+  const image = await decoded(plan, state);
+  checkFinite("the VAE's decoder", [image]);
+  return image;
+}
+
+async function decoded({ model, latentDims, request }: Plan, { sampler }: PictureState): Promise<Float32Array> {
   if (request.decoder === "full") return decodeLatents(model, sampler.latents, latentDims);
   if (model.run.tiny_decoder === null) throw new Error("decoder tiny: the model has no tiny autoencoder");
   const { image } = await model.run.tiny_decoder({ latents: { dims: [1, ...latentDims], data: sampler.latents } });

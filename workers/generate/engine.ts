@@ -1,6 +1,7 @@
 /** The engine of a generation worker: it holds the networks and carries generations out, one at a time. */
 import { setImmediate } from "node:timers/promises";
 import { adapt } from "../../src/diffusion/adapters/adapt.ts";
+import { NotFinite } from "../../src/diffusion/finite.ts";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
 import { decode, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
@@ -111,7 +112,8 @@ export class Engine {
       return await span("generate", { id, model: request.model }, () => this.#carryOut(task, running, times));
     } catch (error) {
       if (error instanceof Asked) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
-      return { type: "failed", id, code: "generation_failed", message: (error as Error).message };
+      const code = error instanceof NotFinite ? error.code : "generation_failed";
+      return { type: "failed", id, code, message: (error as Error).message };
     } finally {
       stop();
     }

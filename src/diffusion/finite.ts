@@ -1,0 +1,41 @@
+/** Values that are not finite: of a checkpoint's weights, of half precision that overflows, of a prompt's weights. They end a generation. */
+import type { Tensor } from "../onnx/tensor.ts";
+
+/** A network gave values that are not finite. The message says which, and of a step when. */
+export class NotFinite extends Error {
+  override readonly name = "NotFinite";
+  readonly code = "not_finite";
+
+  constructor(what: string, when = "") {
+    super(
+      `${what} gave values that are not finite${when}: its weights hold some, or the computation overflows with them`,
+    );
+  }
+}
+
+type Values = Tensor | Float32Array | null;
+
+/** Not finite as soon as one value is not: infinities of both signs make a NaN. One addition a value. */
+function isFinite(values: Values): boolean {
+  const data = values === null || values instanceof Float32Array ? values : values.data;
+  if (!(data instanceof Float32Array)) return true;
+  let sum = 0;
+  for (let i = 0; i < data.length; i++) sum += data[i]!;
+  return Number.isFinite(sum);
+}
+
+/** @throws {NotFinite} naming what gave them */
+export function checkFinite(what: string, values: readonly Values[], when?: string): void {
+  if (!values.every(isFinite)) throw new NotFinite(what, when);
+}
+
+/**
+ * What an evaluation gave. The residuals are looked at only when it is not finite: to tell whose fault it is.
+ * @param step of `total`, from 0
+ * @throws {NotFinite}
+ */
+export function checkStep(out: Tensor, residuals: Readonly<Record<string, Tensor>>, step: number, total: number): void {
+  if (isFinite(out)) return;
+  const ofControl = !Object.values(residuals).every(isFinite);
+  throw new NotFinite(ofControl ? "a ControlNet" : "the U-Net", ` at step ${step + 1} of ${total}`);
+}
