@@ -61,6 +61,23 @@ export async function verify(bytes: Uint8Array, limits: DecodeLimits): Promise<{
   return { width, height };
 }
 
+/** Alpha of less than this shows what is behind. */
+const OPAQUE = 250;
+
+/**
+ * The share of a picture's pixels that are not opaque, 0 … 1; what {@link decode} drops of it.
+ * @throws {ImageError}
+ */
+export async function transparentShare(bytes: Uint8Array, limits: DecodeLimits): Promise<number> {
+  const { format } = await readHeader(bytes, limits);
+  const image = sharp(bytes, { limitInputPixels: limits.maxPixels, failOn: "error" });
+  if (!(await readable(format, image.metadata())).hasAlpha) return 0;
+  const alpha = await readable(format, image.extractChannel("alpha").raw({ depth: "uchar" }).toBuffer());
+  let clear = 0;
+  for (const value of alpha) if (value < OPAQUE) clear++;
+  return clear / alpha.length;
+}
+
 /**
  * What a picture's header announces, when it is within the limits; width and height before EXIF orientation is applied.
  * @throws {ImageError}

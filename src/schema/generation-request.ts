@@ -173,8 +173,8 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
 const generationImages = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(
   form: ImageForms<O, L, M>,
 ) => ({
-  image: form.optional.describe("Start from this image, stretched to the picture's size."),
-  mask_image: form.optional.describe("Inpainting: paint anew where this is white, keep the image where it is black."),
+  image: form.optional.describe("Start from this image, stretched to the picture's size; transparency is dropped, and the colors under it count."),
+  mask_image: form.optional.describe("Inpainting: paint anew where this is white, keep the image where it is black; its alpha does not count."),
 });
 
 /** The body of `POST /v1/generations`. */

@@ -19,6 +19,7 @@ import { PreparedCache } from "../runtime/prepared.ts";
 import { chooseProvider } from "../runtime/provider.ts";
 import { Residents } from "../runtime/residents.ts";
 import { openSession, type Provider } from "../runtime/runtime.ts";
+import { alphaWarnings } from "./alpha-warnings.ts";
 import { chooseAdapters, type Take } from "./adapters.ts";
 import { readImages } from "./images.ts";
 import { type Library, openLibrary } from "./library.ts";
@@ -132,6 +133,7 @@ export class Engine {
       const model = await adapt(base, loaded, added, this.#runners);
       return prepare(request, model, chosen, await readImages(request, images, turn), added);
     });
+    const clear = await alphaWarnings(request, images, turn);
     const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
     const done = await span("denoise", {}, () => this.#denoise(plan, start, request, running));
     const made = await span("decode", {}, () => this.#decode(plan, done, request, running));
@@ -142,7 +144,7 @@ export class Engine {
       decode_ms: times.ms.decode,
       steps_per_second: (1000 * (plan.sampler.total - start.step)) / times.ms.denoise,
     };
-    return { type: "done", id, images: made, warnings: [...plan.warnings], metrics };
+    return { type: "done", id, images: made, warnings: [...clear, ...plan.warnings], metrics };
   }
 
   async #denoise(
