@@ -16,7 +16,7 @@ export class NotFinite extends Error {
 type Values = Tensor | Float32Array | null;
 
 /** Not finite as soon as one value is not: infinities of both signs make a NaN. One addition a value. */
-function isFinite(values: Values): boolean {
+function allFinite(values: Values): boolean {
   const data = values === null || values instanceof Float32Array ? values : values.data;
   if (!(data instanceof Float32Array)) return true;
   let sum = 0;
@@ -26,7 +26,7 @@ function isFinite(values: Values): boolean {
 
 /** @throws {NotFinite} naming what gave them */
 export function checkFinite(what: string, values: readonly Values[], when?: string): void {
-  if (!values.every(isFinite)) throw new NotFinite(what, when);
+  if (!values.every(allFinite)) throw new NotFinite(what, when);
 }
 
 /**
@@ -35,7 +35,7 @@ export function checkFinite(what: string, values: readonly Values[], when?: stri
  * @throws {NotFinite}
  */
 export function checkStep(out: Tensor, residuals: Readonly<Record<string, Tensor>>, step: number, total: number): void {
-  if (isFinite(out)) return;
-  const ofControl = !Object.values(residuals).every(isFinite);
+  if (allFinite(out)) return;
+  const ofControl = !Object.values(residuals).every(allFinite);
   throw new NotFinite(ofControl ? "a ControlNet" : "the U-Net", ` at step ${step + 1} of ${total}`);
 }

@@ -44,10 +44,13 @@ const MEANINGS = {
   400: "The request is not JSON or does not fit the schema.",
   401: "There is no API key in `Authorization: Bearer`, or none that anybody has.",
   404: "There is no such thing.",
+  406: "What `Accept` asks for cannot be had together with what the request says.",
   409: "It cannot be done as things stand; `detail` says why.",
   413: "The body, or an image in it, is too large.",
+  416: "None of its bytes lies in the `Range`.",
   422: "The request fits the schema but cannot be carried out here.",
   429: "Too many requests or too many jobs: `Retry-After` says when to come back.",
+  500: "What was asked for in place of the generation could not be made; `code` and `detail` are its error's.",
   503: "The service cannot take work now; `detail` says why.",
 } as const;
 
@@ -74,6 +77,10 @@ export function problems<S extends keyof typeof MEANINGS>(...statuses: S[]) {
   const entries = statuses.map((status) => [status, problemAnswer(MEANINGS[status])]);
   return Object.fromEntries(entries) as Record<S, ReturnType<typeof problemAnswer>>;
 }
+
+/** What files are sent as, for `content` of a route's answer. */
+export const binary = (...types: string[]) =>
+  Object.fromEntries(types.map((type) => [type, { schema: z.any().meta({ type: "string", format: "binary" }) }]));
 
 const unreadable = {
   default: problemAnswer(

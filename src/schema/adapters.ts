@@ -66,7 +66,9 @@ const ipAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodTyp
         ip_adapter: Id.describe("Id of an IP-Adapter that fits the model, from GET /v1/ip_adapters.").meta({
           examples: ["ip-adapter_sd15"],
         }),
-        image: form.oneOrList.describe("What the picture should be like: one image, or several for one adapter. Transparency is dropped, and the colors under it count."),
+        image: form.oneOrList.describe(
+          "What the picture should be like: one image, or several for one adapter. Transparency is dropped, and the colors under it count.",
+        ),
         scale: IpScale.default(1)
           .describe(
             'Factor on the attention to the image; or an object of blocks as diffusers\' set_ip_adapter_scale takes, where what is not named is 0: {"up": {"block_0": [0, 1, 0]}}.',
@@ -87,7 +89,9 @@ const t2iAdapters = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodTy
         adapter: Id.describe("Id of a T2I-Adapter that fits the model, from GET /v1/adapters.").meta({
           examples: ["t2iadapter_canny_sd15v2"],
         }),
-        image: form.one.describe("The control image, stretched to the picture's size. Transparency is dropped, and the colors under it count."),
+        image: form.one.describe(
+          "The control image, stretched to the picture's size. Transparency is dropped, and the colors under it count.",
+        ),
         conditioning_scale: z
           .number()
           .min(0)

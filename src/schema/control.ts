@@ -56,7 +56,9 @@ export const controlShape = {
 export const controlImages = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(
   form: ImageForms<O, L, M>,
 ) => ({
-  image: form.oneOrList.describe("The control image, or a list with one for each of num_images. Transparency is dropped, as diffusers does, and the colors under it count: strokes on a clear canvas belong on an opaque one first."),
+  image: form.oneOrList.describe(
+    "The control image, or a list with one for each of num_images. Transparency is dropped, as diffusers does, and the colors under it count: strokes on a clear canvas belong on an opaque one first.",
+  ),
   mask: form.optional.describe(
     "Where the ControlNet acts, stretched to the picture's size: white = fully, black = not at all; its alpha does not count.",
   ),

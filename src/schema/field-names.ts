@@ -33,6 +33,7 @@ export const GENERATION_NAMES = {
   mask_image: "mask inpaint_mask inpainting_mask mask_url mask_image_url mask_img",
   strength: "denoising_strength denoise denoise_strength image_strength prompt_strength img2img_strength",
   output_format: "format image_format output_type convert_output",
+  response: "response_format",
   preview: "partial_images previews live_preview",
   "webhook.url": "webhook_url callback_url callback notify_url fal_webhook webhook_v2",
   "webhook.events": "webhook_events_filter webhook_events events_filter",

@@ -14,8 +14,8 @@ export const MAX_IMAGE_PIXELS = 50_000_000;
 export const MAX_PROMPT = 10_000;
 export const MAX_METADATA_BYTES = 4096;
 export const MAX_URL = 2000;
-/** The longest time that `Prefer: wait` holds a request, in seconds; more counts as this. */
-export const MAX_WAIT_SECONDS = 60;
+/** The longest time that `Prefer: wait` holds a request, in seconds; more counts as this. Many proxies give up after 60. */
+export const MAX_WAIT_SECONDS = 55;
 
 export const Id = z
   .string()

@@ -112,6 +112,12 @@ const generationShape = {
   ),
   target_size: sizeOfSdxl.describe("[height, width]; null = its own. SDXL only."),
   output_format: OutputFormat.default("png").describe("What the pictures are encoded as; webp and jpeg lose a little."),
+  response: z
+    .enum(["url", "base64"])
+    .default("url")
+    .describe(
+      "base64: the pictures' bytes are in images[] too, of GET and of the answer that waited; events, lists and webhooks have addresses alone.",
+    ),
   preview: z.boolean().default(false).describe("Whether progress events show what the first picture is on its way to."),
   webhook: Webhook.nullable().default(null).describe("Who is told how it goes; null = nobody."),
   priority: z
@@ -173,8 +179,12 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
 const generationImages = <O extends z.ZodType, L extends z.ZodType, M extends z.ZodType>(
   form: ImageForms<O, L, M>,
 ) => ({
-  image: form.optional.describe("Start from this image, stretched to the picture's size; transparency is dropped, and the colors under it count."),
-  mask_image: form.optional.describe("Inpainting: paint anew where this is white, keep the image where it is black; its alpha does not count."),
+  image: form.optional.describe(
+    "Start from this image, stretched to the picture's size; transparency is dropped, and the colors under it count.",
+  ),
+  mask_image: form.optional.describe(
+    "Inpainting: paint anew where this is white, keep the image where it is black; its alpha does not count.",
+  ),
 });
 
 /** The body of `POST /v1/generations`. */

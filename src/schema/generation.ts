@@ -67,6 +67,11 @@ export const Generation = z
             .url()
             .describe("Absolute address of the picture.")
             .meta({ examples: ["http://127.0.0.1:8080/v1/generations/gen_3f0a/images/0"] }),
+          base64: z
+            .string()
+            .optional()
+            .describe('The file itself in base64, where the request says `"response": "base64"`.')
+            .meta({ examples: ["iVBORw0KGgo="] }),
         }),
       )
       .describe("The pictures: none until it has succeeded."),

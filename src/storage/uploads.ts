@@ -9,6 +9,17 @@ import type { Received, Storage } from "./storage.ts";
 
 const IMAGES = "uploads";
 const ARCHIVES = "archives";
+/** What is known of each beside its bytes, as JSON. */
+const FACTS = "upload-facts";
+
+/** What is said of an upload's content. */
+export interface UploadFacts {
+  readonly bytes: number;
+  /** Pixels, upright; null = an archive. */
+  readonly width: number | null;
+  readonly height: number | null;
+  readonly sha256: string;
+}
 
 /** What is known of a new upload. */
 export interface Uploaded {
@@ -30,17 +41,42 @@ export class Uploads {
   }
 
   /** Keeps an image for its owner, for UPLOAD_TTL. */
-  async put(owner: string, bytes: Uint8Array): Promise<Uploaded> {
+  async put(owner: string, bytes: Uint8Array, facts: UploadFacts): Promise<Uploaded> {
     const uploaded = this.#create();
+    await this.#tell(owner, uploaded, facts);
     await this.#storage.put(keyOf(IMAGES, owner, uploaded.id), bytes);
     return uploaded;
   }
 
   /** Keeps an archive for its owner, for UPLOAD_TTL. */
-  async putArchive(owner: string, received: Received): Promise<Uploaded> {
+  async putArchive(owner: string, received: Received, facts: UploadFacts): Promise<Uploaded> {
     const uploaded = this.#create();
+    await this.#tell(owner, uploaded, facts);
     await this.#storage.keep(received, keyOf(ARCHIVES, owner, uploaded.id));
     return uploaded;
+  }
+
+  #tell(owner: string, { id, createdAt }: Uploaded, facts: UploadFacts): Promise<void> {
+    return this.#storage.put(keyOf(FACTS, owner, id), Buffer.from(JSON.stringify({ ...facts, createdAt })));
+  }
+
+  /** What is known of an upload; undefined when the owner has no such upload, or has it no more. */
+  async describe(owner: string, id: string): Promise<(Uploaded & UploadFacts) | undefined> {
+    if (!ID.test(id) || hasExpired(id)) return undefined;
+    const [facts, ...kept] = await Promise.all([
+      this.#storage.find(keyOf(FACTS, owner, id)),
+      ...[IMAGES, ARCHIVES].map((folder) => this.#storage.has(keyOf(folder, owner, id))),
+    ]);
+    if (facts === undefined || !kept.includes(true)) return undefined;
+    const told = JSON.parse(facts.toString()) as UploadFacts & { createdAt: string };
+    return { ...told, id, createdAt: new Date(told.createdAt), expiresAt: new Date(expiryOf(id)) };
+  }
+
+  /** Forgets an upload; jobs keep their copies. Returns whether there was one. */
+  async remove(owner: string, id: string): Promise<boolean> {
+    if ((await this.describe(owner, id)) === undefined) return false;
+    for (const folder of [IMAGES, ARCHIVES, FACTS]) await this.#storage.remove(keyOf(folder, owner, id));
+    return true;
   }
 
   #create(): Uploaded {
@@ -66,7 +102,7 @@ export class Uploads {
 
   /** Removes what has expired, and what a killed gateway has left half-received. Any number of processes may do this at once. */
   async sweep(): Promise<void> {
-    for (const folder of [IMAGES, ARCHIVES]) {
+    for (const folder of [IMAGES, ARCHIVES, FACTS]) {
       for (const key of await this.#storage.list(folder)) {
         const [id = ""] = key.slice(folder.length + 1).split("-");
         if (hasExpired(id)) await this.#storage.remove(key);
@@ -81,6 +117,9 @@ function keyOf(folder: string, owner: string, id: string): string {
   return `${folder}/${id}-${createHash("sha256").update(owner).digest("hex").slice(0, 32)}`;
 }
 
+/** In ms; 0 of what is no id. */
+const expiryOf = (id: string) => Number.parseInt(ID.exec(id)?.[1] ?? "0", 16);
+
 function hasExpired(id: string): boolean {
-  return Number.parseInt(ID.exec(id)?.[1] ?? "0", 16) <= Date.now();
+  return expiryOf(id) <= Date.now();
 }

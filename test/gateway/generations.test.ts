@@ -368,7 +368,7 @@ describe("a generation that a worker makes", async () => {
       .set("Prefer", "respond-async, wait=1000")
       .send({ ...body, controls: [control], output_format: "webp" });
     assert.equal(conforms(answer).status, 200);
-    assert.equal(answer.headers["preference-applied"], "wait=60");
+    assert.equal(answer.headers["preference-applied"], "wait=55");
     assert.ok(Date.now() - started < 30_000, "the answer did not come with the end of the generation");
     const generation: Generation = answer.body;
     assert.equal(generation.status, "succeeded", JSON.stringify(generation.error));

@@ -21,6 +21,7 @@ import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
 import { temporaryFolder, until } from "../support/processes.ts";
 
+const FACTS = { bytes: 1, width: 1, height: 1, sha256: "" };
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
@@ -211,8 +212,8 @@ describe("an upload", async () => {
   test("that has expired is removed by the gateway", async () => {
     const DATA_DIR = await temporaryFolder(stack);
     const storage = openStorage({ DATA_DIR });
-    await new Uploads(storage, { UPLOAD_TTL: -1 }).put("ann", png);
-    const { id } = await new Uploads(storage, { UPLOAD_TTL: 60 }).put("ann", png);
+    await new Uploads(storage, { UPLOAD_TTL: -1 }).put("ann", png, FACTS);
+    const { id } = await new Uploads(storage, { UPLOAD_TTL: 60 }).put("ann", png, FACTS);
     await startGateway(stack, { DATA_DIR });
     const left = await until("the sweep", async () => {
       const keys = await storage.list("uploads");

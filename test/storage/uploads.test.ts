@@ -6,6 +6,7 @@ import { openStorage } from "../../src/storage/open.ts";
 import { Uploads } from "../../src/storage/uploads.ts";
 import { temporaryFolder } from "../support/processes.ts";
 
+const FACTS = { bytes: 9, width: 3, height: 3, sha256: "0f" };
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
@@ -15,7 +16,7 @@ test("an upload is its owner's alone, and gone when its time is over; the sweep 
   const uploads = new Uploads(openStorage({ DATA_DIR: root }), { UPLOAD_TTL: 10 });
   await uploads.sweep(); // of nothing at all
   const bytes = Buffer.from("a picture");
-  const { id, expiresAt } = await uploads.put("ann/../é", bytes);
+  const { id, expiresAt } = await uploads.put("ann/../é", bytes, FACTS);
   assert.equal(expiresAt.toISOString(), "2030-01-01T00:00:10.000Z");
   assert.deepEqual(await uploads.get("ann/../é", id), bytes);
   assert.equal(await uploads.get("bob", id), undefined);
@@ -24,11 +25,19 @@ test("an upload is its owner's alone, and gone when its time is over; the sweep 
   t.mock.timers.tick(9_999);
   await uploads.sweep();
   assert.deepEqual(await uploads.get("ann/../é", id), bytes);
-  const later = await uploads.put("bob", bytes);
+  const later = await uploads.put("bob", bytes, FACTS);
 
   t.mock.timers.tick(1);
   assert.equal(await uploads.get("ann/../é", id), undefined);
   await uploads.sweep();
-  assert.equal((await readdir(join(root, "artifacts/uploads"))).length, 1);
+  for (const folder of ["uploads", "upload-facts"]) {
+    assert.equal((await readdir(join(root, "artifacts", folder))).length, 1);
+  }
   assert.deepEqual(await uploads.get("bob", later.id), bytes);
+
+  assert.partialDeepStrictEqual(await uploads.describe("bob", later.id), { ...FACTS, id: later.id });
+  assert.equal(await uploads.remove("ann", later.id), false);
+  assert.equal(await uploads.remove("bob", later.id), true);
+  assert.equal(await uploads.remove("bob", later.id), false);
+  assert.equal(await uploads.get("bob", later.id), undefined);
 });

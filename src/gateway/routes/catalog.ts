@@ -1,10 +1,14 @@
-import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
+import type { FastifyInstance } from "fastify";
+import type { FastifyPluginAsyncZod, ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { SHELVES, type ShelfName, type ShelfRoute, Unavailable } from "../../schema/catalog.ts";
+import { Refused } from "../../errors.ts";
+import { type Catalog, SHELVES, type ShelfName, type ShelfRoute, Unavailable } from "../../schema/catalog.ts";
 import { SCHEDULER_FACTS, SCHEDULERS, Scheduler } from "../../schema/schedulers.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
 import type { Service } from "../parts.ts";
+import { refuseUnavailable } from "../resolve.ts";
+import { suggestion } from "../unprocessable.ts";
 
 const SCHEDULER_LIST = SCHEDULERS.map((id): Scheduler => {
   const { description, stochastic, evaluations, prediction_types, fields } = SCHEDULER_FACTS[id];
@@ -38,6 +42,12 @@ export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) =>
         return { ...list<Record<string, unknown>>(entries), unavailable };
       },
     );
+    const find = async (id: string): Promise<Record<string, unknown>> => {
+      const catalog = await fleet.catalog();
+      const entries: { id: string }[] = catalog[shelf];
+      return { ...entryOf(shelf, id, entries, catalog) };
+    };
+    oneOf(app, `/v1/${shelf}`, { entry, operationId, summary }, find);
   }
   app.get(
     "/v1/schedulers",
@@ -52,4 +62,35 @@ export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) =>
     },
     async () => list(SCHEDULER_LIST),
   );
+  const shown = { entry: Scheduler, operationId: "listSchedulers", summary: "List the schedulers" };
+  oneOf(app, "/v1/schedulers", shown, async (id) => ({ ...entryOf("schedulers", id, SCHEDULER_LIST) }));
 };
+
+/** @throws {Refused} 404; 422 with the reason when it is there and cannot be served */
+function entryOf<T extends { id: string }>(shelf: string, id: string, entries: readonly T[], catalog?: Catalog): T {
+  const entry = entries.find((one) => one.id === id);
+  if (entry !== undefined) return entry;
+  if (catalog !== undefined) refuseUnavailable(shelf as ShelfName, id, catalog, "id");
+  const message = `there is no "${id.slice(0, 200)}" among the ${shelf}${suggestion(id, [...entries])}`;
+  throw new Refused(404, "not_found", message);
+}
+
+/** `GET <path>/{id}`: one entry of a list. Ids of what lies in sub-folders have slashes, written as they are or as %2F. */
+function oneOf(
+  app: FastifyInstance,
+  path: string,
+  { entry, operationId, summary }: Pick<ShelfRoute, "entry" | "operationId" | "summary">,
+  find: (id: string) => Promise<Record<string, unknown>>,
+): void {
+  const typed = app.withTypeProvider<ZodTypeProvider>();
+  const schema = {
+    operationId: operationId.replace(/^list(.*)s$/, "get$1"),
+    summary: `${summary.replace(/^List/, "Get one of")}`,
+    description: "An entry of the list, by its id.",
+    tags: ["catalog"],
+    params: z.object({ id: z.string().describe("As the list has it.") }),
+    response: { 200: entry, ...problems(404, 422, 503) },
+  };
+  typed.get(`${path}/:id`, { schema }, ({ params }) => find(params.id));
+  app.get<{ Params: { "*": string } }>(`${path}/*`, { schema: { hide: true } }, ({ params }) => find(params["*"]));
+}

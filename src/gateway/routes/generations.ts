@@ -8,10 +8,15 @@ import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.
 import { ownerOf } from "../auth.ts";
 import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
-import { problems } from "../openapi.ts";
+import { checkFormat, chooseFormat, sendEnded, withBytes } from "../inline.ts";
+import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
+import { sendPicture } from "../picture.ts";
 import { preferredWait, untilNoLonger } from "../waiting.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
+
+/** What a picture is sent as. */
+const PICTURES = binary(...Object.values(CONTENT_TYPES));
 
 export const generations: FastifyPluginAsyncZod<Service> = async (app, service) => {
   const { config } = service;
@@ -23,10 +28,11 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
     "/v1/generations",
     {
       config: { ownKeys: true },
+      preValidation: chooseFormat,
       schema: {
         operationId: "createGeneration",
         summary: "Create a generation",
-        description: `\`Prefer: wait=N\` holds the answer until the generation has ended, for N seconds at most (more than ${MAX_WAIT_SECONDS} counts as ${MAX_WAIT_SECONDS}).`,
+        description: `\`Prefer: wait=N\` holds the answer until the generation has ended, for N seconds at most (more than ${MAX_WAIT_SECONDS} counts as ${MAX_WAIT_SECONDS}). Together with \`Accept: image/png\`, \`image/webp\` or \`image/jpeg\` it then is the first picture itself: \`X-Generation-Id\` and \`X-Seed\` name where it comes from, and what failed is a problem.`,
         tags,
         headers: z.looseObject({
           ...idempotencyHeader,
@@ -34,15 +40,20 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
         }),
         body: GenerationInput,
         response: {
-          200: Generation.describe("It has ended within the time of `Prefer: wait`: succeeded, failed or canceled."),
+          200: {
+            description:
+              "It has ended within the time of `Prefer: wait`: succeeded, failed or canceled. With `Accept: image/png` or the like: its first picture.",
+            content: { "application/json": { schema: Generation }, ...PICTURES },
+          },
           202: Generation.describe("Accepted; it will end as succeeded, failed or canceled."),
-          ...problems(400, 409, 413, 422, 429, 503),
+          ...problems(400, 406, 409, 413, 422, 429, 500, 503),
         },
       },
     },
     async (request, reply) => {
       const owner = ownerOf(request);
       const { body, log } = request;
+      checkFormat(request, body);
       const submitted = await acceptGeneration(service, body, { owner, idempotency: idempotencyOf(request), log });
       reply.header("Location", `${config.PUBLIC_URL}/v1/generations/${submitted.id}`);
       const wait = preferredWait(request.headers.prefer);
@@ -51,15 +62,17 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
       const signal = untilNoLonger(reply, closing.signal, wait);
       const record = await waitForGeneration(service, submitted, owner, signal);
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
-      return reply.code(hasEnded(record) ? 200 : 202).send(generation.show(record, config.PUBLIC_URL));
+      if (hasEnded(record)) return sendEnded(service, request, reply.code(200), record);
+      return reply.code(202).send(generation.show(record, config.PUBLIC_URL));
     },
   );
 
-  jobRoutes(app, service, generation);
+  jobRoutes(app, service, generation, (record, owner) => withBytes(service, owner, record));
 
   app.get(
     "/v1/generations/:id/images/:n",
     {
+      config: { anyQuery: true }, // people append one to get past a cache
       schema: {
         operationId: "getGenerationImage",
         summary: "Get a picture",
@@ -67,30 +80,16 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
         tags,
         params: jobParams.extend({ n: z.string().describe("Which picture, from 0.") }),
         response: {
-          200: {
-            description: "The picture, in the request's output_format.",
-            content: Object.fromEntries(Object.values(CONTENT_TYPES).map((type) => [type, { schema: z.unknown() }])),
-          },
+          200: { description: "The picture, in the request's output_format.", content: PICTURES },
+          206: { description: "The part of it that `Range` asks for.", content: PICTURES },
           304: z.undefined().describe("The client has it already, by `If-None-Match`."),
-          ...problems(404, 503),
+          ...problems(404, 416, 503),
         },
       },
     },
     async (request, reply) => {
       const { id, n } = request.params;
-      const { image, read } = await findPicture(service, ownerOf(request), id, n);
-      const etag = `"${image.sha256}"`;
-      const known = namesTag(request.headers["if-none-match"], etag);
-      const bytes = known ? undefined : await read();
-      reply.header("ETag", etag).header("Cache-Control", "private, immutable");
-      if (known) return reply.code(304).send(undefined);
-      return reply.type(image.content_type).send(bytes);
+      return sendPicture(request, reply, await findPicture(service, ownerOf(request), id, n));
     },
   );
 };
-
-/** Whether an `If-None-Match` header names the tag (RFC 9110 13.1.2: weak comparison). */
-function namesTag(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false;
-  return header.split(",").some((tag) => ["*", etag].includes(tag.trim().replace(/^W\//, "")));
-}

@@ -16,8 +16,13 @@ import type { Service } from "../parts.ts";
 
 export const jobParams = z.object({ id: z.string().describe("As returned when it was made.") });
 
-/** `GET /v1/<kind>s`, `GET /v1/<kind>s/{id}`, `POST …/cancel`, `DELETE …`. */
-export function jobRoutes<R extends BaseRecord>(instance: FastifyInstance, service: Service, kind: JobKind<R>): void {
+/** `GET /v1/<kind>s`, `GET /v1/<kind>s/{id}`, `POST …/cancel`, `DELETE …`. @param showOne how one that is asked for alone is shown; absent = as all are */
+export function jobRoutes<R extends BaseRecord>(
+  instance: FastifyInstance,
+  service: Service,
+  kind: JobKind<R>,
+  showOne?: (record: R, owner: string) => Promise<object>,
+): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
   const { config, queue, storage } = service;
   const { name, view, words } = kind;
@@ -104,6 +109,9 @@ export function jobRoutes<R extends BaseRecord>(instance: FastifyInstance, servi
         response: { 200: view, ...problems(404, 503) },
       },
     },
-    async (request) => shown(await findJob(service, kind, ownerOf(request), request.params.id)),
+    async (request) => {
+      const record = await findJob(service, kind, ownerOf(request), request.params.id);
+      return showOne === undefined ? shown(record) : showOne(record, ownerOf(request));
+    },
   );
 }

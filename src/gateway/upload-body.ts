@@ -1,0 +1,105 @@
+/** The body of `POST /v1/uploads`: an image or an archive, as it is, by any type, or as the file of a form. */
+import type { IncomingMessage } from "node:http";
+import type { FastifyInstance, FastifyRequest } from "fastify";
+import type { Config } from "../config/config.ts";
+import { Refused } from "../errors.ts";
+import { archiveTypeOf } from "../storage/archive-type.ts";
+import { HEAD, type Received, type Storage } from "../storage/storage.ts";
+
+/** What the document says that is taken. */
+export const UPLOAD_TYPES = [
+  "image/png",
+  "image/jpeg",
+  "image/webp",
+  "image/gif",
+  "application/zip",
+  "application/x-tar",
+  "application/gzip",
+  "application/octet-stream",
+];
+
+const ARCHIVE = /^application\/(zip|x-zip-compressed|x-tar|gzip|x-gzip)$/;
+
+/** An archive as a request's body. What idempotency compares of it is its content. */
+export class ArchiveBody {
+  readonly received: Received;
+
+  constructor(received: Received) {
+    this.received = received;
+  }
+
+  toJSON(): string {
+    return this.received.sha256;
+  }
+}
+
+/** Makes a plugin read uploads: its routes get a Buffer, which should be an image, or an {@link ArchiveBody}. */
+export function readUploads(app: FastifyInstance, storage: Storage, config: Pick<Config, "MAX_ARCHIVE_BYTES">): void {
+  const ofContent = async (bytes: Buffer) =>
+    archiveTypeOf(bytes.subarray(0, HEAD)) === null ? bytes : new ArchiveBody(await storage.receive([bytes]));
+  app.removeAllContentTypeParsers(); // those of this plugin alone
+  app.addContentTypeParser(/^image\//, { parseAs: "buffer" }, async (_request: FastifyRequest, body: Buffer) => body);
+  app.addContentTypeParser(ARCHIVE, async (request: FastifyRequest, body: IncomingMessage) => {
+    const most = config.MAX_ARCHIVE_BYTES;
+    const announced = Number(request.headers["content-length"] ?? 0);
+    if (announced > most) throw tooLarge(most);
+    return new ArchiveBody(await storage.receive(upTo(most, body), announced));
+  });
+  app.addContentTypeParser(
+    "application/octet-stream",
+    { parseAs: "buffer" },
+    async (_request: FastifyRequest, body: Buffer) => ofContent(body),
+  );
+  app.addContentTypeParser(
+    "multipart/form-data",
+    { parseAs: "buffer" },
+    async (request: FastifyRequest, body: Buffer) => ofContent(await fileOfForm(request, body)),
+  );
+  app.addContentTypeParser("*", (_request, _body, done) => done(notAnImage()));
+  app.addHook("onResponse", async ({ body }) => {
+    if (body instanceof ArchiveBody) await storage.discard(body.received); // unless it was kept
+  });
+}
+
+/** The one file of a form. @throws {Refused} */
+async function fileOfForm(request: FastifyRequest, body: Buffer): Promise<Buffer> {
+  if (/^(cross|same)-site$/.test(String(request.headers["sec-fetch-site"]))) {
+    // A form is the one kind of body that any page in a browser may send anywhere.
+    throw new Refused(400, "invalid_request", "forms of other sites' pages are not taken");
+  }
+  const headers = { "Content-Type": request.headers["content-type"]! };
+  const form = await new Response(new Uint8Array(body), { headers }).formData().catch(() => {
+    throw new Refused(400, "invalid_request", "the body is not a form (multipart/form-data)");
+  });
+  const [entry, ...more] = [...form];
+  if (entry === undefined || more.length > 0 || typeof entry[1] === "string") {
+    const message = "a form must have one field, `file`, that holds the file";
+    throw new Refused(400, "invalid_request", message, [{ path: "file", message }]);
+  }
+  return Buffer.from(await entry[1].arrayBuffer());
+}
+
+export function notAnImage(): Refused {
+  return new Refused(
+    400,
+    "not_an_image",
+    "send the bytes of the image, with Content-Type: image/png or the like, or of an archive, with application/zip, application/x-tar or application/gzip; or either with application/octet-stream, or as the field `file` of a form",
+  );
+}
+
+function tooLarge(most: number): Refused {
+  return new Refused(413, "body_too_large", `an archive may have ${most} bytes at most`);
+}
+
+/** @throws {Refused} when there are more bytes than `most` */
+async function* upTo(most: number, body: IncomingMessage): AsyncGenerator<Buffer> {
+  let bytes = 0;
+  for await (const chunk of body.iterator({ destroyOnReturn: false })) {
+    bytes += chunk.length;
+    if (bytes > most) {
+      body.resume(); // the rest is not wanted, but who sends it hears of that only when it is read
+      throw tooLarge(most);
+    }
+    yield chunk;
+  }
+}
