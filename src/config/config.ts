@@ -12,7 +12,7 @@ export const DEMO_MODELS_DIR = join(import.meta.dirname, "../../demo/checkpoint"
 const bytes = z.coerce.number().int().positive();
 const seconds = z.coerce.number().int().positive();
 /** APIs of other systems that can be spoken: src/gateway/dialects. */
-export const DIALECTS = ["openai", "a1111"] as const;
+export const DIALECTS = ["openai", "a1111", "replicate"] as const;
 export type Dialect = (typeof DIALECTS)[number];
 
 const folder = z.string().transform((path) => resolve(path));

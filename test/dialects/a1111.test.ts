@@ -247,8 +247,8 @@ const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] 
   ["a unit without an image", { alwayson_scripts: { controlnet: { args: [{ model: "canny" }] } } }, /args\[0\]\.image/],
   [
     "an unknown unit field",
-    { alwayson_scripts: { controlnet: { args: [{ model: "canny", image: white, wait: 1 }] } } },
-    /wait.*weight/,
+    { alwayson_scripts: { controlnet: { args: [{ model: "canny", image: white, weigth: 1 }] } } },
+    /weigth.*weight/,
   ],
   ["an unknown ControlNet", { alwayson_scripts: { controlnet: { args: [{ model: "x", image: white }] } } }, /"x"/],
   [

@@ -2,12 +2,14 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../../src/config/config.ts";
-import { kindOf } from "../../src/jobs/kinds.ts";
+import { type JobRecord, kindOf } from "../../src/jobs/kinds.ts";
 import { parseRecord } from "../../src/jobs/record.ts";
 import type { Outbound } from "../../src/outbound/client.ts";
 import { OutboundError } from "../../src/outbound/errors.ts";
 import type { WebhookAttempt } from "../../src/schema/webhook.ts";
+import { linkToken } from "../../src/webhooks/links.ts";
 import type { Taken } from "../../src/webhooks/outbox.ts";
+import { predictionOf } from "../../src/webhooks/prediction.ts";
 import { signedHeaders, signingSecrets } from "../../src/webhooks/signing.ts";
 
 /** What became of one attempt. */
@@ -43,11 +45,7 @@ export async function tryOnce(
   try {
     const record = parseRecord(taken.job, taken.record);
     if (record === undefined) return { status: null, error: "an error of the service", final: true };
-    const body = JSON.stringify({
-      type: `${record.object}.${taken.event}`,
-      timestamp: taken.created_at,
-      data: kindOf(taken.job).show(record, config.PUBLIC_URL),
-    });
+    const body = await bodyOf(redis, taken, record, config.PUBLIC_URL);
     const secrets = await signingSecrets(redis, taken.owner);
     const headers = { "content-type": "application/json", ...signedHeaders(secrets, taken.id, at, body) };
     return await post(outbound, taken.url, { headers, body, timeoutMs });
@@ -55,6 +53,15 @@ export async function tryOnce(
     log.error({ err: error, delivery: taken.id }, "internal error");
     return { status: null, error: "an error of the service", final: false };
   }
+}
+
+/** What is told, in the words of the API that the job came by. */
+async function bodyOf(redis: Redis, { job, event, created_at, record: fields }: Taken, record: JobRecord, url: string) {
+  if (fields.dialect === "replicate" && record.object === "generation") {
+    return JSON.stringify(predictionOf(record, url, await linkToken(redis, job)));
+  }
+  const data = kindOf(job).show(record, url);
+  return JSON.stringify({ type: `${record.object}.${event}`, timestamp: created_at, data });
 }
 
 /** Sends it once. @throws nothing: what goes wrong on the way is an answer too. */

@@ -22,23 +22,16 @@ const hidden = { hide: true } as const;
 const noQuery = { ...hidden, querystring: closed({}) };
 
 export const a1111: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const json = app.getDefaultJsonParser("error", "error");
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort());
   app.setErrorHandler((error: Error, request, reply) => {
     const { status, code, detail, errors } =
       error instanceof NotMade
         ? problem(error.code === "canceled" ? 409 : 500, error.code, error.message)
-        : problemOf(error, request.log);
+        : problemOf(error, request.log, request.routeOptions.bodyLimit);
     const said =
       errors.length === 0 ? detail : errors.map((one) => `${theirName(one.path)}: ${one.message}`).join("; ");
     return sendError(reply, status, "application/json", { error: code, detail: said, body: "", errors: said });
-  });
-  app.removeContentTypeParser("application/json");
-  app.addContentTypeParser("application/json", { parseAs: "string" }, (request, body, done) => {
-    if (body === "")
-      done(null); // clients say that they send JSON where they send nothing
-    else json(request, body as string, done);
   });
   pictures(app, service, closing.signal);
   options(app, service);

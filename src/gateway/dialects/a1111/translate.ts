@@ -1,10 +1,12 @@
 /** What a client of the web UI asks for, as a generation. */
 
+import type { z } from "zod";
 import { Refused } from "../../../errors.ts";
 import { MAX_ADAPTERS } from "../../../schema/adapters.ts";
 import type { Catalog, Model } from "../../../schema/catalog.ts";
 import { GenerationInput } from "../../../schema/generation-request.ts";
 import { SCHEDULER_FACTS, type SchedulerName } from "../../../schema/schedulers.ts";
+import { detailOf, fieldErrors } from "../issues.ts";
 import { type Body, type ImageBody, WITH_MASK } from "./body.ts";
 import { asSource } from "./image-source.ts";
 import { idCalled, shortName } from "./names.ts";
@@ -59,7 +61,7 @@ export async function translate(
     metadata: body.force_task_id == null ? {} : { force_task_id: body.force_task_id },
   };
   const { data, error } = GenerationInput.safeParse(input);
-  if (error !== undefined) throw inTheirWords(error.issues);
+  if (error !== undefined) throw inTheirWords(error);
   return { input: data, showsMap: units.map(({ showsMap }) => showsMap) };
 }
 
@@ -125,7 +127,7 @@ export function theirName(path: string): string {
   return path.replace(/[a-z_]+/g, (word) => (names as Record<string, string>)[word] ?? word);
 }
 
-function inTheirWords(issues: readonly { path: readonly PropertyKey[]; message: string }[]): Refused {
-  const errors = issues.map(({ path, message }) => ({ path: theirName(path.map(String).join(".")), message }));
-  return new Refused(422, "unsupported", errors.map(({ path, message }) => `${path}: ${message}`).join("; "), errors);
+function inTheirWords(error: z.ZodError): Refused {
+  const errors = fieldErrors(error).map(({ path, message }) => ({ path: theirName(path), message }));
+  return new Refused(422, "unsupported", detailOf(errors), errors);
 }

@@ -1,6 +1,7 @@
 /** Units of the ControlNet extension as entries of `controls`. */
 import type { Catalog } from "../../../schema/catalog.ts";
 import type { GenerationInput } from "../../../schema/generation-request.ts";
+import { fieldErrors } from "../issues.ts";
 import { asSource } from "./image-source.ts";
 import { annotatorOf } from "./modules.ts";
 import { idCalled, isNone } from "./names.ts";
@@ -38,8 +39,8 @@ export function readUnits(units: readonly unknown[], catalog: Catalog, initial: 
     const at = `alwayson_scripts.controlnet.args[${index}]`;
     const { data: unit, error } = Unit.safeParse(said);
     if (unit === undefined) {
-      const { path, message } = error.issues[0]!;
-      throw refuse([at, ...path.map(String)].join("."), message);
+      const { path, message } = fieldErrors(error)[0]!;
+      throw refuse(`${at}.${path}`, message);
     }
     return isOn(unit) ? [readUnit(unit, catalog, initial, at)] : [];
   });

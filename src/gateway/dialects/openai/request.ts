@@ -4,6 +4,7 @@ import { Refused } from "../../../errors.ts";
 import { closed } from "../../../schema/closed.ts";
 import { MAX_IMAGES } from "../../../schema/fields.ts";
 import { GenerationInput } from "../../../schema/generation-request.ts";
+import { detailOf, fieldErrors } from "../issues.ts";
 
 /** Steps of each `quality`; where ours is absent or "auto", the default. */
 const STEPS = { low: 10, medium: 20, standard: 20, high: 30, hd: 30, xhigh: 40, max: 50 } as const;
@@ -79,9 +80,8 @@ export function readBody(body: GenerateBody): { input: GenerationInput; wanted: 
 export function checked(input: unknown): GenerationInput {
   const { data, error } = GenerationInput.safeParse(input);
   if (error === undefined) return data;
-  const errors = error.issues.map(({ path, message }) => ({ path: path.join("."), message }));
-  const detail = errors.map(({ path, message }) => `${path}: ${message}`).join("; ");
-  throw new Refused(400, "invalid_request", detail, errors);
+  const errors = fieldErrors(error);
+  throw new Refused(400, "invalid_request", detailOf(errors), errors);
 }
 
 function sizeOf(size: string | null | undefined, own: Pick<GenerationInput, "width" | "height">) {
