@@ -93,11 +93,6 @@ export class Uploads {
     return this.#storage.find(keyOf(IMAGES, owner, id));
   }
 
-  /** Forgets an image; nothing happens when the owner has no such upload. */
-  async remove(owner: string, id: string): Promise<void> {
-    if (ID.test(id)) await this.#storage.remove(keyOf(IMAGES, owner, id));
-  }
-
   /** Where an archive lies; undefined when the owner has no such upload, or has it no more. */
   async archive(owner: string, id: string): Promise<string | undefined> {
     if (!ID.test(id) || hasExpired(id)) return undefined;

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { Refused } from "../../../errors.ts";
 import { closed } from "../../../schema/closed.ts";
+import { meantInGeneration } from "../../../schema/field-names.ts";
 import { MAX_IMAGES } from "../../../schema/fields.ts";
 import { GenerationInput } from "../../../schema/generation-request.ts";
 import { detailOf, fieldErrors } from "../issues.ts";
@@ -20,6 +21,7 @@ const openAiShape = {
     .nullish(),
   quality: z.enum(["auto", ...(Object.keys(STEPS) as (keyof typeof STEPS)[])]).nullish(),
   response_format: z.enum(["url", "b64_json"]).nullish(),
+  response: z.literal("url", "response_format says how pictures come here").default("url"),
   stream: z.boolean().nullish(),
   partial_images: z.int().min(0).max(3).nullish(),
   background: z.enum(["auto", "opaque"], 'pictures are opaque here: must be "auto" or "opaque"').nullish(),
@@ -32,7 +34,7 @@ const openAiShape = {
   input_fidelity: z.literal("low", 'must be "low": strength says how far to go from the image').nullish(),
 };
 
-export const GenerateBody = closed({ ...GenerationInput.shape, ...openAiShape });
+export const GenerateBody = closed({ ...GenerationInput.shape, ...openAiShape }, meantInGeneration);
 export type GenerateBody = z.infer<typeof GenerateBody>;
 
 const Source = z.string();

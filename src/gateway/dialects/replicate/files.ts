@@ -75,15 +75,21 @@ export function files(instance: FastifyInstance, service: Service): void {
       );
     }
     const about = metadataOf(metadata);
-    await check(bytes, "content", owner);
-    const { id, createdAt, expiresAt } = await uploads.put(owner, bytes);
+    const { width, height } = await check(bytes, "content", owner);
+    const sha256 = hash("sha256", bytes);
+    const { id, createdAt, expiresAt } = await uploads.put(owner, bytes, {
+      bytes: bytes.length,
+      width,
+      height,
+      sha256,
+    });
     const file: KeptFile = {
       id,
       name: request.body.filename ?? id,
       content_type: typeOf(content),
       size: bytes.length,
       etag: hash("md5", bytes),
-      checksums: { sha256: hash("sha256", bytes), md5: hash("md5", bytes) },
+      checksums: { sha256, md5: hash("md5", bytes) },
       metadata: about,
       created_at: createdAt.toISOString(),
       expires_at: expiresAt.toISOString(),

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { Refused } from "../../../errors.ts";
 import type { Catalog } from "../../../schema/catalog.ts";
 import { closed } from "../../../schema/closed.ts";
+import { meantInGeneration } from "../../../schema/field-names.ts";
 import { GenerationInput } from "../../../schema/generation-request.ts";
 import type { Webhook } from "../../../schema/webhook.ts";
 import { REPLICATE } from "../../../webhooks/prediction.ts";
@@ -28,9 +29,9 @@ export const PredictionBody = closed({
 });
 export type PredictionBody = z.infer<typeof PredictionBody>;
 
-const { model: _model, webhook: _webhook, ...fields } = GenerationInput.shape;
+const { model: _model, webhook: _webhook, response: _response, ...fields } = GenerationInput.shape;
 /** What `input` may say. */
-export const Input = closed(fields);
+export const Input = closed(fields, meantInGeneration);
 
 export function invalid(path: string, message: string): Refused {
   return new Refused(422, "invalid_request", `${path}: ${message}`, [{ path, message }]);
