@@ -34,7 +34,7 @@ const openAiShape = {
   input_fidelity: z.literal("low", 'must be "low": strength says how far to go from the image').nullish(),
 };
 
-export const GenerateBody = closed({ ...GenerationInput.shape, ...openAiShape }, meantInGeneration);
+export const GenerateBody = closed({ ...GenerationInput.shape, ...openAiShape }, meantInGeneration(""));
 export type GenerateBody = z.infer<typeof GenerateBody>;
 
 const Source = z.string();

@@ -51,7 +51,6 @@ export function models(instance: FastifyInstance, { fleet, config }: Service): v
     page((await fleet.catalog()).models.map((model) => modelOf(model, config.PUBLIC_URL))),
   );
   app.addContentTypeParser("text/plain", { parseAs: "string" }, (_request, body, done) => done(null, body));
-  app.addHttpMethod("QUERY", { hasBody: true });
   app.route({
     method: "QUERY",
     url: "/models",

@@ -31,7 +31,7 @@ export type PredictionBody = z.infer<typeof PredictionBody>;
 
 const { model: _model, webhook: _webhook, response: _response, ...fields } = GenerationInput.shape;
 /** What `input` may say. */
-export const Input = closed(fields, meantInGeneration);
+export const Input = closed(fields, meantInGeneration(""));
 
 export function invalid(path: string, message: string): Refused {
   return new Refused(422, "invalid_request", `${path}: ${message}`, [{ path, message }]);
