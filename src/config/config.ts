@@ -1,6 +1,6 @@
 /** The configuration: environment variables, checked and typed. The names are those of the variables. */
 import { readFileSync } from "node:fs";
-import { isIPv6 } from "node:net";
+import { isIP, isIPv6 } from "node:net";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { ConfigError } from "../errors.ts";
@@ -50,6 +50,11 @@ const Environment = z.object({
     .string()
     .default("")
     .transform((list, ctx) => list.split(/[\s,]+/).flatMap((entry) => (entry === "" ? [] : hostAndPort(entry, ctx)))),
+  /** Proxies whose X-Forwarded-For is believed: addresses, networks (10.0.0.0/8), loopback, linklocal, uniquelocal; unset = none. */
+  TRUST_PROXY: z
+    .string()
+    .default("")
+    .transform((list, ctx) => list.split(/[\s,]+/).flatMap((entry) => (entry === "" ? [] : networkOf(entry, ctx)))),
   API_KEYS: z
     .string()
     .transform((list, ctx) => orIssue(ctx, () => parseKeys(list)))
@@ -142,6 +147,20 @@ function hostAndPort(entry: string, ctx: z.RefinementCtx): { hostname: string; p
   }
   const port = /:(\d+)$/.exec(text)?.[1]; // not the URL's, which leaves 80 out
   return { hostname: url.hostname.replace(/^\[|\]$/g, ""), port: port === undefined ? null : Number(port) };
+}
+
+/** An address, a network, or a name for some. */
+function networkOf(entry: string, ctx: z.RefinementCtx): string {
+  const [address = "", bits, ...more] = entry.split("/");
+  const isNamed = ["loopback", "linklocal", "uniquelocal"].includes(entry);
+  const most = isIPv6(address) ? 128 : 32;
+  const hasBits = bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= most);
+  if (isNamed || (isIP(address) !== 0 && hasBits && more.length === 0)) return entry;
+  ctx.addIssue({
+    code: "custom",
+    message: `"${entry}" is neither an address, a network such as 10.0.0.0/8, nor loopback, linklocal or uniquelocal`,
+  });
+  return z.NEVER;
 }
 
 /** What `make` gives, or its error as the issue of a variable. */

@@ -15,7 +15,8 @@ import { rememberAnswers } from "./idempotency.ts";
 import { ImagesIn } from "./images-in.ts";
 import { documentOptions } from "./openapi.ts";
 import type { Parts, Service } from "./parts.ts";
-import { problem, problemOf, refuseBytes, sendProblem } from "./problems.ts";
+import { answerUnknown, routerOptions, withoutPrefix } from "./paths.ts";
+import { problemOf, refuseBytes, sendProblem } from "./problems.ts";
 import { limitRate } from "./rate-limit.ts";
 import { catalog } from "./routes/catalog.ts";
 import { events } from "./routes/events.ts";
@@ -57,6 +58,11 @@ async function documentation(app: FastifyInstance): Promise<void> {
   app.addHook("onRoute", (route) => {
     route.config = { ...route.config, open: true };
   });
+  // Without its slash the page would look for its files at the root, which behind a proxy's path is another's.
+  app.addHook("onRequest", async ({ url }, reply) => {
+    const [path, query] = url.split("?");
+    if (path === "/docs") return reply.redirect(`docs/${query === undefined ? "" : `?${query}`}`);
+  });
   await app.register(swaggerUi, { routePrefix: "/docs", logLevel: "warn" });
   app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
 }
@@ -64,6 +70,9 @@ async function documentation(app: FastifyInstance): Promise<void> {
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {
   const app = Fastify({
     loggerInstance,
+    routerOptions,
+    rewriteUrl: withoutPrefix(parts.config.PUBLIC_URL),
+    trustProxy: parts.config.TRUST_PROXY,
     bodyLimit: parts.config.MAX_BODY_BYTES,
     requestTimeout: REQUEST_MS,
     clientErrorHandler: refuseBytes,
@@ -76,9 +85,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.setErrorHandler((error: Error, request, reply) =>
     sendProblem(reply, problemOf(error, request.log, request.routeOptions.bodyLimit)),
   );
-  app.setNotFoundHandler((request, reply) =>
-    sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${request.url.split("?")[0]}`)),
-  );
+  answerUnknown(app);
   app.addHook("onRoute", (route) => {
     if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };
   });
@@ -86,7 +93,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   readBodies(app);
   await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
   rememberAnswers(app, parts.queue);
-  await app.register(swagger, documentOptions);
+  await app.register(swagger, documentOptions(parts.config.PUBLIC_URL));
   const uploads = new Uploads(parts.storage, parts.config);
   const imagesIn = new ImagesIn(parts.config, parts.outbound, uploads, (owner, hash) =>
     parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash)),

@@ -14,6 +14,7 @@ const typeOf = ({ headers }: FastifyRequest) => (headers["content-type"] ?? "").
 /** Reads the bodies of every route that brings no parser of its own. */
 export function readBodies(app: FastifyInstance): void {
   app.addHook("onRequest", async (request, reply) => {
+    if (request.is404) return;
     const { headers, routeOptions } = request;
     const hasNone = headers["transfer-encoding"] === undefined && Number(headers["content-length"] ?? 0) === 0;
     if (hasNone) {
@@ -29,7 +30,7 @@ export function readBodies(app: FastifyInstance): void {
   });
   app.removeAllContentTypeParsers();
   app.addContentTypeParser("*", { parseAs: "buffer" }, async (request: FastifyRequest, body: Buffer) =>
-    body.length === 0 ? undefined : parse(request, body),
+    body.length === 0 || request.is404 ? undefined : parse(request, body),
   );
   app.addHook("preValidation", async ({ body, routeOptions: { schema } }) => {
     if (schema?.operationId === undefined || schema.consumes !== undefined) return;

@@ -6,7 +6,8 @@ import { Problem } from "../schema/problem.ts";
 import { idempotencyHeader } from "./idempotency.ts";
 import { webhooks } from "./openapi-webhooks.ts";
 
-export const documentOptions: FastifyDynamicSwaggerOptions = {
+/** @param publicUrl its path is what the operations lie under, wherever the document is read */
+export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions => ({
   openapi: {
     openapi: "3.1.0",
     info: {
@@ -14,7 +15,7 @@ export const documentOptions: FastifyDynamicSwaggerOptions = {
       description: "Stable Diffusion with ControlNets: a prompt and control images in, pictures out.",
       version: "1.0.0",
     },
-    servers: [{ url: "/" }],
+    servers: [{ url: new URL(publicUrl).pathname }],
     webhooks,
     security: [{ apiKey: [] }],
     components: {
@@ -38,7 +39,7 @@ export const documentOptions: FastifyDynamicSwaggerOptions = {
   },
   transform: (route) => jsonSchemaTransform({ ...route, schema: forEveryRoute(route) }),
   transformObject: (document) => onlyUsed(jsonSchemaTransformObject(document) as Document),
-};
+});
 
 const MEANINGS = {
   400: "The request is not JSON or does not fit the schema.",

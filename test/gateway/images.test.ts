@@ -201,7 +201,7 @@ describe("an upload", async () => {
   test("of another kind, of too many bytes or of none is refused", async () => {
     const json = await gateway.http.post("/v1/uploads").send({ image: uri(png) });
     assert.deepEqual([conforms(json).status, json.body.code], [400, "not_an_image"]);
-    const form = await gateway.http.post("/v1/uploads").attach("file", png, "a.png");
+    const form = await gateway.http.post("/v1/uploads").type("form").send("a=b");
     assert.deepEqual([conforms(form).status, form.body.code], [400, "not_an_image"]);
     const none = await gateway.http.post("/v1/uploads");
     assert.deepEqual([conforms(none).status, none.body.code], [400, "not_an_image"]);

@@ -1,0 +1,121 @@
+/** Addresses as clients and proxies spell them: slashes, prefixes, methods that are not there, HEAD and OPTIONS. */
+import assert from "node:assert/strict";
+import { after, describe, test } from "node:test";
+import { openLog } from "../../src/observe/log.ts";
+import { CATALOG, type log as silent, startGateway } from "../support/gateway.ts";
+
+const stack = new AsyncDisposableStack();
+after(() => stack.disposeAsync());
+
+const gateway = await startGateway(stack);
+await gateway.offer(CATALOG);
+const url = gateway.config.PUBLIC_URL;
+const ask = (method: string, path: string, init: RequestInit = {}, at = url) =>
+  fetch(`${at}${path}`, { method, redirect: "manual", ...init });
+
+describe("a path that is there", () => {
+  for (const path of ["/v1/models/", "//v1/models", "/v1//models", "/v1/models/?", "/health/"]) {
+    test(`is found as ${path}`, async () => {
+      assert.equal((await ask("GET", path)).status, 200);
+    });
+  }
+
+  for (const [method, path, allow] of [
+    ["PUT", "/v1/generations", "GET, HEAD, OPTIONS, POST"],
+    ["PATCH", "/v1/generations/gen_1", "DELETE, GET, HEAD, OPTIONS"],
+    ["GET", "/v1/generations/gen_1/cancel", "OPTIONS, POST"],
+    ["DELETE", "/v1/models", "GET, HEAD, OPTIONS"],
+    ["POST", "/v1/generations/gen_1/images/0/", "GET, HEAD, OPTIONS"],
+    ["POST", "/docs/", "GET, HEAD, OPTIONS"],
+    ["DELETE", "/", "GET, HEAD, OPTIONS"],
+  ] as const) {
+    test(`${method} ${path}: 405 with what it has`, async () => {
+      const answer = await ask(
+        method,
+        path,
+        method === "GET" ? {} : { body: "x", headers: { "Content-Type": "text/x" } },
+      );
+      assert.deepEqual([answer.status, answer.headers.get("allow")], [405, allow]);
+      assert.equal(((await answer.json()) as { code: string }).code, "method_not_allowed");
+    });
+  }
+
+  test("OPTIONS tells its methods", async () => {
+    const answer = await ask("OPTIONS", "/v1/generations");
+    assert.deepEqual([answer.status, answer.headers.get("allow")], [204, "GET, HEAD, OPTIONS, POST"]);
+  });
+
+  test("HEAD is GET without its body", async () => {
+    for (const path of ["/v1/models", "/v1/schedulers/ddim", "/health", "/openapi.json"]) {
+      const [head, get] = [await ask("HEAD", path), await ask("GET", path)];
+      assert.equal(head.status, 200);
+      assert.equal(head.headers.get("content-length"), String(Buffer.byteLength(await get.text())));
+    }
+  });
+
+  test("what is not there is 404, whatever the body", async () => {
+    for (const path of ["/v1/nothing", "/v2/models", "/v1/generations/gen_1/images"]) {
+      const answer = await ask("POST", path, { body: "{", headers: { "Content-Type": "application/json" } });
+      assert.equal(answer.status, 404, path);
+    }
+  });
+});
+
+describe("behind a proxy that adds a path", async () => {
+  const behind = await startGateway(stack, { PUBLIC_URL: "https://pictures.example/api/v3/" });
+  await behind.offer(CATALOG);
+  const here = `http://127.0.0.1:${behind.config.PORT}`;
+  const create = async (path: string) => {
+    const headers = {
+      "Content-Type": "application/json",
+      "X-Forwarded-Host": "evil.example",
+      "X-Forwarded-Proto": "ftp",
+    };
+    return ask("POST", path, { body: '{"prompt":"x"}', headers }, here);
+  };
+
+  test("and takes it away, or passes it on: both are understood, and links are to the outside", async () => {
+    for (const path of ["/v1/generations", "/api/v3/v1/generations"]) {
+      const answer = await create(path);
+      const { id } = (await answer.json()) as { id: string };
+      assert.equal(answer.status, 202);
+      assert.equal(answer.headers.get("location"), `https://pictures.example/api/v3/v1/generations/${id}`);
+    }
+    assert.equal((await ask("GET", "/api/v3", {}, here)).status, 200);
+    assert.equal((await ask("GET", "/api/v3?x=1", {}, here)).status, 200);
+    assert.equal((await ask("GET", "/api/v31/v1/models", {}, here)).status, 404);
+  });
+
+  test("the document says where its operations lie, and /docs finds its files without a slash too", async () => {
+    const document = (await (await ask("GET", "/openapi.json", {}, here)).json()) as { servers: unknown };
+    assert.deepEqual(document.servers, [{ url: "/api/v3" }]);
+    const redirected = await ask("GET", "/docs?a=1", {}, here);
+    assert.deepEqual([redirected.status, redirected.headers.get("location")], [302, "docs/?a=1"]);
+    const page = await (await ask("GET", "/docs/", {}, here)).text();
+    for (const [, file] of page.matchAll(/(?:src|href)="([^"]+)"/g)) {
+      assert.match(file!, /^\.\//);
+      assert.equal((await ask("GET", `/docs/${file}`, {}, here)).status, 200, file);
+    }
+  });
+});
+
+test("X-Forwarded-For is believed of TRUST_PROXY alone", async () => {
+  for (const [TRUST_PROXY, ip] of [
+    ["", "127.0.0.1"],
+    ["10.0.0.0/8", "127.0.0.1"],
+    ["127.0.0.1,10.0.0.0/8", "203.0.113.9"],
+    ["loopback", "10.1.2.3"],
+  ] as const) {
+    const lines: string[] = [];
+    const log = openLog("gateway", { LOG_LEVEL: "info" }, { write: (line) => void lines.push(line) });
+    const logged = await startGateway(stack, { TRUST_PROXY }, log as unknown as typeof silent);
+    await ask(
+      "GET",
+      "/v1/schedulers",
+      { headers: { "X-Forwarded-For": "198.51.100.7, 203.0.113.9, 10.1.2.3" } },
+      logged.config.PUBLIC_URL,
+    );
+    const asked = lines.map((line) => JSON.parse(line)).find(({ req }) => req?.url === "/v1/schedulers");
+    assert.equal(asked.req.ip, ip, TRUST_PROXY);
+  }
+});
