@@ -30,6 +30,7 @@ export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions
     },
     tags: [
       { name: "generations", description: "Making pictures." },
+      { name: "annotations", description: "Making maps of pictures." },
       { name: "trainings", description: "Making ControlNets." },
       { name: "uploads", description: "Images and archives that are sent once and named in requests." },
       { name: "webhooks", description: "Events that are sent to the client, their secret and their log." },

@@ -5,6 +5,7 @@
 import type { Redis } from "ioredis";
 import { script } from "../redis/script.ts";
 import type { ValidationPicture } from "../schema/training.ts";
+import type { AnnotationRecord } from "./annotation.ts";
 import type { GenerationRecord } from "./generation.ts";
 import { recordKey, SCRIPT_NAMES, stateKey } from "./keys.ts";
 import type { JobRecord } from "./kinds.ts";
@@ -113,6 +114,7 @@ const runFinish = script(new URL("lua/finish.lua", import.meta.url), SCRIPT_NAME
 
 export type Outcome =
   | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
+  | (Pick<AnnotationRecord, "images" | "pose" | "warnings" | "metrics"> & { status: "succeeded" })
   | (Pick<TrainingRecord, "controlnet"> & { status: "succeeded" })
   | { status: "failed"; error: NonNullable<JobRecord["error"]> }
   | { status: "canceled" };

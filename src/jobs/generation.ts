@@ -1,6 +1,6 @@
 import { Generation, type ImageRecord, type ProgressEvent, type Generation as View } from "../schema/generation.ts";
 import { evaluations, GenerationRequest } from "../schema/generation-request.ts";
-import type { JobKind } from "./kind.ts";
+import { type JobKind, queuedFor } from "./kind.ts";
 
 export type GenerationRecord = Omit<View, "images" | "metadata"> & { images: ImageRecord[] };
 
@@ -26,7 +26,7 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
     metrics:
       metrics === undefined
         ? {
-            queue_ms: started_at === null ? null : Math.max(0, Date.parse(started_at) - Date.parse(created_at)),
+            queue_ms: queuedFor(created_at, started_at),
             load_ms: null,
             encode_ms: null,
             denoise_ms: null,

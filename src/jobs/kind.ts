@@ -54,6 +54,10 @@ export interface JobKind<
   showStep(id: string, step: Step, publicUrl: string): object;
 }
 
+/** How long a job has waited for its worker, in ms; null = it still does. */
+export const queuedFor = (created_at: string, started_at: string | null) =>
+  started_at === null ? null : Math.max(0, Date.parse(started_at) - Date.parse(created_at));
+
 /** How a kind is spoken of in the OpenAPI document. */
 export interface Words {
   /** In operationIds and schemas: "Generation". */

@@ -1,11 +1,12 @@
 /** What goes through the queues: a kind of job is a row here. An id says by its prefix of which kind it is. */
 import { randomUUID } from "node:crypto";
 import type { JobName } from "../schema/job.ts";
+import { annotation } from "./annotation.ts";
 import { generation } from "./generation.ts";
 import type { JobKind } from "./kind.ts";
 import { training } from "./training.ts";
 
-export const KINDS = { generation, training } satisfies Record<JobName, JobKind>;
+export const KINDS = { generation, training, annotation } satisfies Record<JobName, JobKind>;
 
 export const ALL_KINDS: readonly JobKind[] = Object.values(KINDS);
 

@@ -1,5 +1,6 @@
 /** The annotators that need no network: what each takes, its parameters, and which kinds of ControlNet its maps feed. */
 import { z } from "zod";
+import { closed } from "./closed.ts";
 
 /** What a ControlNet was trained to read. */
 export const MAP_KINDS = [
@@ -24,52 +25,80 @@ export type MapKind = (typeof MAP_KINDS)[number];
 /** What a map is made of: a picture, depth as a picture (near = light), a picture and a mask, or key points. */
 export type AnnotatorInput = "picture" | "depth" | "masked_picture" | "pose";
 
-interface Row {
+/** What the table of annotators says of one. */
+export interface AnnotatorRow {
   readonly description: string;
   readonly input: AnnotatorInput;
   readonly feeds: readonly MapKind[];
   readonly params: z.ZodObject;
 }
 
-const level = (least: number, most: number) => z.number().min(least).max(most);
+/** A parameter that is a number. */
+export const number = (least: number, most: number, preset: number, says: string) =>
+  z
+    .number()
+    .min(least)
+    .max(most)
+    .default(preset)
+    .describe(says)
+    .meta({ examples: [preset] });
 
-const sized = {
-  detect_resolution: z
+const whole = (least: number, most: number, preset: number, says: string) =>
+  z
+    .int()
+    .min(least)
+    .max(most)
+    .default(preset)
+    .describe(says)
+    .meta({ examples: [preset] });
+
+const pixels = (preset: number | null, says: string) =>
+  z
     .int()
     .min(64)
     .max(2048)
     .nullable()
-    .default(null)
-    .describe("About how many pixels the shorter side has when the map is made; null = the image's own size."),
+    .default(preset)
+    .describe(says)
+    .meta({ examples: [512] });
+
+/** The sizes that controlnet_aux's annotators work at. */
+export const sized = {
+  detect_resolution: pixels(
+    null,
+    "About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.",
+  ),
+  image_resolution: pixels(
+    null,
+    "About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.",
+  ),
 };
 
 const edges = (low: number, high: number) => ({
-  low_threshold: level(0, 2040).default(low).describe("A gradient above it goes an edge on."),
-  high_threshold: level(0, 2040).default(high).describe("A gradient above it begins an edge."),
+  low_threshold: number(0, 2040, low, "A gradient above it goes an edge on."),
+  high_threshold: number(0, 2040, high, "A gradient above it begins an edge."),
 });
 
-const gamma = {
-  gamma_correction: level(0.1, 2).default(1).describe("Above 1 darker, below 1 lighter."),
-};
+const gamma = { gamma_correction: number(0.1, 2, 1, "Above 1 darker, below 1 lighter.") };
 
 export const ANNOTATORS = {
   canny: {
     description: "Edges, white on black.",
     input: "picture",
     feeds: ["canny"],
-    params: z.strictObject({ ...edges(100, 200), ...sized }),
+    params: closed({ ...edges(100, 200), ...sized }),
   },
   hough_lines: {
     description: "Straight lines, white on black, without a network.",
     input: "picture",
     feeds: ["lines"],
-    params: z.strictObject({
+    params: closed({
       ...edges(50, 150),
-      rho: level(0.5, 16).default(1).describe("Pixels between two distances of lines."),
-      theta_degrees: level(0.25, 45).default(1).describe("Degrees between two directions of lines."),
-      threshold: z.int().min(1).max(10_000).default(50).describe("Edge pixels that a line needs."),
-      min_line_length: level(0, 10_000).default(30).describe("Pixels along x or y."),
-      max_line_gap: level(0, 10_000).default(5).describe("Pixels without an edge that a line goes on over."),
+      rho: number(0.5, 16, 1, "Pixels between two distances of lines."),
+      theta_degrees: number(0.25, 45, 1, "Degrees between two directions of lines."),
+      threshold: whole(1, 10_000, 50, "Edge pixels that a line needs."),
+      min_line_length: number(0, 10_000, 30, "Pixels along x or y."),
+      max_line_gap: number(0, 10_000, 5, "Pixels without an edge that a line goes on over."),
       ...sized,
     }),
   },
@@ -77,9 +106,9 @@ export const ANNOTATORS = {
     description: "What is darker than around it, white on black.",
     input: "picture",
     feeds: ["line_art"],
-    params: z.strictObject({
-      gaussian_sigma: level(0.01, 64).default(6).describe("Pixels that the picture is blurred by for comparison."),
-      intensity_threshold: level(0, 254).default(8).describe("What is less dark than this does not count as a line."),
+    params: closed({
+      gaussian_sigma: number(0.01, 64, 6, "Pixels that the picture is blurred by for comparison."),
+      intensity_threshold: number(0, 254, 8, "What is less dark than this does not count as a line."),
       ...sized,
     }),
   },
@@ -87,31 +116,26 @@ export const ANNOTATORS = {
     description: "A drawing in dark lines as white lines on black.",
     input: "picture",
     feeds: ["scribble"],
-    params: z.strictObject({ ...sized }),
+    params: closed({ ...sized }),
   },
   scribble_xdog: {
     description: "Bold lines from a photo, white on black.",
     input: "picture",
     feeds: ["scribble"],
-    params: z.strictObject({ threshold: level(1, 64).default(32).describe("Less gives more lines."), ...sized }),
+    params: closed({ threshold: number(1, 64, 32, "Less gives more lines."), ...sized }),
   },
   threshold: {
     description: "White where red, green and blue are all above the threshold.",
     input: "picture",
     feeds: ["scribble"],
-    params: z.strictObject({ threshold: level(0, 255).default(127), ...sized }),
+    params: closed({ threshold: number(0, 255, 127, "A level of 0 to 255."), ...sized }),
   },
   binary: {
     description: "White where the picture is dark.",
     input: "picture",
     feeds: ["scribble"],
-    params: z.strictObject({
-      threshold: z
-        .int()
-        .min(0)
-        .max(255)
-        .default(0)
-        .describe("Grey above it is black; 0 and 255 = found from the image."),
+    params: closed({
+      threshold: whole(0, 255, 0, "Grey above it is black; 0 and 255 = found from the image."),
       ...sized,
     }),
   },
@@ -119,89 +143,92 @@ export const ANNOTATORS = {
     description: "The negative: makes black lines on white fit.",
     input: "picture",
     feeds: ["line_art", "scribble", "soft_edge", "lines", "depth"],
-    params: z.strictObject({ ...sized }),
+    params: closed({ ...sized }),
   },
   normal_from_depth: {
     description: "Surface normals from a picture of depth, near = light.",
     input: "depth",
     feeds: ["normal"],
-    params: z.strictObject({
-      bg_threshold: level(0, 1).default(0.1).describe("Share of the depth below which a pixel is background."),
-      a: level(0.01, 100)
-        .default(2 * Math.PI)
-        .describe("Less makes slopes steeper."),
+    params: closed({
+      bg_threshold: number(0, 1, 0.1, "Share of the depth below which a pixel is background."),
+      a: number(0.01, 100, 2 * Math.PI, "Less makes slopes steeper."),
     }),
   },
   tile: {
     description: "The picture made smaller, for a ControlNet that adds details.",
     input: "picture",
     feeds: ["tile"],
-    params: z.strictObject({ down_sampling_rate: level(1, 8).default(1).describe("How many times smaller.") }),
+    params: closed({ down_sampling_rate: number(1, 8, 1, "How many times smaller.") }),
   },
   blur: {
     description: "The picture blurred.",
     input: "picture",
     feeds: ["blur"],
-    params: z.strictObject({ sigma: level(0.01, 64).default(9).describe("Pixels."), ...sized }),
+    params: closed({ sigma: number(0.01, 64, 9, "Pixels."), ...sized }),
   },
   color_grid: {
     description: "Cells of 64 pixels, each of one color.",
     input: "picture",
     feeds: ["color"],
-    params: z.strictObject({
-      resolution: z
-        .int()
-        .min(64)
-        .max(2048)
-        .nullable()
-        .default(null)
-        .describe("Pixels of the shorter side; null = the image's own."),
+    params: closed({
+      resolution: pixels(512, "Pixels of the shorter side, which are those of the map's; null = the image's own."),
     }),
   },
   recolor_luminance: {
     description: "How light the picture is, for a ControlNet that colors.",
     input: "picture",
     feeds: ["grey"],
-    params: z.strictObject({ ...gamma, ...sized }),
+    params: closed({ ...gamma, ...sized }),
   },
   recolor_intensity: {
     description: "The largest of red, green and blue, for a ControlNet that colors.",
     input: "picture",
     feeds: ["grey"],
-    params: z.strictObject({ ...gamma, ...sized }),
+    params: closed({ ...gamma, ...sized }),
   },
   shuffle: {
     description: "The picture's colors at other places.",
     input: "picture",
     feeds: ["shuffle"],
-    params: z.strictObject({
-      f: z.int().min(8).max(2048).default(256).describe("Pixels that stay about together."),
-      seed: z
-        .int()
-        .min(0)
-        .max(2 ** 32 - 1)
-        .default(0),
+    params: closed({
+      f: whole(8, 2048, 256, "Pixels that stay about together."),
+      seed: whole(0, 2 ** 32 - 1, 0, "Where the random numbers begin."),
       ...sized,
     }),
+  },
+  none: {
+    description: "The picture as it is.",
+    input: "picture",
+    feeds: [],
+    params: closed({}),
   },
   inpaint: {
     description: "The picture with what the mask marks taken out.",
     input: "masked_picture",
     feeds: ["inpaint"],
-    params: z.strictObject({}),
+    params: closed({}),
   },
   openpose_render: {
     description: "Skeletons drawn from key points.",
     input: "pose",
     feeds: ["pose"],
-    params: z.strictObject({
+    params: closed({
       style: z.enum(["openpose", "dwpose", "controlnet"]).default("openpose").describe("Whose way of drawing."),
-      min_confidence: level(0, 1)
-        .default(1)
-        .describe("A point of less is missing; OpenPose's own files need about 0.05."),
+      min_confidence: number(0, 1, 1, "A point of less is missing; OpenPose's own files need about 0.05."),
     }),
   },
-} as const satisfies Record<string, Row>;
+} as const satisfies Record<string, AnnotatorRow>;
+
+/** Other programs' names of annotators, by ours. */
+export const OTHER_NAMES: Readonly<Record<string, readonly string[]>> = {
+  blur: ["blur_gaussian"],
+  tile: ["tile_resample"],
+  color_grid: ["t2ia_color_grid", "color"],
+  inpaint: ["inpaint_only"],
+  softedge_hed: ["hed"],
+  openpose_full: ["dwpose", "dw_openpose_full"],
+  depth: ["depth_anything", "depth_midas"],
+};
 
 export type AnnotatorName = keyof typeof ANNOTATORS;
 export type AnnotatorParams<N extends AnnotatorName> = z.output<(typeof ANNOTATORS)[N]["params"]>;

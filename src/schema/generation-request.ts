@@ -14,6 +14,7 @@ import {
   MAX_SIDE,
   MAX_STEPS,
   metadata,
+  priority,
   Side,
   seed,
 } from "./fields.ts";
@@ -120,13 +121,7 @@ const generationShape = {
     ),
   preview: z.boolean().default(false).describe("Whether progress events show what the first picture is on its way to."),
   webhook: Webhook.nullable().default(null).describe("Who is told how it goes; null = nobody."),
-  priority: z
-    .int()
-    .min(0)
-    .max(9)
-    .default(0)
-    .describe("Among your own jobs: 0 is first, 9 is last.")
-    .meta({ examples: [0] }),
+  priority,
   metadata,
 };
 

@@ -34,7 +34,7 @@ export const ImageRecord = z.object({
 });
 export type ImageRecord = z.infer<typeof ImageRecord>;
 
-const milliseconds = z
+export const milliseconds = z
   .number()
   .min(0)
   .nullable()

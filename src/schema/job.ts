@@ -1,10 +1,10 @@
-/** What generations and trainings have in common. */
+/** What jobs of all kinds have in common. */
 
 import { z } from "zod";
 import { instant } from "./fields.ts";
 
 /** The kinds of jobs: src/jobs/kinds.ts says what each is. */
-export const JOB_NAMES = ["generation", "training"] as const;
+export const JOB_NAMES = ["generation", "training", "annotation"] as const;
 export type JobName = (typeof JOB_NAMES)[number];
 
 export const JobStatus = z

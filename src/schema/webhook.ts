@@ -4,7 +4,7 @@ import { z } from "zod";
 import { closed } from "./closed.ts";
 import { instant, MAX_URL } from "./fields.ts";
 
-/** What a webhook can tell of a generation or a training, in the order in which it happens; only one of the last three does. */
+/** What a webhook can tell of a job, in the order in which it happens; only one of the last three does. */
 export const WEBHOOK_EVENTS = ["started", "succeeded", "failed", "canceled"] as const;
 export const WebhookEvent = z.enum(WEBHOOK_EVENTS);
 export type WebhookEvent = z.infer<typeof WebhookEvent>;
@@ -35,7 +35,7 @@ export const Webhook = closed({
     .default(["succeeded", "failed", "canceled"])
     .describe("What to tell: the start, the end."),
 }).describe(
-  "Events are POSTed there as {type, timestamp, data: the generation or training}, signed by Standard Webhooks with the key of GET /v1/webhooks/secret. An event comes at least once; its webhook-id is the same each time. What is not answered by 2xx within 15 s is sent again for more than a day.",
+  "Events are POSTed there as {type, timestamp, data: the generation, training or annotation}, signed by Standard Webhooks with the key of GET /v1/webhooks/secret. An event comes at least once; its webhook-id is the same each time. What is not answered by 2xx within 15 s is sent again for more than a day.",
 );
 
 const nextAttempt = instant
@@ -75,15 +75,20 @@ export const WebhookDelivery = z
     generation: z
       .string()
       .nullable()
-      .describe("The generation that it tells of; null = a training.")
+      .describe("The generation that it tells of; null = it tells of another job.")
       .meta({ examples: ["gen_3f0a1b2c4d5e6f708192a3b4"] }),
     training: z
       .string()
       .nullable()
-      .describe("The training that it tells of; null = a generation.")
+      .describe("The training that it tells of; null = it tells of another job.")
       .meta({ examples: ["trn_3f0a1b2c4d5e6f708192a3b4"] }),
+    annotation: z
+      .string()
+      .nullable()
+      .describe("The annotation that it tells of; null = it tells of another job.")
+      .meta({ examples: ["ann_3f0a1b2c4d5e6f708192a3b4"] }),
     type: z
-      .enum(WEBHOOK_EVENTS.flatMap((event) => [`generation.${event}`, `training.${event}`] as const))
+      .enum(WEBHOOK_EVENTS.flatMap((event) => [`generation.${event}`, `training.${event}`, `annotation.${event}`] as const))
       .describe("What happened."),
     url: z
       .string()
