@@ -88,7 +88,13 @@ export class Engine {
    */
   static async start(modelsDir: string, cacheDir: string, memoryBudget?: number, isOurs = true): Promise<Engine> {
     const executionProvider = (process.env.EXECUTION_PROVIDER ?? "cpu") as EngineSettings["executionProvider"];
-    const engine = new Engine({ modelsDir, cacheDir, executionProvider, ...(memoryBudget && { memoryBudget }) });
+    const engine = new Engine({
+      modelsDir,
+      cacheDir,
+      executionProvider,
+      maxPixels: 2048 ** 2,
+      ...(memoryBudget && { memoryBudget }),
+    });
     const message = await engine.#next();
     if (isOurs && message.type === "catalog" && message.catalog.skipped.length > 0) {
       await engine[Symbol.asyncDispose]();

@@ -35,7 +35,7 @@ interface Case {
   tensor?: string;
 }
 
-const DEFAULTS = { resample: "bicubic", safe: false, apply_filter: false, safe_steps: 2 };
+const DEFAULTS = { resample: "bicubic", safe: false, scribble: false, apply_filter: false, safe_steps: 2 };
 const LIMITS = { maxPixels: 2 ** 26 };
 /** Key points may lie so far off, in pixels, and lines' ends. */
 const [NEAR, NEAR_LINE] = [0.5, 0.01];

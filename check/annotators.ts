@@ -75,20 +75,15 @@ const STEPS: Record<string, (pixels: Pixels, params: StepParams) => Pixels> = {
 };
 
 /** An annotator of the public table, at the size that the reference was made at. */
-function annotated({ annotator, params, function: made }: Case, pixels: Pixels): Pixels {
-  const { detect_resolution, image_resolution, resolution, noise: _, ...own } = params;
+function annotated({ annotator, params }: Case, pixels: Pixels): Pixels {
+  const { resolution = null, noise: _, ...own } = params;
   const name = annotator as "canny";
   const run = (picture: Pixels, extra = {}) =>
     annotate(name, picture, ANNOTATORS[name].params.parse({ ...own, ...extra }));
-  if (typeof resolution === "number" && annotator !== "color_grid") {
-    const { padded, width, height } = resizeWithPad(pixels, resolution);
-    return corner(run(padded), width, height);
-  }
-  if (typeof detect_resolution !== "number") return run(pixels, resolution === undefined ? {} : { resolution });
-  if (typeof image_resolution === "number") return run(resizeImage(pixels, detect_resolution));
-  if (made.includes("INTER_CUBIC back"))
-    return resizeCubic(run(resizeImage(pixels, detect_resolution)), pixels.width, pixels.height);
-  return run(pixels, { detect_resolution });
+  if (annotator === "color_grid") return run(pixels, { resolution });
+  if (typeof resolution !== "number") return run(pixels);
+  const { padded, width, height } = resizeWithPad(pixels, resolution);
+  return corner(run(padded), width, height);
 }
 
 /** How many values are farther off than the tolerance's levels, as a share of all; 1 where sizes differ. */

@@ -4,6 +4,7 @@ import { scribbleFromEdges } from "../image/annotators/scribble-from-edges.ts";
 import { drawLine } from "../image/drawing/line.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { drawPose } from "../image/pose/draw.ts";
+import type { NetworkAnnotatorName } from "../schema/network-annotators.ts";
 import { type DepthResample, depthMap, inverseDepth } from "./depth.ts";
 import { wholeBodies } from "./dwpose.ts";
 import type { AnnotatorFolder } from "./folder.ts";
@@ -45,22 +46,25 @@ export interface Annotated {
 
 const plain = (map: Pixels): Annotated => ({ map, warnings: [] });
 
-type Edges = { safe: boolean };
+type Edges = { safe: boolean; scribble: boolean };
 type Filtered = Edges & { apply_filter: boolean };
+const edges = (map: Pixels, { scribble }: Edges) => (scribble ? scribbleFromEdges(map) : map);
 
 /** Maps by annotator, at the picture's own size. `params` are those of its schema, with every default filled in. */
 export const networkMaps = {
   depth: async (pixels, folder, { resample }: { resample: DepthResample }) =>
     plain(depthMap(await inverseDepth(pixels, model(folder), resample))),
-  normal_from_depth: async (pixels, folder, params: { bg_threshold: number; a: number }) =>
+  normal_midas: async (pixels, folder, params: { bg_threshold: number; a: number }) =>
     plain(normalFromDepth(await inverseDepth(pixels, model(folder)), params.bg_threshold, params.a)),
   normal_bae: async (pixels, folder) => plain(await normalMap(pixels, model(folder))),
   normal_metric3d: async (pixels, folder) => plain(await metricNormalMap(pixels, model(folder))),
   segmentation: async (pixels, folder) => plain(await segmentationMap(pixels, model(folder))),
-  softedge_hed: async (pixels, folder, params: Edges) => plain(await hedMap(pixels, model(folder), params)),
+  softedge_hed: async (pixels, folder, params: Edges) =>
+    plain(edges(await hedMap(pixels, model(folder), params), params)),
   softedge_teed: async (pixels, folder, params: { safe_steps: number }) =>
     plain(await teedMap(pixels, model(folder), params)),
-  softedge_pidinet: async (pixels, folder, params: Filtered) => plain(await pidinetMap(pixels, model(folder), params)),
+  softedge_pidinet: async (pixels, folder, params: Filtered) =>
+    plain(edges(await pidinetMap(pixels, model(folder), params), params)),
   scribble_hed: async (pixels, folder) =>
     plain(scribbleFromEdges(await hedMap(pixels, model(folder), { safe: false }))),
   scribble_pidinet: async (pixels, folder) =>
@@ -71,7 +75,7 @@ export const networkMaps = {
   mlsd: async (pixels, folder, params: MlsdParameters) => linesMap(pixels, await lines(pixels, folder, params)),
   openpose: async (pixels, folder) => peopleMap(pixels, (await people(pixels, folder)).map(bodyAlone)),
   openpose_full: async (pixels, folder) => peopleMap(pixels, await people(pixels, folder)),
-} satisfies Record<string, (pixels: Pixels, folder: LoadedFolder, params: never) => Promise<Annotated>>;
+} satisfies Record<NetworkAnnotatorName, (pixels: Pixels, folder: LoadedFolder, params: never) => Promise<Annotated>>;
 
 export const lines = (pixels: Pixels, folder: LoadedFolder, params: MlsdParameters) =>
   straightLines(pixels, model(folder), params);

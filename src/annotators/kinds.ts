@@ -70,7 +70,7 @@ const maps = (channels: number, counts: readonly number[]) => (net: StoredNetwor
 
 export const kinds = {
   depth: {
-    annotators: ["depth", "normal_from_depth", "normal_metric3d"],
+    annotators: ["depth", "normal_midas", "normal_metric3d"],
     folders: ["depth", "depth_anything", "depth_midas"],
     configs: { types: ["depth_anything", "dpt", "metric3d", "depth_pro"], architecture: "ForDepthEstimation" },
     files: MODEL,

@@ -11,8 +11,11 @@ export interface AnnotatorLibrary {
   readonly skipped: readonly { readonly path: string; readonly reason: string }[];
 }
 
-/** Never throws for what a folder holds. */
-export function openAnnotators(dir: string): AnnotatorLibrary {
+/**
+ * Never throws for what a folder holds.
+ * @param known what was open before stays so: its networks may be loaded
+ */
+export function openAnnotators(dir: string, known?: AnnotatorLibrary): AnnotatorLibrary {
   const folders = new Map<string, AnnotatorFolder>();
   const skipped: { path: string; reason: string }[] = [];
   for (const name of existsSync(dir) ? readdirSync(dir).sort() : []) {
@@ -21,7 +24,7 @@ export function openAnnotators(dir: string): AnnotatorLibrary {
     try {
       if (!statSync(path).isDirectory())
         throw new Error("not a folder; each annotator's networks lie in one of their own");
-      folders.set(name, openAnnotatorFolder(path));
+      folders.set(name, known?.folders.get(name) ?? openAnnotatorFolder(path));
     } catch (error) {
       skipped.push({ path, reason: (error as Error).message });
     }
@@ -32,8 +35,8 @@ export function openAnnotators(dir: string): AnnotatorLibrary {
 /** A map of normals beside depth is not in every network of that kind. */
 function serves(annotator: string, { kind, networks }: AnnotatorFolder): boolean {
   const all: readonly string[] = kinds[kind].annotators;
-  const isThere = annotator !== "normal_metric3d" || networks.model!.outputs.some(({ name }) => name === NORMAL_OUTPUT);
-  return all.includes(annotator) && isThere;
+  if (!all.includes(annotator)) return false;
+  return annotator !== "normal_metric3d" || networks.model!.outputs.some(({ name }) => name === NORMAL_OUTPUT);
 }
 
 /** Names of annotators that need a network's files. */

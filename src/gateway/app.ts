@@ -18,6 +18,8 @@ import type { Parts, Service } from "./parts.ts";
 import { answerUnknown, routerOptions, withoutPrefix } from "./paths.ts";
 import { problemOf, refuseBytes, sendProblem } from "./problems.ts";
 import { limitRate } from "./rate-limit.ts";
+import { annotations } from "./routes/annotations.ts";
+import { annotators } from "./routes/annotators.ts";
 import { catalog } from "./routes/catalog.ts";
 import { events } from "./routes/events.ts";
 import { generations } from "./routes/generations.ts";
@@ -45,8 +47,10 @@ const ROUTES: readonly FastifyPluginAsyncZod<Service>[] = [
   page,
   health,
   catalog,
+  annotators,
   uploadRoutes,
   generations,
+  annotations,
   trainings,
   events,
   webhooks,

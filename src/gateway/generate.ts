@@ -6,6 +6,7 @@ import type { GenerationInput } from "../schema/generation-request.ts";
 import { inputKey, outputKey } from "../storage/keys.ts";
 import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
+import type { FoundPicture } from "./picture.ts";
 import { resolve } from "./resolve.ts";
 
 /** Accepts a generation, or finds the one that the idempotency key has made. @throws {Refused} */
@@ -29,6 +30,27 @@ export function acceptGeneration(service: Service, input: GenerationInput, by: S
 /** The generation when it has ended, or as it stands when `signal` aborts. */
 export function waitForGeneration({ queue }: Service, known: GenerationRecord, owner: string, signal: AbortSignal) {
   return queue.readWhenEnded(generation, known, owner, signal);
+}
+
+/** A control image that an annotator made. @param picture which picture's, where each has its own; undefined = the first */
+export async function findControlMap(
+  service: Service,
+  owner: string,
+  { id, n, picture }: { id: string; n: string; picture: number | undefined },
+): Promise<FoundPicture> {
+  const record = await findJob(service, generation, owner, id);
+  const own = record.controls.filter(({ control }) => String(control) === n);
+  const map = picture === undefined ? own[0] : own.find((one) => (one.picture ?? picture) === picture);
+  if (map === undefined) {
+    const message = `the generation "${id}" is ${record.status}, and has no control image of that number that an annotator made`;
+    throw new Refused(404, "not_found", message);
+  }
+  const read = async () => {
+    const bytes = await service.storage.find(outputKey(id, map.sha256));
+    if (bytes === undefined) throw new Refused(404, "not_found", `there is no generation "${id}" any more`);
+    return bytes;
+  };
+  return { image: map, read };
 }
 
 /** A picture's record, and how to read its bytes. @throws {Refused} 404 when there is none of that number */

@@ -4,7 +4,7 @@ import { Refused } from "../errors.ts";
 import type { ImageRecord } from "../schema/generation.ts";
 
 export interface FoundPicture {
-  image: ImageRecord;
+  image: Pick<ImageRecord, "sha256" | "content_type">;
   read: () => Promise<Buffer>;
 }
 

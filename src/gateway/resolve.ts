@@ -2,11 +2,13 @@
 import { randomInt } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
+import { chooseAnnotator } from "../schema/annotator-choice.ts";
 import type { Catalog, Model, ShelfName } from "../schema/catalog.ts";
 import { DEFAULT_STRENGTH, GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { samplingConflict } from "../schema/sampling.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
+import { checkNetwork } from "./annotate.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
 import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
@@ -34,14 +36,15 @@ export async function resolve(
     const message = `${width}×${height} is ${width * height} pixels: at most ${MAX_PIXELS} are allowed`;
     throw new Refused(400, "too_many_pixels", message, [{ path: "width", message }]);
   }
-  const hints = input.controls.flatMap(({ image }) => image).length;
+  const hints = input.controls.flatMap(({ image }) => image ?? [null]).length;
   const mostHints = Math.floor((MAX_LARGE_HINTS * MAX_PIXELS) / (width * height));
   if (hints > mostHints) {
     const message = `${hints} control images of ${width}×${height}: at most ${mostHints} of this size are allowed`;
     throw new Refused(400, "too_many_pixels", message, [{ path: "controls", message }]);
   }
   checkFields(input, model);
-  for (const [index, { controlnet, layer_scales }] of input.controls.entries()) {
+  for (const [index, { controlnet, layer_scales, annotator }] of input.controls.entries()) {
+    if (annotator !== null) checkNetwork(annotator, catalog, `controls[${index}].annotator`);
     checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
     checkLayerScales(layer_scales, model, `controls[${index}].layer_scales`);
   }
@@ -58,7 +61,15 @@ export async function resolve(
   const taken = await imagesIn.take(imagesOf(GenerationInput, input), owner);
   const hashed = mapImages(GenerationInput, input, (_source, path) => taken.get(path)!.hash) as Hashed;
   const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
-  return { request: { ...hashed, model: model.id, width, height, scheduler, seed, strength }, images };
+  const controls = hashed.controls.map(withRenderer);
+  return { request: { ...hashed, controls, model: model.id, width, height, scheduler, seed, strength }, images };
+}
+
+/** A pose without a way of drawing it gets the usual one; `none` makes nothing. */
+function withRenderer(control: GenerationRequest["controls"][number]): GenerationRequest["controls"][number] {
+  const { annotator, pose } = control;
+  if (annotator?.name === "none") return { ...control, annotator: null };
+  return { ...control, annotator: annotator ?? (pose === null ? null : chooseAnnotator("openpose_render")) };
 }
 
 /** A request's input after {@link mapImages}: images by hash, absent ones null. */

@@ -14,7 +14,8 @@ import { binary, scribble, threshold } from "./annotators/threshold.ts";
 import { tile } from "./annotators/tile.ts";
 import { gaussianBlur } from "./gaussian-blur.ts";
 import { greyLevels } from "./grey-level.ts";
-import { atResolution } from "./map-size.ts";
+import { asAsked, atDetection, resolutionsOf } from "./map-size.ts";
+import { resizeCubic } from "./opencv-resize.ts";
 import type { Pixels } from "./pixels.ts";
 import { drawPose } from "./pose/draw.ts";
 import { readPose } from "./pose/json.ts";
@@ -60,11 +61,15 @@ const makers = {
   recolor_luminance: (pixels, { gamma_correction }) => recolorLuminance(pixels, gamma_correction),
   recolor_intensity: (pixels, { gamma_correction }) => recolorIntensity(pixels, gamma_correction),
   shuffle: (pixels, { f, seed }) => shuffle(pixels, f, seed),
+  none: (pixels) => pixels,
   inpaint: ({ picture, mask }) => inpaint(picture, mask),
   openpose_render: (json, { style, min_confidence }) => drawPose(readPose(json, min_confidence).pose, style),
 } satisfies {
   [N in AnnotatorName]: (input: AnnotatorInputOf<N>, params: AnnotatorParams<N>) => KindOf<N>["map"];
 };
+
+/** How a map gets its size back, where that is not cv2's LINEAR (controlnet_aux `LineartStandardDetector`). */
+const resizers: { readonly [N in AnnotatorName]?: typeof resizeCubic } = { lineart_standard: resizeCubic };
 
 /**
  * The map that an annotator makes: with `detect_resolution` at that size, then at the picture's again.
@@ -76,8 +81,9 @@ export function annotate<N extends AnnotatorName>(
   params: AnnotatorParams<N>,
 ): KindOf<N>["map"] {
   const make = makers[name] as (input: AnnotatorInputOf<N>, params: AnnotatorParams<N>) => KindOf<N>["map"];
-  const resolution = "detect_resolution" in params ? (params.detect_resolution as number | null) : null;
-  if (resolution === null) return make(input, params);
+  if (!("detect_resolution" in params)) return make(input, params);
   // Only annotators of pictures have the parameter, as the table says.
-  return atResolution(input as Pixels, resolution, (resized) => make(resized as AnnotatorInputOf<N>, params) as Pixels);
+  const [pixels, resolutions] = [input as Pixels, resolutionsOf(params)];
+  const map = make(atDetection(pixels, resolutions) as AnnotatorInputOf<N>, params) as Pixels;
+  return asAsked(map, pixels, resolutions, resizers[name]);
 }

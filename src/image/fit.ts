@@ -17,26 +17,45 @@ export const resizeModes = {
 
 export type ResizeMode = keyof typeof resizeModes;
 
-function crop(pixels: Pixels, width: number, height: number): Pixels {
+type Size = Pick<Pixels, "width" | "height">;
+
+/** The size that covers the frame, and where the frame lies in it. */
+export function covering(pixels: Size, width: number, height: number) {
   const wide = width / height > pixels.width / pixels.height; // the frame is wider than the picture
   const w = wide ? width : Math.floor((pixels.width * height) / pixels.height);
   const h = wide ? Math.floor((pixels.height * width) / pixels.width) : height;
-  return resize(pixels, w, h, { window: { x: half(w) - half(width), y: half(h) - half(height), width, height } });
+  return { width: w, height: h, x: half(w) - half(width), y: half(h) - half(height) };
+}
+
+function crop(pixels: Pixels, width: number, height: number): Pixels {
+  const whole = covering(pixels, width, height);
+  return resize(pixels, whole.width, whole.height, { window: { x: whole.x, y: whole.y, width, height } });
+}
+
+/** The size that lies inside the frame. */
+export function inside(pixels: Size, width: number, height: number): Size {
+  const wide = width / height >= pixels.width / pixels.height;
+  return {
+    width: wide ? Math.max(1, Math.floor((pixels.width * height) / pixels.height)) : width,
+    height: wide ? height : Math.max(1, Math.floor((pixels.height * width) / pixels.width)),
+  };
 }
 
 function fill(pixels: Pixels, width: number, height: number): Pixels {
-  const wide = width / height >= pixels.width / pixels.height;
-  const w = wide ? Math.max(1, Math.floor((pixels.width * height) / pixels.height)) : width;
-  const h = wide ? height : Math.max(1, Math.floor((pixels.height * width) / pixels.width));
-  const inside = resize(pixels, w, h);
+  const size = inside(pixels, width, height);
+  return onBorderColor(resize(pixels, size.width, size.height), pixels, width, height);
+}
+
+/** What was made to lie inside the frame, in its middle, with bars of the border's color of what it was made of. */
+export function onBorderColor(fitted: Pixels, pixels: Pixels, width: number, height: number): Pixels {
+  const { width: w, height: h } = fitted;
   const left = half(width) - half(w);
   const top = half(height) - half(h);
-
   const data = new Uint8Array(width * height * 3);
-  const colour = borderColour(pixels);
-  for (let i = 0; i < data.length; i += 3) data.set(colour, i);
+  const color = borderColour(pixels);
+  for (let i = 0; i < data.length; i += 3) data.set(color, i);
   for (let y = 0; y < h; y++)
-    data.set(inside.data.subarray(y * w * 3, (y + 1) * w * 3), ((top + y) * width + left) * 3);
+    data.set(fitted.data.subarray(y * w * 3, (y + 1) * w * 3), ((top + y) * width + left) * 3);
   return { width, height, data };
 }
 

@@ -1,15 +1,37 @@
 /** The sizes that annotators work at, as those had them that made the maps which ControlNets were trained with. */
-import { resizeArea, resizeCubic, resizeImage, resizeLinear } from "./opencv-resize.ts";
+import { imageSize, resizeArea, resizeCubic, resizeImage, resizeLinear } from "./opencv-resize.ts";
 import type { Pixels } from "./pixels.ts";
 import { roundHalfEven } from "./rounding.ts";
 
-/**
- * What `annotate` makes of a picture whose shorter side is about `resolution` (controlnet_aux `detect_resolution`), at the
- * picture's own size again; null = made at the picture's own size.
- */
-export function atResolution(pixels: Pixels, resolution: number | null, annotate: (resized: Pixels) => Pixels): Pixels {
-  if (resolution === null) return annotate(pixels);
-  return resizeLinear(annotate(resizeImage(pixels, resolution)), pixels.width, pixels.height);
+/** controlnet_aux's names; null = the picture's own size. */
+export interface Resolutions {
+  /** About the shorter side of the picture that the map is made of. */
+  readonly detect_resolution: number | null;
+  /** About the shorter side of the map. */
+  readonly image_resolution: number | null;
+}
+
+/** Of those parameters of an annotator that has them, else none. */
+export const resolutionsOf = (params: object): Resolutions => ({
+  detect_resolution: null,
+  image_resolution: null,
+  ...params,
+});
+
+/** The picture at the size that its map is made at. */
+export const atDetection = (pixels: Pixels, { detect_resolution }: Resolutions): Pixels =>
+  detect_resolution === null ? pixels : resizeImage(pixels, detect_resolution);
+
+/** A map that was made of {@link atDetection} at the size that was asked for; one made at the picture's own size stays as it is. */
+export function asAsked(
+  map: Pixels,
+  pixels: Pixels,
+  { detect_resolution, image_resolution }: Resolutions,
+  resize: (pixels: Pixels, width: number, height: number) => Pixels = resizeLinear,
+): Pixels {
+  if (detect_resolution === null && image_resolution === null) return map;
+  const { width, height } = image_resolution === null ? pixels : imageSize(pixels, image_resolution);
+  return map.width === width && map.height === height ? map : resize(map, width, height);
 }
 
 const MULTIPLE = 64;

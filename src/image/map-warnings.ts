@@ -1,4 +1,4 @@
-import type { MapKind } from "../schema/annotators.ts";
+import type { MapKind } from "../schema/map-kinds.ts";
 import { countColours } from "./map-fit.ts";
 import type { Pixels } from "./pixels.ts";
 

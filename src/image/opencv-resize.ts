@@ -243,7 +243,13 @@ function addRow(
 
 /** A picture whose shorter side is about `resolution`, both sides multiples of 64 (controlnet_aux and ControlNet `resize_image`). */
 export function resizeImage(pixels: Pixels, resolution: number): Pixels {
-  const scale = resolution / Math.min(pixels.width, pixels.height);
+  const { width, height } = imageSize(pixels, resolution);
+  return (resolution > Math.min(pixels.width, pixels.height) ? resizeLanczos4 : resizeArea)(pixels, width, height);
+}
+
+/** The size that {@link resizeImage} gives a picture. */
+export function imageSize({ width, height }: Pick<Pixels, "width" | "height">, resolution: number) {
+  const scale = resolution / Math.min(width, height);
   const side = (size: number) => Math.max(roundHalfEven((size * scale) / 64), 1) * 64;
-  return (scale > 1 ? resizeLanczos4 : resizeArea)(pixels, side(pixels.width), side(pixels.height));
+  return { width: side(width), height: side(height) };
 }

@@ -113,7 +113,7 @@ export async function keepState(redis: Redis, { record, attempt }: Claim, step: 
 const runFinish = script(new URL("lua/finish.lua", import.meta.url), SCRIPT_NAMES);
 
 export type Outcome =
-  | (Pick<GenerationRecord, "images" | "warnings" | "metrics"> & { status: "succeeded" })
+  | (Pick<GenerationRecord, "images" | "controls" | "warnings" | "metrics"> & { status: "succeeded" })
   | (Pick<AnnotationRecord, "images" | "pose" | "warnings" | "metrics"> & { status: "succeeded" })
   | (Pick<TrainingRecord, "controlnet"> & { status: "succeeded" })
   | { status: "failed"; error: NonNullable<JobRecord["error"]> }

@@ -1,8 +1,17 @@
-import { Generation, type ImageRecord, type ProgressEvent, type Generation as View } from "../schema/generation.ts";
+import {
+  type ControlMapRecord,
+  Generation,
+  type ImageRecord,
+  type ProgressEvent,
+  type Generation as View,
+} from "../schema/generation.ts";
 import { evaluations, GenerationRequest } from "../schema/generation-request.ts";
 import { type JobKind, queuedFor } from "./kind.ts";
 
-export type GenerationRecord = Omit<View, "images" | "metadata"> & { images: ImageRecord[] };
+export type GenerationRecord = Omit<View, "images" | "controls" | "metadata"> & {
+  images: ImageRecord[];
+  controls: ControlMapRecord[];
+};
 
 /** Pictures made of a request. */
 export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
@@ -20,25 +29,31 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
   total: evaluations,
   priority: ({ priority }) => priority,
   exclusiveName: () => null,
-  parse: ({ images, metrics }, { created_at, started_at }) => ({
+  parse: ({ images, controls, metrics }, { created_at, started_at }) => ({
     object: "generation",
     images: JSON.parse(images ?? "[]"),
+    controls: JSON.parse(controls ?? "[]"),
     metrics:
       metrics === undefined
         ? {
             queue_ms: queuedFor(created_at, started_at),
             load_ms: null,
+            annotate_ms: null,
             encode_ms: null,
             denoise_ms: null,
             decode_ms: null,
             steps_per_second: null,
           }
-        : JSON.parse(metrics),
+        : { annotate_ms: null, ...JSON.parse(metrics) },
   }),
   show(record, publicUrl) {
-    const url = (n: number) => `${publicUrl}/v1/generations/${record.id}/images/${n}`;
-    const images = record.images.map((image, n) => ({ url: url(n), ...image }));
-    return { ...record, images, metadata: record.request.metadata };
+    const url = (what: string) => `${publicUrl}/v1/generations/${record.id}/${what}`;
+    const images = record.images.map((image, n) => ({ url: url(`images/${n}`), ...image }));
+    const controls = record.controls.map((map) => ({
+      url: url(`controls/${map.control}${map.picture === null ? "" : `?picture=${map.picture}`}`),
+      ...map,
+    }));
+    return { ...record, images, controls, metadata: record.request.metadata };
   },
   step: ({ step, total, preview }) => ({
     step: Number(step),

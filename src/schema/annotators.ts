@@ -1,26 +1,7 @@
 /** The annotators that need no network: what each takes, its parameters, and which kinds of ControlNet its maps feed. */
 import { z } from "zod";
 import { closed } from "./closed.ts";
-
-/** What a ControlNet was trained to read. */
-export const MAP_KINDS = [
-  "canny",
-  "lines",
-  "soft_edge",
-  "line_art",
-  "scribble",
-  "depth",
-  "normal",
-  "segmentation",
-  "pose",
-  "tile",
-  "blur",
-  "color",
-  "grey",
-  "shuffle",
-  "inpaint",
-] as const;
-export type MapKind = (typeof MAP_KINDS)[number];
+import type { MapKind } from "./map-kinds.ts";
 
 /** What a map is made of: a picture, depth as a picture (near = light), a picture and a mask, or key points. */
 export type AnnotatorInput = "picture" | "depth" | "masked_picture" | "pose";

@@ -128,7 +128,7 @@ export type ShelfName = keyof typeof SHELVES;
 
 /** Something in MODELS_DIR that is not served, and why. */
 export const Unavailable = z.object({
-  shelf: z.enum(Object.keys(SHELVES) as [ShelfName, ...ShelfName[]]),
+  shelf: z.enum([...(Object.keys(SHELVES) as [ShelfName, ...ShelfName[]]), "annotators"]),
   id: z
     .string()
     .describe("The id that it would have.")
@@ -141,6 +141,13 @@ export const Unavailable = z.object({
 });
 export type Unavailable = z.infer<typeof Unavailable>;
 
+/** Which networks an annotator can run here. */
+const NetworkAnnotator = z.object({
+  id: z.string(),
+  networks: z.array(z.string()).describe("Folders of MODELS_DIR/annotators."),
+  published: z.array(z.string()).describe("Where its files are published."),
+});
+
 /** What a worker offers: it publishes this when it starts, and the gateway answers from it. */
 export const Catalog = z.object({
   models: z.array(SHELVES.models.entry),
@@ -149,6 +156,7 @@ export const Catalog = z.object({
   embeddings: z.array(SHELVES.embeddings.entry),
   ip_adapters: z.array(SHELVES.ip_adapters.entry),
   adapters: z.array(SHELVES.adapters.entry),
+  annotators: z.array(NetworkAnnotator).describe("The annotators that need networks."),
   skipped: z.array(Unavailable).describe("What MODELS_DIR holds that is not served."),
   execution_provider: z.string(),
 } satisfies Record<ShelfName, z.ZodType> & Record<string, z.ZodType>);

@@ -53,12 +53,12 @@ export const metadata = anyObject
   .describe(`Echoed; at most ${MAX_METADATA_BYTES} bytes of JSON.`);
 
 export const priority = z
-    .int()
-    .min(0)
-    .max(9)
-    .default(0)
-    .describe("Among your own jobs: 0 is first, 9 is last.")
-    .meta({ examples: [0] });
+  .int()
+  .min(0)
+  .max(9)
+  .default(0)
+  .describe("Among your own jobs: 0 is first, 9 is last.")
+  .meta({ examples: [0] });
 
 export const seed = z
   .int()

@@ -2,8 +2,9 @@
 
 import { z } from "zod";
 import { adapterFields } from "./adapters.ts";
+import { type AnnotatorChoice, KeptAnnotator, SentAnnotator } from "./annotator-choice.ts";
 import { closed } from "./closed.ts";
-import { controlImages, controlShape } from "./control.ts";
+import { controlImages, controlMaking, controlShape, makingConflict } from "./control.ts";
 import { meantInGeneration } from "./field-names.ts";
 import {
   Id,
@@ -136,7 +137,9 @@ interface CrossChecked {
 }
 
 interface Control {
-  image: unknown;
+  image?: unknown;
+  annotator: AnnotatorChoice | null;
+  pose: unknown;
   control_guidance_start: number;
   control_guidance_end: number;
 }
@@ -164,6 +167,8 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
     if (control.control_guidance_start >= control.control_guidance_end) {
       refuse("control_guidance_start", "must be less than control_guidance_end", path);
     }
+    const conflict = makingConflict(control, Boolean(image && mask));
+    if (conflict !== null) refuse(conflict[0], conflict[1], path);
     if (Array.isArray(control.image) && control.image.length !== ctx.value.num_images) {
       refuse("image", `a list of images must have num_images (${ctx.value.num_images}) entries`, path);
     }
@@ -194,7 +199,12 @@ export const GenerationInput = closed(
     scheduler: SchedulerName.optional().describe("Absent = the checkpoint's own."),
     seed: seed.optional().describe("Absent = random, and returned."),
     controls: z
-      .array(closed({ ...controlShape, ...controlImages(SENT) }, meantInGeneration("controls[].")))
+      .array(
+        closed(
+          { ...controlShape, ...controlImages(SENT), ...controlMaking(SentAnnotator) },
+          meantInGeneration("controls[]."),
+        ),
+      )
       .max(MAX_CONTROLS)
       .default([])
       .describe(CONTROLS),
@@ -223,7 +233,7 @@ export const GenerationRequest = closed({
   scheduler: SchedulerName.describe("The sampler."),
   seed,
   controls: z
-    .array(closed({ ...controlShape, ...controlImages(KEPT) }))
+    .array(closed({ ...controlShape, ...controlImages(KEPT), ...controlMaking(KeptAnnotator) }))
     .max(MAX_CONTROLS)
     .describe(CONTROLS),
   ...adapterFields(KEPT),

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { echoedMetadata } from "./fields.ts";
 import { CONTENT_TYPES, GenerationRequest } from "./generation-request.ts";
 import { JobError, JobStatus, jobId, jobTimes, Progress } from "./job.ts";
+import { PoseJson } from "./pose.ts";
 
 /** What a progress event tells. */
 export interface ProgressEvent extends Progress {
@@ -34,6 +35,23 @@ export const ImageRecord = z.object({
 });
 export type ImageRecord = z.infer<typeof ImageRecord>;
 
+/** A control image that an annotator made, as it is kept in the generation's record. */
+export const ControlMapRecord = ImageRecord.omit({ seed: true }).extend({
+  control: z
+    .int()
+    .min(0)
+    .describe("Which of the request's controls it is for.")
+    .meta({ examples: [0] }),
+  picture: z
+    .int()
+    .min(0)
+    .nullable()
+    .describe("Which picture it is for; null = for all.")
+    .meta({ examples: [0] }),
+  pose: PoseJson.nullable().describe("Key points of the people that were found; null = nobody was looked for."),
+});
+export type ControlMapRecord = z.infer<typeof ControlMapRecord>;
+
 export const milliseconds = z
   .number()
   .min(0)
@@ -42,6 +60,7 @@ export const milliseconds = z
 export const Metrics = z.object({
   queue_ms: milliseconds.describe("From accepted to started."),
   load_ms: milliseconds.describe("Loading networks; 0 when they were loaded already."),
+  annotate_ms: milliseconds.describe("Control images made by annotators; 0 when none is."),
   encode_ms: milliseconds.describe("Prompt and hints."),
   denoise_ms: milliseconds.describe("All evaluations of the networks."),
   decode_ms: milliseconds.describe("Latents to encoded pictures."),
@@ -75,6 +94,16 @@ export const Generation = z
         }),
       )
       .describe("The pictures: none until it has succeeded."),
+    controls: z
+      .array(
+        ControlMapRecord.extend({
+          url: z
+            .url()
+            .describe("Absolute address of the map, a PNG.")
+            .meta({ examples: ["http://127.0.0.1:8080/v1/generations/gen_3f0a/controls/0"] }),
+        }),
+      )
+      .describe("The control images that annotators made: none until it has succeeded."),
     warnings: z.array(z.string()).describe("What the client may want to change; the picture was made all the same."),
     error: JobError,
     metrics: Metrics.describe("What is not known yet is null."),

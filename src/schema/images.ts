@@ -42,7 +42,7 @@ export const ImageHash = mark(z.string().regex(/^sha256:[0-9a-f]{64}$/)).meta({
 });
 
 function oneOrList<T extends z.ZodType>(image: T, example: string) {
-  return z
+  const either = z
     .union([image, z.array(image).min(1).max(MAX_IMAGES)], {
       error: ({ input }) => {
         if (input === undefined || input === null) return undefined; // it is required
@@ -51,21 +51,36 @@ function oneOrList<T extends z.ZodType>(image: T, example: string) {
       },
     })
     .meta({ examples: [example] });
+  return mark(either); // so that an absent one is found to be absent
 }
 
 /** How image fields are written: in a request as sent, and in one as kept, whose images are hashes and never absent. */
-export const SENT = { one: ImageSource, oneOrList: oneOrList(ImageSource, AN_IMAGE), optional: ImageSource.optional() };
+export const SENT = {
+  one: ImageSource,
+  oneOrList: oneOrList(ImageSource, AN_IMAGE),
+  optional: ImageSource.optional(),
+  optionalOneOrList: oneOrList(ImageSource, AN_IMAGE).optional(),
+};
 export const KEPT = {
   one: ImageHash,
   oneOrList: oneOrList(ImageHash, A_HASH),
   optional: ImageHash.nullable().meta({ examples: [A_HASH] }),
+  optionalOneOrList: oneOrList(ImageHash, A_HASH)
+    .nullable()
+    .meta({ examples: [A_HASH] }),
 };
 
 /** The forms of an image field that a shape is made with: {@link SENT} or {@link KEPT}. */
-export interface ImageForms<One extends z.ZodType, List extends z.ZodType, Optional extends z.ZodType> {
+export interface ImageForms<
+  One extends z.ZodType,
+  List extends z.ZodType,
+  Optional extends z.ZodType,
+  OptionalList extends z.ZodType = z.ZodType,
+> {
   one: One;
   oneOrList: List;
   optional: Optional;
+  optionalOneOrList: OptionalList;
 }
 
 /**

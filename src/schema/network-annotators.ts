@@ -19,7 +19,10 @@ const network = {
 const shared = { ...sized, ...network };
 
 const safe = {
-  safe: z.boolean().default(false).describe("Edges in three steps instead of fine ones, so that no picture hides in them."),
+  safe: z
+    .boolean()
+    .default(false)
+    .describe("Edges in three steps instead of fine ones, so that no picture hides in them."),
 };
 const asScribble = { scribble: z.boolean().default(false).describe("Bold lines instead of soft edges.") };
 
@@ -106,8 +109,6 @@ export const NETWORK_ANNOTATORS = {
 } as const satisfies Record<string, NetworkRow>;
 
 export type NetworkAnnotatorName = keyof typeof NETWORK_ANNOTATORS;
-export type NetworkAnnotatorParams<N extends NetworkAnnotatorName> = z.output<
-  (typeof NETWORK_ANNOTATORS)[N]["params"]
->;
+export type NetworkAnnotatorParams<N extends NetworkAnnotatorName> = z.output<(typeof NETWORK_ANNOTATORS)[N]["params"]>;
 
 export const isNetworkAnnotator = (name: string): name is NetworkAnnotatorName => name in NETWORK_ANNOTATORS;

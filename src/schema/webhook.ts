@@ -88,7 +88,9 @@ export const WebhookDelivery = z
       .describe("The annotation that it tells of; null = it tells of another job.")
       .meta({ examples: ["ann_3f0a1b2c4d5e6f708192a3b4"] }),
     type: z
-      .enum(WEBHOOK_EVENTS.flatMap((event) => [`generation.${event}`, `training.${event}`, `annotation.${event}`] as const))
+      .enum(
+        WEBHOOK_EVENTS.flatMap((event) => [`generation.${event}`, `training.${event}`, `annotation.${event}`] as const),
+      )
       .describe("What happened."),
     url: z
       .string()

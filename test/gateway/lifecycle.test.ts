@@ -53,8 +53,17 @@ describe("a generation's life", async () => {
   const succeed = {
     status: "succeeded" as const,
     images: [],
+    controls: [],
     warnings: [],
-    metrics: { queue_ms: 1, load_ms: 1, encode_ms: 1, denoise_ms: 1, decode_ms: 1, steps_per_second: 1 },
+    metrics: {
+      queue_ms: 1,
+      load_ms: 1,
+      annotate_ms: 1,
+      encode_ms: 1,
+      denoise_ms: 1,
+      decode_ms: 1,
+      steps_per_second: 1,
+    },
   };
 
   await test("events: all of them from the first, each once and in order, also to those who come back or come late", async () => {

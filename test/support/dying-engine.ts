@@ -11,6 +11,7 @@ const message: FromEngine = {
     embeddings: [],
     ip_adapters: [],
     adapters: [],
+    annotators: [],
     skipped: [],
     execution_provider: "cpu",
   },

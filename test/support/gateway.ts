@@ -65,6 +65,7 @@ export const CATALOG: Catalog = {
   embeddings: [],
   ip_adapters: [],
   adapters: [],
+  annotators: [],
   skipped: [],
   execution_provider: "cpu",
 };

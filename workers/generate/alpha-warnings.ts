@@ -7,6 +7,9 @@ import { imagesOf } from "../../src/schema/images.ts";
 /** Less of a picture than this is an edge that was smoothed, not something that is meant. */
 const FEW = 0.001;
 
+const isForAnnotator = ({ controls }: GenerationRequest, path: string) =>
+  controls.some(({ annotator }, i) => annotator !== null && path.startsWith(`controls[${i}].image`));
+
 /**
  * One for each field whose image is transparent somewhere.
  * @param files the images' bytes by their hashes
@@ -20,6 +23,7 @@ export async function alphaWarnings(
   const shares = new Map<string, number>();
   const warnings: string[] = [];
   for (const [path, hash] of imagesOf(GenerationRequest, request)) {
+    if (isForAnnotator(request, path)) continue; // which blends it with white
     if (!shares.has(hash)) {
       await turn();
       shares.set(hash, await transparentShare(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS }));

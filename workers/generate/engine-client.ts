@@ -4,11 +4,11 @@ import type { Catalog } from "../../src/schema/catalog.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 
 /** What a generation has come to on the engine thread. */
-export type Ending = Extract<FromEngine, { type: "done" | "failed" | "canceled" | "yielded" }>;
+export type Ending = Extract<FromEngine, { type: "done" | "annotated" | "failed" | "canceled" | "yielded" }>;
 export type Done = Extract<Ending, { type: "done" }>;
 /** What the engine tells of a generation under way. */
 export type News = Extract<FromEngine, { type: "progress" | "state" }>;
-export type EngineTask = Extract<ToEngine, { type: "generate" }>;
+export type EngineTask = Extract<ToEngine, { type: "generate" | "annotate" }>;
 
 interface Running {
   ended: Promise<Ending>;
@@ -52,7 +52,7 @@ export class EngineClient {
     });
   }
 
-  generate(task: EngineTask, hear: (news: News) => void): Promise<Ending> {
+  carryOut(task: EngineTask, hear: (news: News) => void = () => {}): Promise<Ending> {
     const { promise: ended, resolve: end } = Promise.withResolvers<Ending>();
     this.#running.set(task.id, { ended, end, hear });
     this.#thread.postMessage(task);

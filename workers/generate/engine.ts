@@ -10,7 +10,7 @@ import { encode } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { CELL } from "../../src/models/vae.ts";
-import { onSpan, span } from "../../src/observe/span.ts";
+import { type Attributes, onSpan, span } from "../../src/observe/span.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
 import { CONTENT_TYPES, type GenerationRequest } from "../../src/schema/generation-request.ts";
@@ -23,6 +23,9 @@ import { chooseAdapters, type Take } from "./adapters.ts";
 import { alphaWarnings } from "./alpha-warnings.ts";
 import { readImages } from "./images.ts";
 import { type Library, openLibrary } from "./library.ts";
+import { makeControlMaps, showMaps } from "./maps/controls.ts";
+import { MapError } from "./maps/made.ts";
+import { Maps } from "./maps/maps.ts";
 import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
 import { preload } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
@@ -33,16 +36,30 @@ import { StageTimes } from "./stage-times.ts";
 /** Says something to the main thread; the buffers move there. */
 export type Tell = (message: FromEngine, moved?: ArrayBuffer[]) => void;
 type Task = Extract<ToEngine, { type: "generate" }>;
+type AnnotateTask = Extract<ToEngine, { type: "annotate" }>;
 
 /** The generation under way, and whether it is to stop. */
 interface Running {
   readonly id: string;
   asked: "cancel" | "yield" | null;
+  /** Aborts when it is asked to stop. */
+  readonly stop: AbortController;
 }
+
+/** What a job of each kind is called among the spans. */
+const SPANS = { generation: "generate", annotation: "annotation" } as const;
+
+const begun = (id: string): Running => ({ id, asked: null, stop: new AbortController() });
 
 /** Somebody wants the generation to stop. */
 class Asked extends Error {
   override readonly name = "Asked";
+}
+
+/** Lets a cancel in. @throws {Asked} when it is to stop */
+async function turnOf(running: Running): Promise<void> {
+  await setImmediate();
+  if (running.asked !== null) throw new Asked();
 }
 
 /** Bytes of encoded prompts and hints that are kept: a prompt takes 0.5 MB, a hint at 512² 5 MB. */
@@ -59,15 +76,24 @@ export class Engine {
   /** What requests have named, ready to run, by shelf and id. */
   readonly #ready = new Map<string, unknown>();
   #library: Library;
-  #running: Running | null = null;
+  /** What runs: one generation at most, and annotations between its evaluations. */
+  readonly #running = new Map<string, Running>();
+  readonly #maps: Maps;
+  readonly #maxPixels: number;
 
-  private constructor({ modelsDir, cacheDir, memoryBudget }: EngineSettings, provider: Provider, tell: Tell) {
+  private constructor(
+    { modelsDir, cacheDir, memoryBudget, maxPixels }: EngineSettings,
+    provider: Provider,
+    tell: Tell,
+  ) {
     const cache = new PreparedCache(cacheDir, (message) => tell({ type: "warning", message }));
     this.#modelsDir = modelsDir;
     this.#provider = provider;
     this.#residents = new Residents(provider, cache, memoryBudget);
     this.#tell = tell;
     this.#library = openLibrary(modelsDir);
+    this.#maps = new Maps(modelsDir, (network) => this.#residents.runner(network));
+    this.#maxPixels = maxPixels;
   }
 
   /** @throws Error when the execution provider that is named does not work here */
@@ -82,41 +108,69 @@ export class Engine {
 
   /** Tells what there is in MODELS_DIR. */
   offer(): void {
-    this.#tell({ type: "catalog", catalog: { ...this.#library.catalog, execution_provider: this.#provider.name } });
+    const { annotators, skipped } = this.#maps.offer;
+    const { catalog } = this.#library;
+    const offered = { ...catalog, annotators, skipped: [...catalog.skipped, ...skipped] };
+    this.#tell({ type: "catalog", catalog: { ...offered, execution_provider: this.#provider.name } });
   }
 
   /** Loads what a sole model's first request needs, until somebody asks for a picture. What cannot be loaded fails that request. */
   async preload(): Promise<void> {
-    await preload(this.#library, this.#residents, () => this.#running !== null).catch(() => {});
+    await preload(this.#library, this.#residents, () => this.#running.size > 0).catch(() => {});
   }
 
   /** Reads MODELS_DIR again. What is loaded stays as it is, but for this ControlNet. */
   reload(controlnet: string | null): void {
     if (controlnet !== null) this.#ready.delete(place("controlnets", controlnet));
     this.#library = openLibrary(this.#modelsDir);
+    this.#maps.reload();
     this.offer();
   }
 
-  /** Asks the generation to stop before its next evaluation; nothing happens when it does not run. */
+  /** Asks a job to stop before its next evaluation; nothing happens when it does not run. */
   ask(what: "cancel" | "yield", id: string): void {
-    if (this.#running?.id === id) this.#running.asked = what;
+    const running = this.#running.get(id);
+    if (running === undefined) return;
+    running.asked = what;
+    running.stop.abort(new Asked());
+  }
+
+  /** Makes a map by networks, and says what has become of it. */
+  async annotate({ id, task, hashes }: AnnotateTask): Promise<FromEngine> {
+    return this.#run(id, "annotation", {}, async (running, times) => {
+      const stopping = { turn: () => turnOf(running), signal: running.stop.signal };
+      const made = await this.#maps.make(task, hashes, stopping);
+      return { type: "annotated", id, made, load_ms: times.ms.load };
+    });
   }
 
   /** Carries a generation out, as far as it is let, and says what has become of it. */
   async generate(task: Task): Promise<FromEngine> {
     const { id, request } = task;
-    const running: Running = { id, asked: null };
-    this.#running = running;
-    const times = new StageTimes();
+    const { model } = request;
+    return this.#run(id, "generation", { model }, (running, times) => this.#carryOut(task, running, times));
+  }
+
+  async #run(
+    id: string,
+    kind: "generation" | "annotation",
+    attributes: Attributes,
+    work: (running: Running, times: StageTimes) => Promise<FromEngine>,
+  ): Promise<FromEngine> {
+    const running = begun(id);
+    this.#running.set(id, running);
+    const times = new StageTimes(id);
     const stop = onSpan((ended) => times.add(ended));
     try {
-      return await span("generate", { id, model: request.model }, () => this.#carryOut(task, running, times));
+      return await span(SPANS[kind], { id, ...attributes }, () => work(running, times));
     } catch (error) {
       if (error instanceof Asked) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
-      const code = error instanceof NotFinite ? error.code : "generation_failed";
+      const known = error instanceof NotFinite || error instanceof MapError;
+      const code = known ? error.code : `${kind}_failed`;
       return { type: "failed", id, code, message: (error as Error).message };
     } finally {
       stop();
+      this.#running.delete(id);
     }
   }
 
@@ -124,14 +178,16 @@ export class Engine {
     this.#residents.beginGeneration();
     const { base, loaded } = this.#model(request.model);
     const chosen = request.controls.map(({ controlnet }) => this.#controlnet(controlnet));
-    const turn = async () => {
-      await setImmediate(); // lets a cancel in
-      if (running.asked !== null) throw new Asked();
-    };
+    const turn = () => turnOf(running);
+    const stopping = { turn, signal: running.stop.signal };
+    const { made: maps, warnings } = await span("annotate", {}, () =>
+      makeControlMaps(request, images, this.#maps, this.#maxPixels, stopping),
+    );
     const plan = await span("encode", {}, async () => {
       const added = await chooseAdapters(request, images, turn, this.#take, this.#remembering);
+      const warn = (warning: string) => void warnings.push(warning);
       const model = await adapt(base, loaded, added, this.#runners);
-      return prepare(request, model, chosen, await readImages(request, images, turn), added);
+      return prepare(request, model, chosen, await readImages(request, images, turn, maps, warn), added);
     });
     const clear = await alphaWarnings(request, images, turn);
     const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
@@ -139,12 +195,14 @@ export class Engine {
     const made = await span("decode", {}, () => this.#decode(plan, done, request, running));
     const metrics = {
       load_ms: times.ms.load,
+      annotate_ms: times.ms.annotate,
       encode_ms: times.ms.encode,
       denoise_ms: times.ms.denoise,
       decode_ms: times.ms.decode,
       steps_per_second: (1000 * (plan.sampler.total - start.step)) / times.ms.denoise,
     };
-    return { type: "done", id, images: made, warnings: [...clear, ...plan.warnings], metrics };
+    const controls = await showMaps(maps);
+    return { type: "done", id, images: made, controls, warnings: [...clear, ...plan.warnings, ...warnings], metrics };
   }
 
   async #denoise(

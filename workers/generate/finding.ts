@@ -28,6 +28,8 @@ const PLACE_OF: Readonly<Record<string, string>> = {
   ipadapter: "ip_adapters",
 };
 
+/** The folder of annotators' networks. */
+const ANNOTATORS = "annotators";
 /** Folders of other programs that hold nothing that is served. */
 const NOT_SERVED: ReadonlySet<string> = new Set([
   ...["vae", "vae-approx", "vae_approx", "clip", "clip_vision", "text_encoder", "text_encoders", "unet", "configs"],
@@ -131,6 +133,7 @@ function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfN
       yield* walk({ dir: path, shelf: own, prefix: "", depth: depth + 1 }, shelves);
       return;
     }
+    if (lower === ANNOTATORS) return; // src/annotators/library.ts reads it
     if (NOT_SERVED.has(PLACE_OF[lower] ?? lower)) {
       yield { shelf, id: name, path, folder: true, reason: "a folder of things that are not served" };
       return;

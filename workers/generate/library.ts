@@ -8,7 +8,7 @@ import type { Shelf } from "./shelf.ts";
 import { type Opened, SHELVES } from "./shelves.ts";
 
 export type Library = { readonly [Name in ShelfName]: ReadonlyMap<string, Opened<Name>> } & {
-  readonly catalog: Omit<Catalog, "execution_provider">;
+  readonly catalog: Omit<Catalog, "execution_provider" | "annotators">;
 };
 
 /** Each shelf by where in MODELS_DIR its things lie. */

@@ -3,9 +3,12 @@
  * storage and always answers; the engine thread (workers/generate/engine-thread.ts) holds the sessions and blocks while they run.
  */
 import type { Config } from "../../src/config/config.ts";
+import type { NetworkChoice } from "../../src/schema/annotator-choice.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
 import type { Metrics } from "../../src/schema/generation.ts";
 import type { GenerationRequest } from "../../src/schema/generation-request.ts";
+import type { ShownMap } from "./maps/controls.ts";
+import type { MadeMap, MapTask } from "./maps/made.ts";
 
 /** The engine thread's workerData. */
 export interface EngineSettings {
@@ -16,6 +19,8 @@ export interface EngineSettings {
   cacheDir: string;
   /** Bytes of weights, as float32. */
   memoryBudget?: Config["MEMORY_BUDGET"];
+  /** What annotators take follows from it. */
+  maxPixels: Config["MAX_PIXELS"];
 }
 
 export type ToEngine =
@@ -28,6 +33,7 @@ export type ToEngine =
       /** What an earlier attempt has saved; null = from the start. */
       state: Uint8Array | null;
     }
+  | { type: "annotate"; id: string; task: MapTask<NetworkChoice>; hashes: (string | null)[] }
   /** Stop this generation before its next evaluation; answered by `canceled` (or by `done`, when it was too late). */
   | { type: "cancel"; id: string }
   /** Save it before its next evaluation and stop; answered by `yielded` (or by `done`, when it was too late). */
@@ -58,10 +64,13 @@ export type FromEngine =
       type: "done";
       id: string;
       images: MadeImage[];
+      /** The control images that annotators made. */
+      controls: ShownMap[];
       warnings: string[];
       /** queue_ms is the main thread's to fill in. */
       metrics: Omit<Metrics, "queue_ms">;
     }
+  | { type: "annotated"; id: string; made: MadeMap; load_ms: number }
   /** The request could not be carried out; `code` and `message` are what the client reads in the generation's `error`. */
   | { type: "failed"; id: string; code: string; message: string }
   | { type: "canceled"; id: string }

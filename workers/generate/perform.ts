@@ -6,7 +6,7 @@ import type { Config } from "../../src/config/config.ts";
 import { type Claim, keepState, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
 import type { GenerationRecord } from "../../src/jobs/generation.ts";
 import { span, tellSpan } from "../../src/observe/span.ts";
-import type { ImageRecord } from "../../src/schema/generation.ts";
+import type { ControlMapRecord, ImageRecord } from "../../src/schema/generation.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { imagesOf } from "../../src/schema/images.ts";
 import { inputKey, outputKey } from "../../src/storage/keys.ts";
@@ -55,9 +55,11 @@ export async function performGeneration(
   if (timedOut && ending.type === "canceled") return outOfTime;
   if (ending.type === "failed") return failure(ending.code, ending.message);
   if (ending.type === "canceled") return { status: "canceled" };
+  if (ending.type !== "done") throw new Error(`a generation has ended as ${ending.type}`);
   return {
     status: "succeeded",
     images: await span("store", { id }, () => store(parts.storage, id, ending)),
+    controls: await storeMaps(parts.storage, id, ending),
     warnings: ending.warnings,
     metrics: { queue_ms: metrics.queue_ms, ...ending.metrics },
   };
@@ -84,6 +86,19 @@ async function store(storage: Storage, id: string, { images }: Done): Promise<Im
     stored.push({ ...image, sha256 });
   }
   return stored;
+}
+
+async function storeMaps(storage: Storage, id: string, { controls }: Done): Promise<ControlMapRecord[]> {
+  const stored: ControlMapRecord[] = [];
+  for (const { png, ...map } of controls) stored.push({ ...map, ...(await storeMap(storage, id, png)) });
+  return stored;
+}
+
+/** Keeps a file of a job under its content. */
+export async function storeMap(storage: Storage, id: string, png: Uint8Array) {
+  const sha256 = createHash("sha256").update(png).digest("hex");
+  await storage.put(outputKey(id, sha256), png);
+  return { content_type: "image/png" as const, sha256 };
 }
 
 /** Writes what the engine tells of a generation into its record. */
@@ -116,10 +131,10 @@ function tellOf({ redis, engine }: GenerationParts, claimed: Claim<GenerationRec
 }
 
 /** Runs it for RUN_TIMEOUT at most; `stuck` is what it ends with that does not stop then. */
-async function runInTime(
-  { config, engine }: GenerationParts,
+export async function runInTime(
+  { config, engine }: Pick<GenerationParts, "config" | "engine">,
   task: EngineTask,
-  hear: (news: News) => void,
+  hear?: (news: News) => void,
 ): Promise<{ ending: Ending | "stuck"; timedOut: boolean }> {
   const { promise: stuck, resolve: giveUp } = Promise.withResolvers<"stuck">();
   let timedOut = false;
@@ -130,7 +145,7 @@ async function runInTime(
     }, config.RUN_TIMEOUT * 1000).unref(),
     setTimeout(() => giveUp("stuck"), config.RUN_TIMEOUT * 1000 + STUCK_MS).unref(),
   ];
-  const ending = await Promise.race([engine.generate(task, hear), stuck]).finally(() => {
+  const ending = await Promise.race([engine.carryOut(task, hear), stuck]).finally(() => {
     for (const timer of timers) clearTimeout(timer);
   });
   return { ending, timedOut };

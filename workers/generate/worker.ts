@@ -8,13 +8,16 @@ import { join } from "node:path";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../../src/config/config.ts";
+import { annotation } from "../../src/jobs/annotation.ts";
 import { MODELS_CHANNEL } from "../../src/jobs/fleet.ts";
 import { type GenerationRecord, generation } from "../../src/jobs/generation.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { connectWorker, takeJobs, type Work } from "../take-jobs.ts";
+import { annotationWork } from "./annotation-work.ts";
 import { EngineClient } from "./engine-client.ts";
-import { measureGenerations } from "./measures.ts";
+import { MapThread } from "./maps/thread-client.ts";
+import { measureAnnotations, measureGenerations } from "./measures.ts";
 import type { EngineSettings } from "./messages.ts";
 import { type GenerationParts, performGeneration } from "./perform.ts";
 import { Presence } from "./presence.ts";
@@ -24,6 +27,7 @@ const engineSettings = (config: Config): EngineSettings => ({
   executionProvider: config.EXECUTION_PROVIDER,
   cacheDir: join(config.DATA_DIR, "cache"),
   memoryBudget: config.MEMORY_BUDGET,
+  maxPixels: config.MAX_PIXELS,
 });
 
 /**
@@ -61,8 +65,11 @@ export async function startWorker(
   const registry = openRegistry(`worker-${name}`);
   const publishing = publishMetrics(redis, "worker", `worker-${name}`, registry);
   const changes = await hearChanges(redis, engine);
-  const work = workOf({ config, redis, storage: openStorage(config), engine }, measureGenerations(registry), onDeath);
-  const taking = await takeJobs(generation, redis, config, log, work);
+  const thread = new MapThread();
+  const parts = { config, redis, storage: openStorage(config), engine };
+  const taking = await takeJobs(generation, redis, config, log, workOf(parts, measureGenerations(registry), onDeath));
+  const annotating = annotationWork({ ...parts, thread }, measureAnnotations(registry), onDeath);
+  const takingAnnotations = await takeJobs(annotation, redis, config, log, annotating);
   log.info("takes jobs");
 
   return {
@@ -70,7 +77,9 @@ export async function startWorker(
       closing = true;
       presence.stop();
       publishing.stop();
-      await taking.close(engine.yieldAll());
+      const saved = engine.yieldAll();
+      await Promise.all([taking.close(saved), takingAnnotations.close(saved)]);
+      await thread.close();
       await presence.end();
       redis.disconnect();
       changes.disconnect();
@@ -102,7 +111,7 @@ function workOf(
     perform: (claimed, log) => performGeneration({ ...parts, onStuck }, claimed, log),
     cancel: (id) => parts.engine.ask("cancel", id),
     ended({ record }, outcome, status) {
-      if (status !== null && "metrics" in outcome) measure(record.request.model, outcome.metrics);
+      if (status !== null && "controls" in outcome) measure(record.request.model, outcome.metrics);
       if (stuck) onDeath(new Error("the engine thread does not answer"));
     },
   };

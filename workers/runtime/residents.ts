@@ -3,7 +3,10 @@ import type { Run } from "../../src/diffusion/model.ts";
 import type { Network } from "../../src/models/network.ts";
 import { span } from "../../src/observe/span.ts";
 import type { PreparedCache } from "./prepared.ts";
-import { openPrepared, type Provider, type Session } from "./runtime.ts";
+import { openPrepared, openSession, type Provider, type Session } from "./runtime.ts";
+
+/** A network that can be in memory: one whose graph is built here, or that is a file. */
+export type Loadable = Network | Pick<Network, "graph" | "weightBytes">;
 
 interface Resident {
   readonly session: Session;
@@ -22,8 +25,8 @@ export class Residents {
   /** Bytes of float32 weights that may be in memory. */
   readonly budget: number;
   /** In order of last use, the oldest first. */
-  readonly #residents = new Map<Network, Resident>();
-  readonly #loading = new Map<Network, Promise<Resident>>();
+  readonly #residents = new Map<Loadable, Resident>();
+  readonly #loading = new Map<Loadable, Promise<Resident>>();
   #generation = 0;
 
   /** @param budget bytes of float32 weights */
@@ -38,16 +41,16 @@ export class Residents {
     this.#generation++;
   }
 
-  runner(network: Network): Run {
+  runner(network: Loadable): Run {
     return async (feeds) => (await this.#resident(network)).session.run(feeds);
   }
 
   /** Has it in memory before it is run. */
-  async load(network: Network): Promise<void> {
+  async load(network: Loadable): Promise<void> {
     await this.#resident(network);
   }
 
-  async #resident(network: Network): Promise<Resident> {
+  async #resident(network: Loadable): Promise<Resident> {
     const resident = this.#residents.get(network) ?? (await this.#loadOnce(network));
     resident.usedBy = this.#generation;
     this.#residents.delete(network);
@@ -55,16 +58,19 @@ export class Residents {
     return resident;
   }
 
-  #loadOnce(network: Network): Promise<Resident> {
+  #loadOnce(network: Loadable): Promise<Resident> {
     const loading =
       this.#loading.get(network) ?? span("load", { bytes: network.weightBytes }, () => this.#load(network));
     this.#loading.set(network, loading);
     return loading.finally(() => this.#loading.delete(network));
   }
 
-  async #load(network: Network): Promise<Resident> {
+  async #load(network: Loadable): Promise<Resident> {
     await this.#makeRoom(network.weightBytes);
-    const session = await openPrepared(network, this.#provider, this.#cache);
+    const session =
+      "computation" in network
+        ? await openPrepared(network, this.#provider, this.#cache)
+        : await openSession(network.graph(this.#provider), this.#provider);
     return { session, bytes: network.weightBytes, usedBy: this.#generation };
   }
 

@@ -2,11 +2,12 @@ import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { generation } from "../../jobs/generation.ts";
 import { hasEnded } from "../../jobs/record.ts";
+import { closed } from "../../schema/closed.ts";
 import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
 import { Generation } from "../../schema/generation.ts";
 import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.ts";
 import { ownerOf } from "../auth.ts";
-import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
+import { acceptGeneration, findControlMap, findPicture, waitForGeneration } from "../generate.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
 import { checkFormat, chooseFormat, sendEnded, withBytes } from "../inline.ts";
 import { binary, problems } from "../openapi.ts";
@@ -90,6 +91,37 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
     async (request, reply) => {
       const { id, n } = request.params;
       return sendPicture(request, reply, await findPicture(service, ownerOf(request), id, n));
+    },
+  );
+
+  app.get(
+    "/v1/generations/:id/controls/:n",
+    {
+      schema: {
+        operationId: "getGenerationControl",
+        summary: "Get a control image that an annotator made",
+        description: "At the size of the pictures, as the ControlNet was shown it; its bytes never change.",
+        tags,
+        params: jobParams.extend({ n: z.string().describe("Which of the request's controls, from 0.") }),
+        querystring: closed({
+          picture: z.coerce
+            .number()
+            .int()
+            .min(0)
+            .optional()
+            .describe("Which picture's, where each has its own; absent = the first's.")
+            .meta({ examples: [0] }),
+        }),
+        response: {
+          200: { description: "The control image.", content: { "image/png": { schema: z.unknown() } } },
+          304: z.undefined().describe("The client has it already, by `If-None-Match`."),
+          ...problems(400, 404, 503),
+        },
+      },
+    },
+    async (request, reply) => {
+      const which = { ...request.params, picture: request.query.picture };
+      return sendPicture(request, reply, await findControlMap(service, ownerOf(request), which));
     },
   );
 };

@@ -10,6 +10,9 @@ import { problems } from "../openapi.ts";
 import { listOf, pageOf, paging } from "../paging.ts";
 import type { Service } from "../parts.ts";
 
+/** Deliveries of one of these can be asked for. */
+const JOBS = ["generation", "training", "annotation"] as const;
+
 const Secret = z.object({
   key: z
     .string()
@@ -68,17 +71,18 @@ export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) =
         querystring: closed({
           generation: z.string().optional().describe("Only this generation's."),
           training: z.string().optional().describe("Only this training's; not together with `generation`."),
+          annotation: z.string().optional().describe("Only this annotation's; not together with the others."),
           ...paging,
-        }).refine(({ generation, training }) => generation === undefined || training === undefined, {
+        }).refine((query) => JOBS.filter((job) => query[job] !== undefined).length < 2, {
           path: ["training"],
-          error: "cannot be given together with generation",
+          error: "cannot be given together with generation or annotation",
         }),
         response: { 200: listOf(WebhookDelivery), ...problems(400, 503) },
       },
     },
     async (request) => {
-      const { generation, training, limit, cursor } = request.query;
-      const job = generation ?? training;
+      const { generation, training, annotation, limit, cursor } = request.query;
+      const job = generation ?? training ?? annotation;
       const owner = ownerOf(request);
       if (job !== undefined) {
         const data = await queue.ask((redis) => deliveriesOf(redis, owner, job));

@@ -26,10 +26,12 @@ await gateway.offer(CATALOG);
 const SUCCESS: Outcome = {
   status: "succeeded",
   images: [{ seed: 7, width: 64, height: 48, content_type: "image/png", sha256: "0".repeat(64) }],
+  controls: [],
   warnings: [],
   metrics: {
     queue_ms: 1,
     load_ms: 0,
+    annotate_ms: 0,
     encode_ms: 1,
     denoise_ms: 1,
     decode_ms: 1,

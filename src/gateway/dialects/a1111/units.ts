@@ -58,7 +58,8 @@ function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at:
   const control = {
     controlnet: controlNetOf(unit, catalog, at),
     image: asSource(image),
-    ...(annotator !== undefined && { annotator }),
+    annotator: annotator ?? null,
+    pose: null,
     mask: unit.effective_region_mask ? asSource(unit.effective_region_mask) : undefined,
     conditioning_scale: unit.weight ?? 1,
     control_guidance_start: unit.guidance_start ?? 0,

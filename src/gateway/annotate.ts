@@ -1,0 +1,75 @@
+/** Annotations without HTTP: accept one, wait for its end, read its map. */
+import { Refused } from "../errors.ts";
+import { type AnnotationRecord, annotation } from "../jobs/annotation.ts";
+import { AnnotationInput, type AnnotationRequest } from "../schema/annotation-request.ts";
+import { type AnnotatorChoice, chooseAnnotator, isNetworkChoice } from "../schema/annotator-choice.ts";
+import type { Catalog } from "../schema/catalog.ts";
+import { imagesOf, mapImages } from "../schema/images.ts";
+import { inputKey, outputKey } from "../storage/keys.ts";
+import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
+import type { Service } from "./parts.ts";
+import type { FoundPicture } from "./picture.ts";
+import { unprocessable } from "./unprocessable.ts";
+
+/** Accepts an annotation, or finds the one that the idempotency key has made. @throws {Refused} */
+export function acceptAnnotation(service: Service, input: AnnotationInput, by: Submitter): Promise<AnnotationRecord> {
+  const { fleet, imagesIn, storage } = service;
+  return accept(service, annotation, by, async () => {
+    await checkWebhook(input.webhook, service);
+    const { annotator: chosen, params, ...rest } = input;
+    const annotator = params === null ? chosen : chooseAnnotator(chosen.name, { ...chosen.params, ...params });
+    checkNetwork(annotator, await fleet.catalog(), "annotator");
+    const images = await imagesIn.take(imagesOf(AnnotationInput, input), by.owner);
+    const hashed = mapImages(AnnotationInput, { ...rest, annotator }, (_source, path) => images.get(path)!.hash);
+    const { params: _, ...request } = hashed as AnnotationRequest & { params: unknown };
+    const store = async (id: string) => {
+      for (const { hash, bytes } of images.values()) await storage.put(inputKey(id, hash), bytes);
+    };
+    return {
+      request,
+      store: images.size > 0 ? store : null,
+      images: [...images.values()].map(({ hash }) => hash),
+      about: { annotator: annotator.name },
+    };
+  });
+}
+
+/** @throws {Refused} when an annotator needs a network whose files are not there, or names another than those */
+export function checkNetwork(choice: AnnotatorChoice, { annotators }: Catalog, path: string): void {
+  if (!isNetworkChoice(choice)) return;
+  const offered = annotators.find(({ id }) => id === choice.name);
+  const { network } = choice.params;
+  if (offered === undefined || offered.networks.length === 0) {
+    const places = offered?.published.join("; or ") ?? "nowhere that is known";
+    const message = `the annotator "${choice.name}" needs a network whose files are not in MODELS_DIR/annotators. They are published: ${places}`;
+    throw unprocessable("annotator_unavailable", path, message);
+  }
+  if (network !== null && !offered.networks.includes(network)) {
+    const message = `there is no network "${network}" for the annotator "${choice.name}"; there are: ${offered.networks.join(", ")}`;
+    throw unprocessable("annotator_unavailable", path, message);
+  }
+}
+
+/** The annotation when it has ended, or as it stands when `signal` aborts. */
+export function waitForAnnotation({ queue }: Service, known: AnnotationRecord, owner: string, signal: AbortSignal) {
+  return queue.readWhenEnded(annotation, known, owner, signal);
+}
+
+/** The map of an annotation. @throws {Refused} 404 when there is none of that number */
+export async function findMap(service: Service, owner: string, id: string, n: string): Promise<FoundPicture> {
+  const record = await findJob(service, annotation, owner, id);
+  const image = /^\d{1,2}$/.test(n) ? record.images[Number(n)] : undefined;
+  if (image === undefined) {
+    throw new Refused(
+      404,
+      "not_found",
+      `the annotation "${id}" is ${record.status} and has ${record.images.length} maps`,
+    );
+  }
+  const read = async () => {
+    const bytes = await service.storage.find(outputKey(id, image.sha256));
+    if (bytes === undefined) throw new Refused(404, "not_found", `there is no annotation "${id}" any more`);
+    return bytes;
+  };
+  return { image, read };
+}

@@ -1,0 +1,73 @@
+/** Every kind of map, on the engine thread: what this worker has annotators for, and the maps that it has made lately. */
+import { join } from "node:path";
+import {
+  type AnnotatorLibrary,
+  foldersFor,
+  NETWORK_ANNOTATORS,
+  openAnnotators,
+  publishedFor,
+} from "../../../src/annotators/library.ts";
+import type { Run } from "../../../src/diffusion/model.ts";
+import { isNetworkChoice, type PlainChoice } from "../../../src/schema/annotator-choice.ts";
+import type { Catalog } from "../../../src/schema/catalog.ts";
+import type { Loadable } from "../../runtime/residents.ts";
+import { MapCache } from "./cache.ts";
+import type { MadeMap, MapTask } from "./made.ts";
+import { NetworkMaps } from "./networks.ts";
+import { MapThread } from "./thread-client.ts";
+
+/** How a map under way hears that it is to stop. */
+export interface Stopping {
+  /** Comes before each part of the work; throws when it is to end. */
+  readonly turn: () => Promise<void>;
+  readonly signal: AbortSignal;
+}
+
+export class Maps {
+  readonly #dir: string;
+  readonly #networks: NetworkMaps;
+  readonly #thread = new MapThread();
+  readonly #cache = new MapCache();
+  #library: AnnotatorLibrary;
+
+  constructor(modelsDir: string, runner: (network: Loadable) => Run) {
+    this.#dir = join(modelsDir, "annotators");
+    this.#networks = new NetworkMaps(runner);
+    this.#library = openAnnotators(this.#dir);
+  }
+
+  /** Reads the folder of annotators again. */
+  reload(): void {
+    this.#library = openAnnotators(this.#dir, this.#library);
+  }
+
+  /** What the catalog says of annotators' networks. */
+  get offer(): Pick<Catalog, "annotators" | "skipped"> {
+    return {
+      annotators: NETWORK_ANNOTATORS.map((id) => ({
+        id,
+        networks: foldersFor(id, this.#library),
+        published: publishedFor(id),
+      })),
+      skipped: this.#library.skipped.map(({ path, reason }) => ({
+        shelf: "annotators",
+        id: path.slice(this.#dir.length + 1),
+        path,
+        reason,
+      })),
+    };
+  }
+
+  /**
+   * @param names the hashes of picture and mask: with the annotator and the pose they say which map it is
+   * @throws {MapError} when it cannot be made
+   */
+  make(task: MapTask, names: readonly (string | null)[], { turn, signal }: Stopping): Promise<MadeMap> {
+    const { choice, pose } = task;
+    return this.#cache.get(JSON.stringify([choice, names, pose]), () =>
+      isNetworkChoice(choice)
+        ? this.#networks.make({ ...task, choice }, this.#library, turn)
+        : this.#thread.make({ ...task, choice: choice as PlainChoice }, signal),
+    );
+  }
+}
