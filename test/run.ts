@@ -23,6 +23,7 @@ const ALONE = [
 const SLOW = [
   "test/{page,service}/*.test.ts",
   "test/demo/{checkpoint,make}.test.ts",
+  "test/gateway/{annotations,controls}.test.ts",
   "test/models/single-file.test.ts",
   "test/workers/{deliver,generate,train}/*.test.ts",
 ];

@@ -64,7 +64,10 @@ const byName = z
 /** As it is sent. */
 export const SentAnnotator = z
   .union([byName, withParams], { error: ({ input }) => unknownAnnotator(input) })
-  .meta({ id: "AnnotatorChoice" }) as unknown as z.ZodType<AnnotatorChoice, unknown>;
+  .meta({
+    id: "AnnotatorChoice",
+    description: "An annotator: its name, or its name with parameters.",
+  }) as unknown as z.ZodType<AnnotatorChoice, unknown>;
 
 /** As it is carried out. */
 export const KeptAnnotator = z
@@ -74,7 +77,10 @@ export const KeptAnnotator = z
       closed({ name: z.literal(name).describe(WHICH), params: params.describe(SETTINGS) }).describe(description),
     ),
   )
-  .meta({ id: "Annotator" }) as unknown as z.ZodType<AnnotatorChoice>;
+  .meta({
+    id: "Annotator",
+    description: "An annotator with all of its parameters.",
+  }) as unknown as z.ZodType<AnnotatorChoice>;
 
 /** An annotator by its name, with the parameters that are given and its defaults. */
 export function chooseAnnotator(name: string, params: object = {}): AnnotatorChoice {

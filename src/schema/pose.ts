@@ -1,6 +1,7 @@
 /** Key points of people in OpenPose's JSON, as Mikubill/sd-webui-controlnet writes it. */
 
 import { z } from "zod";
+import { closed } from "./closed.ts";
 import { MAX_SIDE } from "./fields.ts";
 
 const MAX_PEOPLE = 100;
@@ -20,9 +21,20 @@ const points = (name: string, counts: readonly number[]) =>
     );
 
 /** Of the kinds that OpenPose writes, but that no map is made of. */
-const unused = z.array(z.unknown()).max(0, "is not drawn: must be empty").nullable().optional();
+const unused = z
+  .array(z.unknown())
+  .max(0, "is not drawn: must be empty")
+  .nullable()
+  .optional()
+  .describe("Not drawn: must be empty.");
 
-const PosePerson = z.strictObject({
+const canvasSide = z
+  .int()
+  .min(1)
+  .max(MAX_SIDE)
+  .meta({ examples: [512] });
+
+const PosePerson = closed({
   pose_keypoints_2d: points("Body, in OpenPose's order (COCO's 18 or BODY_25)", [18, 25]),
   hand_left_keypoints_2d: points("Left hand", [21]),
   hand_right_keypoints_2d: points("Right hand", [21]),
@@ -34,13 +46,15 @@ const PosePerson = z.strictObject({
   face_keypoints_3d: unused,
 });
 
-export const PoseJson = z
-  .strictObject({
-    people: z.array(PosePerson).max(MAX_PEOPLE),
-    canvas_width: z.int().min(1).max(MAX_SIDE).describe("Pixels of the picture that the points belong to."),
-    canvas_height: z.int().min(1).max(MAX_SIDE),
-    animals: unused,
-    version: z.union([z.string(), z.number()]).optional().describe("Ignored: OpenPose writes it."),
-  })
-  .meta({ id: "Pose" });
+export const PoseJson = closed({
+  people: z.array(PosePerson).max(MAX_PEOPLE).describe("The key points of each."),
+  canvas_width: canvasSide.describe("Pixels of the picture that the points belong to, which is the map's size."),
+  canvas_height: canvasSide.describe("Pixels."),
+  animals: unused,
+  version: z
+    .union([z.string(), z.number()])
+    .optional()
+    .describe("Ignored: OpenPose writes it.")
+    .meta({ examples: [1.3] }),
+}).meta({ id: "Pose" });
 export type PoseJson = z.output<typeof PoseJson>;

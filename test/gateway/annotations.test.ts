@@ -196,7 +196,7 @@ describe("what cannot be made is refused", () => {
       { annotator: "canny", params: { low: 1 }, image: picture("pixel") },
       400,
       "params",
-      /low_threshold/,
+      /unknown field "low"/,
     ],
     [
       "a parameter out of range",
