@@ -51,7 +51,7 @@ for (const [what, json, path, says] of [
   ["a hand of 18 points", posed({ hand_left_keypoints_2d: body }), "people.0.hand_left_keypoints_2d", /21 points/],
   ["a point that is no number", posed({ pose_keypoints_2d: ["1"] }), "people.0.pose_keypoints_2d.0", /number/],
   ["a point far away", posed({ pose_keypoints_2d: [1e9, ...body.slice(1)] }), "people.0.pose_keypoints_2d.0", /32767/],
-  ["no canvas", { people: [] }, "canvas_width", /expected/],
+  ["no canvas", { people: [] }, "canvas_width", /is required/],
   ["animals, which are not drawn", posed({}, { animals: [[1]] }), "animals", /not drawn/],
   ["an unknown part", posed({ feet_keypoints_2d: [] }), "people.0", /feet_keypoints_2d/],
 ] as const)
