@@ -62,12 +62,10 @@ const byName = z
   .meta({ id: "AnnotatorName", description: WHICH });
 
 /** As it is sent. */
-export const SentAnnotator = z
-  .union([byName, withParams], { error: ({ input }) => unknownAnnotator(input) })
-  .meta({
-    id: "AnnotatorChoice",
-    description: "An annotator: its name, or its name with parameters.",
-  }) as unknown as z.ZodType<AnnotatorChoice, unknown>;
+export const SentAnnotator = z.union([byName, withParams], { error: ({ input }) => unknownAnnotator(input) }).meta({
+  id: "AnnotatorChoice",
+  description: "An annotator: its name, or its name with parameters.",
+}) as unknown as z.ZodType<AnnotatorChoice, unknown>;
 
 /** As it is carried out. */
 export const KeptAnnotator = z
