@@ -36,7 +36,8 @@ export async function* follow(
     }
     if (found !== undefined && found.length > 0) continue;
     if (status === null || (status !== undefined && hasEnded({ status }))) return; // deleted, or nothing can follow
-    await listening.next(signal, found === undefined ? REDIS_AWAY_MS : LOOK_AGAIN_MS);
+    const silence = Math.max(1, HEARTBEAT_MS - (performance.now() - heard));
+    await listening.next(signal, found === undefined ? REDIS_AWAY_MS : Math.min(LOOK_AGAIN_MS, silence));
     if (performance.now() - heard >= HEARTBEAT_MS) {
       yield null;
       heard = performance.now();

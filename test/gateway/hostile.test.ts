@@ -9,7 +9,7 @@ const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
 test("a client that sends what the OpenAPI document nearly allows hears nothing from 500 up", async () => {
-  const gateway = await startGateway(stack, { MAX_QUEUE: "5" });
+  const gateway = await startGateway(stack, { MAX_QUEUE: "2" });
   await gateway.offer(CATALOG);
   const offering = setInterval(() => gateway.offer(CATALOG), 1000);
   stack.defer(() => clearInterval(offering));

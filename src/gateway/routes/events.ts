@@ -1,6 +1,7 @@
 import { Readable } from "node:stream";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { Refused } from "../../errors.ts";
 import { BEGINNING, EVENT_ID, isFinal, type JobEvent } from "../../jobs/events.ts";
 import type { JobKind } from "../../jobs/kind.ts";
 import { ALL_KINDS, kindOf } from "../../jobs/kinds.ts";
@@ -14,6 +15,20 @@ import { jobParams } from "./jobs.ts";
 /** What the client is told to wait before it connects again. */
 const RETRY_MS = 1000;
 
+const NO_EVENT = "must be the id of an event";
+
+/** How polyfills of EventSource spell what they have seen in the query: `lastEventId`, `last_event_id`, … */
+const IN_QUERY = /^last[-_]?event[-_]?id$/i;
+
+/** The id after which a client goes on: of its header, or of its query. @throws {Refused} */
+function lastSeen(header: string | undefined, query: Readonly<Record<string, unknown>>): string {
+  const named = Object.keys(query).find((name) => IN_QUERY.test(name));
+  const last = header || (named && query[named]); // an empty one is none
+  if (!last) return BEGINNING;
+  if (typeof last === "string" && EVENT_ID.test(last)) return last;
+  throw new Refused(400, "invalid_request", `${named}: ${NO_EVENT}`, [{ path: named ?? "", message: NO_EVENT }]);
+}
+
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
   const { config, queue } = service;
@@ -24,6 +39,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
     app.get(
       `/v1/${kind.name}s/:id/events`,
       {
+        config: { anyQuery: true }, // polyfills of EventSource append some of their own
         schema: {
           operationId: `stream${kind.words.title}Events`,
           summary: `Follow the events of a ${kind.name}`,
@@ -32,10 +48,12 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
           params: jobParams,
           headers: z.looseObject({
             "last-event-id": z
-              .string()
-              .regex(EVENT_ID, "must be the id of an event")
+              .union([z.string().regex(EVENT_ID), z.literal("")], { error: NO_EVENT })
               .optional()
-              .describe("The id of the last event that the client has seen."),
+              .describe("The id of the last event that the client has seen; empty = none."),
+          }),
+          querystring: z.looseObject({
+            lastEventId: z.string().optional().describe("The same, for clients that cannot send a header again."),
           }),
           response: {
             200: { description: "The events.", content: { "text/event-stream": { schema: z.string() } } },
@@ -46,7 +64,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
       },
       async (request, reply) => {
         const { id } = await findJob(service, kind, ownerOf(request), request.params.id);
-        const last = request.headers["last-event-id"] ?? BEGINNING;
+        const last = lastSeen(request.headers["last-event-id"], request.query);
         if (isFinal(last)) return reply.code(204).send(undefined);
         const gone = new AbortController();
         reply.raw.once("close", () => gone.abort());
