@@ -46,6 +46,8 @@ export const GENERATION_NAMES = {
   "controls[].image":
     "image input_image control_image control_image_url controlnet_image controlnet_input_image controlnet_input_images controlnet_images controlnet_cond conditioning_image hint condition_image condition_map_bytes_base64_encoded image_url",
   "controls[].mask": "mask mask_image control_mask effective_region_mask region_mask controlnet_mask controlnet_masks",
+  "controls[].annotator": "module preprocessor controlnet_module controlnet_preprocessor",
+  "controls[].pose": "openpose_json pose_json",
   "controls[].conditioning_scale":
     "controlnet_conditioning_scale weight strength control_weight control_strength controlnet_strength controlnet_scale controlnet_weight condition_weight conditioning_strength scale",
   "controls[].control_guidance_start":

@@ -123,7 +123,7 @@ test("every unknown field is an error of its own, with its own path", async () =
     Object.fromEntries(body.errors.map(({ path, message }: { path: string; message: string }) => [path, message])),
     {
       "controls[0].weight": 'unknown field "weight", here it is "conditioning_scale"',
-      "controls[0].module": 'unknown field "module"',
+      "controls[0].module": 'unknown field "module", here it is "annotator"',
       steps: 'unknown field "steps", here it is "num_inference_steps"',
       cfg_scale: 'unknown field "cfg_scale", here it is "guidance_scale"',
       restore_faces: 'unknown field "restore_faces"',

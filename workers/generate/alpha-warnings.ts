@@ -29,7 +29,9 @@ export async function alphaWarnings(
       shares.set(hash, await transparentShare(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS }));
     }
     const share = shares.get(hash)!;
-    if (share < FEW) continue;
+    const control = /^controls\[(\d+)\]\.image/.exec(path)?.[1];
+    const isBlended = control !== undefined && request.controls[Number(control)]!.annotator !== null; // with white
+    if (share < FEW || isBlended) continue;
     const percent = `${share < 0.01 ? "less than 1" : Math.round(100 * share)} %`;
     const counts = path.includes("mask") ? "how light its colors are, not how clear they are" : "the colors under it";
     warnings.push(
