@@ -14,6 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
 import { type Config, DEMO_MODELS_DIR, readConfig } from "./src/config/config.ts";
 import { ConfigError } from "./src/errors.ts";
+import { maxMemory } from "./src/redis/memory.ts";
 import { cardsOf, gpuSettings } from "./workers/runtime/gpu.ts";
 
 const FIRST_BACKOFF_MS = 200;
@@ -115,7 +116,7 @@ async function startRedis({ DATA_DIR }: Config) {
   const args = ["--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder];
   // "always": an accepted job is on disk before it is answered for. With "everysec" a kill can cost two seconds of them.
   args.push("--appendonly", "yes", "--appendfsync", "always", "--save", "");
-  args.push("--maxmemory-policy", "noeviction", "--loglevel", "warning");
+  args.push("--maxmemory", `${maxMemory()}`, "--maxmemory-policy", "noeviction", "--loglevel", "warning");
   // A session of its own: a Ctrl-C in the terminal must not stop it before those who still write to it.
   const kept = new Kept("redis", () =>
     spawn("redis-server", args, { detached: true, stdio: ["ignore", "pipe", "pipe"] }),

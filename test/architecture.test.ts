@@ -40,7 +40,7 @@ const ALLOWED: Record<string, readonly string[]> = {
     ...["@fastify/rate-limit", "@fastify/swagger", "@fastify/swagger-ui", "fastify", "fastify-type-provider-zod"],
     ...["fastest-levenshtein", "ioredis", "p-limit", "prom-client", "zod"],
   ],
-  "workers/take-jobs.ts": ["src/config", "src/errors.ts", "src/jobs", "src/redis", "bullmq", "ioredis", "pino"],
+  "workers/take-jobs.ts": ["src/config", "src/jobs", "src/redis", "src/storage", "bullmq", "ioredis", "pino"],
   "workers/runtime": [
     "src/diffusion",
     "src/errors.ts",

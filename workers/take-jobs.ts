@@ -7,21 +7,29 @@ import { type Job, WaitingError, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../src/config/config.ts";
-import { NoRoom } from "../src/errors.ts";
-import { type Claim, claimJob, countHandBack, finish, type Outcome } from "../src/jobs/attempt.ts";
+import {
+  type Claim,
+  claimJob,
+  countHandBack,
+  finish,
+  isCancelRequested,
+  type Outcome,
+  warn,
+} from "../src/jobs/attempt.ts";
 import { CANCEL_CHANNEL } from "../src/jobs/keys.ts";
 import type { JobKind } from "../src/jobs/kind.ts";
 import type { JobRecord } from "../src/jobs/kinds.ts";
 import { queueName, WORKER_OPTIONS } from "../src/jobs/queue.ts";
-import { connectPatiently } from "../src/redis/connection.ts";
+import { connectPatiently, whenItCan } from "../src/redis/connection.ts";
+import { isFull, untilRoom } from "../src/storage/room.ts";
 
 /** How long `close` waits for the step under way, to save it: `npm start` kills after 8 s. */
 export const GRACE_MS = 5000;
 
 /** What a kind of job is to its worker. */
 export interface Work<R extends JobRecord> {
-  /** Carries one out. @throws {HandBack} to give it to the next worker */
-  perform(claimed: Claim<R>, log: Logger): Promise<Outcome>;
+  /** Carries one out; nobody waits for it any more when `signal` aborts. @throws {HandBack} to give it to the next worker */
+  perform(claimed: Claim<R>, log: Logger, signal: AbortSignal): Promise<Outcome>;
   /** Somebody wants a job to stop; it may be another worker's. */
   cancel(id: string): void;
   /** A job has ended: as `status` says, which is not the outcome's when it was canceled meanwhile; null = another worker has taken it over. */
@@ -35,6 +43,32 @@ export class HandBack extends Error {
 
 export function failure(code: string, message: string): Outcome {
   return { status: "failed", error: { code, message } };
+}
+
+/** How long what finds no room waits before it is tried again. */
+const STORE_AGAIN_MS = 500;
+
+/**
+ * What `store` gives, as soon as there is room for what it stores; "canceled" when the job was canceled meanwhile.
+ * @throws {HandBack} when `signal` aborts before that
+ */
+export async function whenRoom<T>(
+  redis: Redis,
+  claimed: Claim,
+  signal: AbortSignal,
+  store: () => Promise<T>,
+): Promise<T | "canceled"> {
+  for (;;) {
+    try {
+      return await store();
+    } catch (error) {
+      if (!isFull(error)) throw error;
+      await warn(redis, claimed, "the disk is full: the result waits for room").catch(() => {});
+      await sleep(STORE_AGAIN_MS, undefined, { signal }).catch(() => {});
+      if (signal.aborted) throw new HandBack();
+      if (await isCancelRequested(redis, claimed)) return "canceled";
+    }
+  }
 }
 
 /** A worker's connection to Redis, which says in the log when it is away and when it is back, until `closing`. */
@@ -60,16 +94,19 @@ export function connectWorker(url: string, log: Logger, closing: () => boolean):
 export async function takeJobs<R extends JobRecord>(
   kind: JobKind<R>,
   redis: Redis,
-  { MAX_TAKEOVERS }: Pick<Config, "MAX_TAKEOVERS">,
+  { MAX_TAKEOVERS, DATA_DIR }: Pick<Config, "MAX_TAKEOVERS" | "DATA_DIR">,
   log: Logger,
   work: Work<R>,
 ): Promise<{ close(saved: Promise<unknown>): Promise<void> }> {
-  let closing = false;
+  const closing = new AbortController();
   let stop = () => {}; // hands back what runs
 
   /** Carries one out and ends its record, whatever comes; throws only to hand the job back. */
   async function take(job: Job, token: string | undefined): Promise<void> {
-    const claimed = await claimJob<R>(redis, job.id!);
+    // What it makes would find no room: it waits, and nothing is lost by it.
+    const room = await untilRoom(DATA_DIR, closing.signal, () => log.warn("the disk is full: jobs wait"));
+    if (!room) return giveBack(job, token);
+    const claimed = await whenItCan(() => claimJob<R>(redis, job.id!));
     if (claimed === undefined) return; // ended already, by a worker that died before it could say so to BullMQ
     const { record, attempt, deaths } = claimed;
     const jobLog = log.child({ [kind.name]: record.id, attempt });
@@ -78,24 +115,23 @@ export async function takeJobs<R extends JobRecord>(
     const { promise: stopped, reject } = Promise.withResolvers<never>();
     stopped.catch(() => {});
     stop = () => reject(new HandBack());
-    if (closing) stop();
+    if (closing.signal.aborted) stop();
     let outcome: Outcome;
     try {
       outcome =
         deaths > MAX_TAKEOVERS
           ? failure("worker_died", `given up: ${deaths} workers died over it`)
-          : await Promise.race([work.perform(claimed, jobLog), stopped]);
+          : await Promise.race([work.perform(claimed, jobLog, closing.signal), stopped]);
     } catch (error) {
       if (error instanceof HandBack) {
         await countHandBack(redis, claimed);
-        await job.moveToWait(token);
         jobLog.info("handed back");
-        throw new WaitingError();
+        return giveBack(job, token);
       }
       jobLog.error({ err: error }, "internal error");
-      outcome = outcomeOf(error);
+      outcome = failure("internal", "an error of the service, not of the request; its log says more");
     }
-    const status = await finish(redis, claimed, outcome);
+    const status = await whenItCan(() => finish(redis, claimed, outcome));
     const error = outcome.status === "failed" ? outcome.error : undefined;
     jobLog.info({ error }, status ?? "another worker has taken it over");
     await work.ended(claimed, outcome, status);
@@ -110,7 +146,7 @@ export async function takeJobs<R extends JobRecord>(
     async close(saved) {
       const closed = worker.close(); // takes nothing new
       await Promise.race([saved, sleep(GRACE_MS, undefined, { ref: false })]);
-      closing = true;
+      closing.abort();
       stop();
       await closed;
       canceled.disconnect();
@@ -118,10 +154,10 @@ export async function takeJobs<R extends JobRecord>(
   };
 }
 
-/** What a job has come to whose work has thrown this. */
-function outcomeOf(error: unknown): Outcome {
-  if (error instanceof NoRoom) return failure("no_room", error.message);
-  return failure("internal", "an error of the service, not of the request; its log says more");
+/** Puts a job back where it was waiting. @throws {WaitingError} which tells BullMQ so */
+async function giveBack(job: Job, token: string | undefined): Promise<never> {
+  await job.moveToWait(token);
+  throw new WaitingError();
 }
 
 async function hearCancels(redis: Redis, cancel: (id: string) => void): Promise<Redis> {

@@ -77,7 +77,9 @@ const Environment = z.object({
   MAX_JOBS_PER_KEY: z.coerce.number().int().min(1).optional(),
   /** How many generations may wait, and how many trainings; one more is refused with 429. */
   MAX_QUEUE: z.coerce.number().int().min(1).default(10_000),
-  /** How long a generation may wait for a worker before it fails, in seconds. */
+  /** How many generations of an owner are kept, and how many trainings; those that have ended go, the oldest first. */
+  MAX_KEPT_PER_KEY: z.coerce.number().int().min(1).default(10_000),
+  /** How long a generation or a training may wait for a worker before it fails, in seconds. */
   QUEUE_TIMEOUT: seconds.default(24 * 3600),
   /** How long a worker may work on a generation before it fails, in seconds. */
   RUN_TIMEOUT: seconds.max(24 * 3600).default(3600),

@@ -10,13 +10,17 @@ import type { BaseRecord, JobKind } from "../jobs/kind.ts";
 import type { JobRecord } from "../jobs/kinds.ts";
 import { newId } from "../jobs/kinds.ts";
 import { ACCEPTED_WITHIN_MS, expectFiles } from "../jobs/list.ts";
-import type { Idempotency, Submission } from "../jobs/submit.ts";
+import { removeOldest } from "../jobs/remove.ts";
+import type { Idempotency, Submission, Terms } from "../jobs/submit.ts";
 import { span } from "../observe/span.ts";
 import { OutboundError } from "../outbound/errors.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
 import { jobFolder } from "../storage/keys.ts";
 import { otherBody } from "./idempotency.ts";
 import type { Service } from "./parts.ts";
+
+/** How many jobs go at once where an owner's are too large. */
+const MOST_AT_ONCE = 64;
 
 /** On whose behalf a job is submitted. */
 export interface Submitter {
@@ -54,13 +58,20 @@ export async function accept<R extends BaseRecord>(
   if (known !== undefined) return madeBefore(known, service, kind, owner);
   const id = newId(kind);
   const { request, store, images, about } = await span("validate", { id }, prepare);
+  await service.room.require(JSON.stringify(request).length);
   if (store !== null) {
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
     await store(id);
     await queue.ask((redis) => rememberImages(redis, owner, id, images, mostSecondsKept(config)));
   }
-  const terms = { idempotency, dialect, mostQueued: config.MAX_QUEUE, mostOfOwner: config.MAX_JOBS_PER_KEY };
-  const submission = await queue.submit(id, request, owner, terms);
+  const submission = await submitWithin(service, kind, id, request, owner, {
+    idempotency,
+    dialect,
+    mostQueued: config.MAX_QUEUE,
+    mostOfOwner: config.MAX_JOBS_PER_KEY,
+    mostKept: config.MAX_KEPT_PER_KEY,
+    mostBytes: await service.room.ownersShare(),
+  });
   if (submission.outcome !== "accepted") {
     if (store !== null) await storage.removeFolder(jobFolder(id));
     return madeBefore(submission, service, kind, owner);
@@ -72,6 +83,25 @@ export async function accept<R extends BaseRecord>(
 /** How long a job and its images can be kept at most, from its making. */
 const mostSecondsKept = ({ QUEUE_TIMEOUT, RUN_TIMEOUT, RESULT_TTL, MAX_TAKEOVERS }: Service["config"]) =>
   QUEUE_TIMEOUT + (MAX_TAKEOVERS + 1) * RUN_TIMEOUT + RESULT_TTL;
+
+/** Submits a job; where its owner has as many as are kept, those go that were made first and have ended. */
+async function submitWithin(
+  { queue, storage }: Service,
+  kind: JobKind,
+  id: string,
+  request: JobRecord["request"],
+  owner: string,
+  terms: Terms,
+): Promise<Submission> {
+  for (let count = 1; ; count *= 2) {
+    const submission = await queue.submit(id, request, owner, terms);
+    if (submission.outcome !== "kept") return submission;
+    const removed = await queue.ask((redis) =>
+      removeOldest(redis, storage, kind, owner, Math.min(count, MOST_AT_ONCE)),
+    );
+    if (removed === 0) return submission;
+  }
+}
 
 /** The job of a request that was here before. @throws {Refused} when there is none. */
 async function madeBefore<R extends BaseRecord>(
@@ -87,6 +117,10 @@ async function madeBefore<R extends BaseRecord>(
   }
   if (outcome === "busy") {
     const message = `${config.MAX_JOBS_PER_KEY} ${kind.name}s of this key are queued or running: try again later`;
+    throw new Refused(429, "too_many_jobs", message);
+  }
+  if (outcome === "kept") {
+    const message = `what this key has queued and running takes all that is kept for it: try again later`;
     throw new Refused(429, "too_many_jobs", message);
   }
   if (outcome === "taken") {

@@ -18,6 +18,7 @@ import type { Parts, Service } from "./parts.ts";
 import { answerUnknown, routerOptions, withoutPrefix } from "./paths.ts";
 import { problemOf, refuseBytes, sendProblem } from "./problems.ts";
 import { limitRate } from "./rate-limit.ts";
+import { Room } from "./room.ts";
 import { annotations } from "./routes/annotations.ts";
 import { annotators } from "./routes/annotators.ts";
 import { catalog } from "./routes/catalog.ts";
@@ -102,7 +103,8 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   const imagesIn = new ImagesIn(parts.config, parts.outbound, uploads, (owner, hash) =>
     parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash)),
   );
-  const service: Service = { ...parts, fleet: new Fleet(parts.queue), uploads, imagesIn };
+  const room = new Room(parts.queue, parts.config.DATA_DIR);
+  const service: Service = { ...parts, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);
   for (const routes of ROUTES) await app.register(routes, service);

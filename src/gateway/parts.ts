@@ -6,6 +6,7 @@ import type { Outbound } from "../outbound/client.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Uploads } from "../storage/uploads.ts";
 import type { ImagesIn } from "./images-in.ts";
+import type { Room } from "./room.ts";
 
 /** What the process opens, and closes. */
 export interface Parts {
@@ -20,4 +21,5 @@ export interface Service extends Parts {
   fleet: Fleet;
   uploads: Uploads;
   imagesIn: ImagesIn;
+  room: Room;
 }

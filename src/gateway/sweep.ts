@@ -4,9 +4,10 @@
  */
 import type { FastifyBaseLogger, FastifyPluginAsync } from "fastify";
 import type { JobKind } from "../jobs/kind.ts";
-import { ALL_KINDS, KINDS } from "../jobs/kinds.ts";
-import { idsOlderThan, ownerOfRecord, removeOrphans, removeRecord } from "../jobs/list.ts";
+import { ALL_KINDS } from "../jobs/kinds.ts";
+import { idsOlderThan } from "../jobs/list.ts";
 import { readRecords } from "../jobs/record.ts";
+import { ownersOf, removeOrphans, removeRecords } from "../jobs/remove.ts";
 import { giveUpWaiting } from "../jobs/stop.ts";
 import type { Service } from "./parts.ts";
 
@@ -19,6 +20,8 @@ const YOUNG_MS = 10_000;
 const ALL_MS = 30_000;
 /** How many records it looks at in one go. */
 const BATCH = 500;
+/** How long it removes what is old before it does the rest of its work: the next sweep goes on. */
+const LONGEST_MS = 5000;
 
 const LOCK = "sweep"; // who has it sweeps
 const LOCK_OF_ALL = "sweep:all";
@@ -62,10 +65,12 @@ class Sweeper {
     const { config, queue } = this.#service;
     const { QUEUE_TIMEOUT } = config;
     const error = { code: "queue_timeout", message: `no worker was free for it for ${QUEUE_TIMEOUT} s` };
-    const ids = await queue.ask((redis) => idsOlderThan(redis, KINDS.generation, "queued", QUEUE_TIMEOUT * 1000));
-    for (const id of ids) {
-      if (await queue.ask((redis) => giveUpWaiting(redis, id, error))) {
-        this.#log.warn({ generation: id }, "has waited too long");
+    for (const kind of ALL_KINDS) {
+      const ids = await queue.ask((redis) => idsOlderThan(redis, kind, "queued", QUEUE_TIMEOUT * 1000));
+      for (const id of ids) {
+        if (await queue.ask((redis) => giveUpWaiting(redis, id, error))) {
+          this.#log.warn({ [kind.name]: id }, "has waited too long");
+        }
       }
     }
   }
@@ -100,11 +105,14 @@ class Sweeper {
 
   async #removeOld(kind: JobKind): Promise<void> {
     const { config, queue, storage } = this.#service;
-    const ids = await queue.ask((redis) => idsOlderThan(redis, kind, "ended", config.RESULT_TTL * 1000, { most: 100 }));
-    for (const id of ids) {
-      const owner = await queue.ask((redis) => ownerOfRecord(redis, id));
-      await queue.ask((redis) => removeRecord(redis, storage, owner ?? "", id));
-      this.#log.info({ [kind.name]: id }, "removed, RESULT_TTL after its end");
+    for (const end = performance.now() + LONGEST_MS; performance.now() < end; ) {
+      const ids = await queue.ask((redis) =>
+        idsOlderThan(redis, kind, "ended", config.RESULT_TTL * 1000, { most: BATCH }),
+      );
+      if (ids.length === 0) return;
+      const owned = await queue.ask((redis) => ownersOf(redis, ids));
+      await queue.ask((redis) => removeRecords(redis, storage, owned, false));
+      this.#log.info({ [`${kind.name}s`]: ids.length }, "removed, RESULT_TTL after their end");
     }
   }
 }

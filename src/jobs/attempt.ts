@@ -31,7 +31,7 @@ export async function claimJob<R extends JobRecord = GenerationRecord>(
   redis: Redis,
   id: string,
 ): Promise<Claim<R> | undefined> {
-  const attempt = Number(await runClaim(redis, [recordKey(id)], new Date().toISOString()));
+  const attempt = Number(await runClaim(redis, [recordKey(id)]));
   if (attempt === 0) return undefined;
   const [fields, state] = await Promise.all([redis.hgetall(recordKey(id)), redis.getBuffer(stateKey(id))]);
   const record = parseRecord(id, fields) as R | undefined;
@@ -47,16 +47,17 @@ export async function countHandBack(redis: Redis, { record }: Claim): Promise<vo
 
 const runProgress = script(new URL("lua/progress.lua", import.meta.url), SCRIPT_NAMES);
 
-/** `kept` goes into the record, `told` into an event; without `told` there is none. False when the worker is to stop. */
+/** `kept` goes into the record, `told` into an event, without which there is none, and `preview` beside it. False when the worker is to stop. */
 async function report(
   redis: Redis,
   { record, attempt }: Claim,
   { step, total }: { step: number; total: number },
   kept: Record<string, string | number>,
   told: Record<string, string | number>,
+  preview = "",
 ): Promise<boolean> {
   const [keeps, tells] = [kept, told].map((fields) => Object.entries(fields).flat()) as [string[], string[]];
-  const args = [attempt, step, total, keeps.length, ...keeps, ...tells];
+  const args = [attempt, step, total, preview, keeps.length, ...keeps, ...tells];
   return (await runProgress(redis, [recordKey(record.id)], ...args)) === 1;
 }
 
@@ -66,7 +67,7 @@ export async function reportProgress(
   claimed: Claim,
   { step, total, preview }: { step: number; total: number; preview: string | null },
 ): Promise<boolean> {
-  return report(redis, claimed, { step, total }, {}, { step, total, ...(preview !== null && { preview }) });
+  return report(redis, claimed, { step, total }, {}, { step, total }, preview ?? "");
 }
 
 /** A training's step has been done. */
@@ -98,9 +99,15 @@ export async function reportStep(redis: Redis, claimed: Claim, { validation, ...
 
 const runWarn = script(new URL("lua/warn.lua", import.meta.url), SCRIPT_NAMES);
 
-/** Says in a training's record why it does not get on; its next step takes it back. */
+/** Says in a job's record why it does not get on. A training's next step takes it back, a generation's end. */
 export async function warn(redis: Redis, { record, attempt }: Claim, warning: string): Promise<void> {
   await runWarn(redis, [recordKey(record.id)], attempt, JSON.stringify([warning]));
+}
+
+/** Whether somebody has asked to cancel it, or it is another worker's now. */
+export async function isCancelRequested(redis: Redis, { record, attempt }: Claim): Promise<boolean> {
+  const [latest, asked] = await redis.hmget(recordKey(record.id), "attempt", "cancel_requested");
+  return asked != null || Number(latest) !== attempt;
 }
 
 const runKeepState = script(new URL("lua/keep-state.lua", import.meta.url), SCRIPT_NAMES);
@@ -130,6 +137,5 @@ export async function finish(
 ): Promise<Outcome["status"] | null> {
   const { status, ...rest } = outcome;
   const fields = Object.entries(rest).flatMap(([name, value]) => [name, JSON.stringify(value)]);
-  const at = new Date().toISOString();
-  return (await runFinish(redis, [recordKey(record.id)], attempt, status, at, ...fields)) as Outcome["status"] | null;
+  return (await runFinish(redis, [recordKey(record.id)], attempt, status, ...fields)) as Outcome["status"] | null;
 }

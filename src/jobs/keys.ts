@@ -3,12 +3,16 @@ import { DELIVERY_NAMES } from "../webhooks/keys.ts";
 import { kindOf } from "./kinds.ts";
 
 const IDEMPOTENCY_SECONDS = 24 * 3600;
+/** Of an owner; more are not told apart from new ones. 10 MB of Redis' memory. */
+const MOST_IDEMPOTENCY_KEYS = 20_000;
 
 /** What the scripts in lua/ are given. */
 export const SCRIPT_NAMES = {
   ...DELIVERY_NAMES,
   EVENTS: "events:",
   STATE: "state:",
+  /** Before an id, a hash: the previews of a job that runs, by step. */
+  PREVIEWS: "previews:",
   /** Sorted set, of all kinds: ids whose files are to be removed, and the time (ms of Redis' clock) from which on. */
   ORPHANED: "generations:orphaned",
   /** Pub/sub channels; the messages are ids of jobs. */
@@ -16,6 +20,9 @@ export const SCRIPT_NAMES = {
   EVENT_CHANNEL: "job:event",
   CANCEL_CHANNEL: "job:cancel",
   IDEMPOTENCY_SECONDS,
+  /** Before an owner, a sorted set: the keys of Redis that remember the owner's Idempotency-Keys, by time. */
+  IDEMPOTENCY_OF: "idempotency-keys:",
+  MOST_IDEMPOTENCY_KEYS,
 } as const;
 export const { ORPHANED, ENDED_CHANNEL, EVENT_CHANNEL, CANCEL_CHANNEL } = SCRIPT_NAMES;
 
@@ -25,6 +32,7 @@ export const recordKey = (id: string) => `${kindOf(id).name}:${id}`;
 export const eventsKey = (id: string) => `${SCRIPT_NAMES.EVENTS}${id}`;
 /** What a takeover goes on from. */
 export const stateKey = (id: string) => `${SCRIPT_NAMES.STATE}${id}`;
+export const previewsKey = (id: string) => `${SCRIPT_NAMES.PREVIEWS}${id}`;
 
 /** Of a kind of job. */
 interface Named {

@@ -1,15 +1,10 @@
-/** The jobs that there are: an owner's list of them, those that are overdue, and their removal. */
+/** The jobs that there are: an owner's list of them, and those that are overdue. */
 import type { Redis } from "ioredis";
 import type { Dialect } from "../config/config.ts";
 import { redisNow } from "../redis/time.ts";
-import { JobStatus } from "../schema/job.ts";
-import { hashOfKey, jobFolder } from "../storage/keys.ts";
-import type { Storage } from "../storage/storage.ts";
-import { forgetDeliveries } from "../webhooks/outbox.ts";
-import { forgetImages } from "./kept-images.ts";
-import { eventsKey, ORPHANED, ownedKey, recordKey, stateKey, statusKey } from "./keys.ts";
+import type { JobStatus } from "../schema/job.ts";
+import { ORPHANED, ownedKey, recordKey, statusKey } from "./keys.ts";
 import type { BaseRecord, JobKind } from "./kind.ts";
-import { kindOf } from "./kinds.ts";
 import { readRecords } from "./record.ts";
 
 export interface Page {
@@ -45,39 +40,12 @@ export async function idsOfDialect(redis: Redis, kind: JobKind, owner: string, s
   return ids.filter((_, index) => dialects[index] === dialect);
 }
 
-/** Removes what has ended: record, events and deliveries at once, then the files. What a crash leaves of them is orphaned. */
-export async function removeRecord(redis: Redis, storage: Storage, owner: string, id: string): Promise<void> {
-  const transaction = redis.multi();
-  const kind = kindOf(id);
-  transaction.zadd(ORPHANED, 0, id);
-  transaction.del(recordKey(id), eventsKey(id), stateKey(id)).zrem(ownedKey(kind, owner), id);
-  transaction.zrem(statusKey(kind, "ended"), id);
-  for (const status of JobStatus.options) transaction.zrem(ownedKey(kind, owner, status), id);
-  forgetDeliveries(transaction, owner, id);
-  await transaction.exec();
-  const files = await storage.list(jobFolder(id));
-  await forgetImages(redis, owner, id, files.flatMap(hashOfKey));
-  await removeFiles(redis, storage, id);
-}
-
 /** How long it may take from the first file stored to the record: after that the files are taken for orphans. */
 export const ACCEPTED_WITHIN_MS = 600_000;
 
 /** Says that files are about to be kept for a job that is not accepted yet. */
 export async function expectFiles(redis: Redis, id: string, withinMs: number): Promise<void> {
   await redis.zadd(ORPHANED, (await redisNow(redis)) + withinMs, id);
-}
-
-/** Removes the files of jobs that there are not. */
-export async function removeOrphans(redis: Redis, storage: Storage): Promise<number> {
-  const ids = await redis.zrangebyscore(ORPHANED, "-inf", await redisNow(redis), "LIMIT", 0, 1000);
-  for (const id of ids) await removeFiles(redis, storage, id);
-  return ids.length;
-}
-
-async function removeFiles(redis: Redis, storage: Storage, id: string): Promise<void> {
-  await storage.removeFolder(jobFolder(id));
-  await redis.zrem(ORPHANED, id);
 }
 
 /** Up to `most` ids that came to a status more than `ms` ago and, when it is given, less than `lessThanMs` ago; the oldest first. */

@@ -22,17 +22,23 @@ export type Submission =
   | { outcome: "known"; id: string }
   /** The key has been here with another body. */
   | { outcome: "conflict" }
-  /** There are `mostQueued` that wait. */
+  /** There are `mostQueued` that wait, and of this owner an equal share of them. */
   | { outcome: "full" }
   /** There are `mostOfOwner` of this owner that wait or run. */
   | { outcome: "busy" }
+  /** There are `mostKept` of this owner, or they have `mostBytes` together with this one. */
+  | { outcome: "kept" }
   /** Another job of this kind and name waits or runs. */
   | { outcome: "taken" };
+
+const REFUSALS = ["conflict", "full", "busy", "kept", "taken"] as const;
 
 export interface Terms {
   idempotency?: Idempotency | undefined;
   mostQueued?: number;
   mostOfOwner?: number | undefined;
+  mostKept?: number | undefined;
+  mostBytes?: number | undefined;
   /** The API that it came by, when that is not our own: kept with the record. */
   dialect?: Dialect | undefined;
 }
@@ -43,7 +49,7 @@ export async function submit(
   id: string,
   request: JobRecord["request"],
   owner: string,
-  { mostQueued, mostOfOwner, idempotency, dialect }: Terms,
+  { mostQueued, mostOfOwner, mostKept, mostBytes, idempotency, dialect }: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
   const kind = kindOf(id);
@@ -53,18 +59,19 @@ export async function submit(
     request: JSON.stringify(request),
     step: "0",
     total: String(kind.total(request)),
-    created_at: new Date().toISOString(),
   };
   const { key = "", body = "" } = idempotency ?? {};
   const keys = [recordKey(id), idempotencyKey(owner, key)];
   const name = kind.exclusiveName(request) ?? "";
-  const terms = [key, body, mostQueued ?? "", mostOfOwner ?? "", owner, kind.priority(request), name];
+  const bounds = [mostQueued, mostOfOwner, mostKept, mostBytes].map((bound) => bound ?? "");
+  const terms = [key, body, ...bounds, owner, kind.priority(request), name];
   const answer = await runSubmit(redis, keys, ...terms, ...Object.entries(fields).flat());
-  if (typeof answer === "number") {
-    return { outcome: "accepted", rank: answer, record: parseRecord(id, { ...fields, status: "queued" })! };
+  if (Array.isArray(answer)) {
+    const [rank, created_at] = answer as [number, string];
+    return { outcome: "accepted", rank, record: parseRecord(id, { ...fields, created_at, status: "queued" })! };
   }
-  if (answer === "conflict" || answer === "full" || answer === "busy" || answer === "taken") return { outcome: answer };
-  return { outcome: "known", id: String(answer) };
+  const refusal = REFUSALS.find((one) => one === answer);
+  return refusal === undefined ? { outcome: "known", id: String(answer) } : { outcome: refusal };
 }
 
 /** The job that a key has made already, with this body or ("conflict") another; undefined when it has made none. */

@@ -1,4 +1,5 @@
 /** Connections to Redis: one that waits as long as Redis is away, for workers, and one that does not, for the gateway. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Redis, ReplyError } from "ioredis";
 import { NotReady } from "../errors.ts";
 
@@ -7,6 +8,8 @@ const DEADLINE_MS = 2000;
 
 /** What Redis answers as long as it cannot do what it is asked: full, not able to save, a replica. Other errors are ours. */
 const CANNOT_NOW = /^(BUSY|LOADING|MASTERDOWN|MISCONF|NOREPLICAS|OOM|READONLY)\b/;
+/** How long a worker waits then before it asks again. */
+const CANNOT_NOW_MS = 500;
 
 /** A connection for a worker: commands wait as long as Redis is away, and go on when it is back. */
 export function connectPatiently(url: string): Redis {
@@ -22,6 +25,18 @@ export function connectImpatiently(url: string): Redis {
     connectTimeout: DEADLINE_MS,
     retryStrategy,
   });
+}
+
+/** The result of a command as soon as Redis can do it: it waits as long as Redis is full or loads. */
+export async function whenItCan<T>(command: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await command();
+    } catch (error) {
+      if (!(error instanceof ReplyError) || !CANNOT_NOW.test((error as Error).message)) throw error;
+      await sleep(CANNOT_NOW_MS);
+    }
+  }
 }
 
 function retryStrategy(times: number): number {

@@ -3,15 +3,16 @@
  * read and replayed by the gateway.
  *
  * A delivery is three keys: the hash `webhook:<id>` (where to, how it stands), the hash `webhook:<id>:generation` (the
- * job's record as it was at the event) and the list `webhook:<id>:attempts` (the log); the id of a training stands in the
+ * job's record as it was at the event, but for the request, which the record has) and the list `webhook:<id>:attempts` (the log); the id of a training stands in the
  * field `generation` too. The sorted set of due times is the queue: taking a delivery moves its time a lease ahead, so that a process that dies over it only delays
  * it. There is no second queue that could disagree with it.
  */
-import type { ChainableCommander, Redis } from "ioredis";
+import type { Redis } from "ioredis";
 import { ALL_KINDS, kindOf } from "../jobs/kinds.ts";
 import { script } from "../redis/script.ts";
+import { redisNow } from "../redis/time.ts";
 import { WEBHOOK_EVENTS, type WebhookAttempt, WebhookDelivery, type WebhookEvent } from "../schema/webhook.ts";
-import { attemptsKey, DELIVERY_NAMES, DUE, deliveredRecordKey, deliveriesKey, deliveryKey, goneKey } from "./keys.ts";
+import { attemptsKey, DELIVERY_NAMES, DUE, deliveriesKey, deliveryKey, goneKey } from "./keys.ts";
 
 /** The log of a delivery keeps its latest attempts: two whole schedules and some replays. */
 const MAX_ATTEMPTS = 20;
@@ -87,15 +88,14 @@ export async function settle(
   outcome: { status: "delivered" | "failed" } | { status: "pending"; waitMs: number },
 ): Promise<void> {
   const waitMs = outcome.status === "pending" ? Math.round(outcome.waitMs) : 0;
-  const next_attempt_at = outcome.status === "pending" ? new Date(Date.now() + waitMs).toISOString() : null;
-  const entry = JSON.stringify({ ...attempt, next_attempt_at } satisfies WebhookAttempt);
   const keys = [DUE, deliveryKey(id), attemptsKey(id)];
-  await runSettle(redis, keys, id, lease, entry, outcome.status, next_attempt_at ?? "", waitMs);
+  await runSettle(redis, keys, id, lease, JSON.stringify(attempt), outcome.status, waitMs);
 }
 
 /** Remembers that an endpoint answered 410 Gone: what waited for it by then is not tried any more. */
 export async function markGone(redis: Redis, { owner, url }: Taken): Promise<void> {
-  await redis.set(goneKey(owner, url), new Date().toISOString(), "EX", GONE_SECONDS);
+  const at = new Date(await redisNow(redis)).toISOString();
+  await redis.set(goneKey(owner, url), at, "EX", GONE_SECONDS);
 }
 
 /** Undefined when there is none, or it is another owner's. */
@@ -157,20 +157,12 @@ const runReplay = script(new URL("lua/replay.lua", import.meta.url), DELIVERY_NA
 /** Sends a delivery again, now, with the whole schedule before it and whatever became of it. */
 export async function replay(redis: Redis, owner: string, id: string): Promise<WebhookDelivery | undefined> {
   if (!/^evt_\w+$/.test(id)) return undefined; // with a ":" it would name another key of a delivery
-  await runReplay(redis, [DUE, deliveryKey(id)], id, owner, new Date().toISOString());
+  await runReplay(redis, [DUE, deliveryKey(id)], id, owner);
   return readDelivery(redis, owner, id);
 }
 
-/** Adds to a transaction what removes a job's deliveries, those that wait too. */
-export function forgetDeliveries(transaction: ChainableCommander, owner: string, job: string): void {
-  for (const event of WEBHOOK_EVENTS) {
-    const id = eventId(job, event);
-    transaction
-      .del(deliveryKey(id), deliveredRecordKey(id), attemptsKey(id))
-      .zrem(DUE, id)
-      .zrem(deliveriesKey(owner), id);
-  }
-}
+/** The ids of all deliveries that a job can have. */
+export const deliveryIds = (job: string) => WEBHOOK_EVENTS.map((event) => eventId(job, event));
 
 function fieldsOf(flat: string[]): Record<string, string> {
   const fields: Record<string, string> = {};

@@ -87,6 +87,8 @@ describe("a generation's life", async () => {
     for (const step of [1, 2]) {
       await reportProgress(connection, again, { step, total: 2, preview: "data:image/jpeg;base64,AA==" });
     }
+    const running = await listen(url, { most: 4 });
+    assert.equal(running[3]!.data.preview, "data:image/jpeg;base64,AA==");
     await finish(connection, again, succeed);
     const events = await whole;
     assert.deepEqual(
@@ -99,10 +101,15 @@ describe("a generation's life", async () => {
         ["succeeded", "succeeded"],
       ],
     );
-    assert.equal(events[3]!.data.preview, "data:image/jpeg;base64,AA==");
     assert.deepEqual(events.at(-1)!.data, (await http.get(path(made))).body);
-    assert.deepEqual([...begun, ...more, ...(await listen(url, { last: more.at(-1)!.id }))], events);
-    assert.deepEqual(await listen(url), events);
+    const late = await listen(url);
+    assert.ok(!late.some(({ data }) => "preview" in data), "previews go at the end");
+    const withoutPreviews = events.map((event) => {
+      const { preview: _, ...data } = event.data;
+      return { ...event, data };
+    });
+    assert.deepEqual(late, withoutPreviews);
+    assert.deepEqual([...begun, ...more, ...(await listen(url, { last: more.at(-1)!.id }))], late);
     const over = await http.get(`${path(made)}/events`).set("Last-Event-ID", events.at(-1)!.id);
     assert.equal(conforms(over).status, 204);
     assert.equal(conforms(await http.get(`${path(made)}/events`).set("Last-Event-ID", "x")).status, 400);

@@ -10,6 +10,7 @@ import sharp from "sharp";
 import type { Problem } from "../../src/schema/problem.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
+import { until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -79,7 +80,7 @@ test("an archive that does not say how large it is, is stopped when the room is 
   assert.equal(await files(), 0);
 });
 
-test("whatever brings bytes is refused and has no effect; what brings none is taken; with room all is taken again", async () => {
+test("whatever grows on the disk, text alone too, is refused and has no effect; with room all is taken again", async () => {
   room = () => 0;
   const image = `data:image/png;base64,${png.toString("base64")}`;
   const generation = { prompt: "x", controls: [{ controlnet: "canny", image }] };
@@ -94,6 +95,7 @@ test("whatever brings bytes is refused and has no effect; what brings none is ta
     () => upload(png, "image/png"),
     () => upload(Buffer.alloc(20), "application/zip"),
     () => http.post("/v1/generations").send(generation),
+    () => http.post("/v1/generations").send({ prompt: "x" }), // Redis' file grows by it
     () => http.post("/v1/trainings").send(training),
   ];
   for (const send of bringing) {
@@ -102,20 +104,39 @@ test("whatever brings bytes is refused and has no effect; what brings none is ta
   }
   assert.equal(await files(), 0);
   assert.deepEqual([...(await connection.keys("generation:*")), ...(await connection.keys("training:*"))], []);
-  assert.equal(conforms(await http.post("/v1/generations").send({ prompt: "x" })).status, 202);
   room = () => MEGABYTE;
   assert.equal(conforms(await upload(png, "image/png")).status, 201);
   assert.equal(conforms(await http.post("/v1/generations").send(generation)).status, 202);
   assert.equal(conforms(await http.post("/v1/trainings").send(training)).status, 202);
 });
 
-test("a generation whose picture finds no room fails, and says so", async () => {
+test("what was accepted waits for room, before its start and with its pictures, and then succeeds; a cancel is heard", async () => {
+  room = () => MEGABYTE;
   const gateway = await startGateway(stack);
+  await gateway.offer(CATALOG);
+  const make = async (body: object = {}) =>
+    conforms(await gateway.http.post("/v1/generations").send({ prompt: "x", num_inference_steps: 1, ...body }));
+  const read = async (id: string) => conforms(await gateway.http.get(`/v1/generations/${id}`)).body;
+  const first = (await make()).body;
+  const second = (await make({ seed: 7 })).body;
+  room = () => -1;
   await gateway.work();
-  room = () => 0;
-  const body = { prompt: "x", num_inference_steps: 1 };
-  const failed = conforms(await gateway.http.post("/v1/generations").set("Prefer", "wait=60").send(body)).body;
-  assert.equal(failed.status, "failed");
-  assert.equal(failed.error.code, "no_room");
-  assert.match(failed.error.message, /the disk has no room/);
+  assert.equal((await make()).status, 503);
+  assert.equal((await read(first.id)).status, "queued");
+  room = () => 0; // enough to start, and not for a picture
+  const warned = (id: string) =>
+    until("the warning", async () => (await read(id)).warnings.some((one: string) => /disk is full/.test(one)));
+  const ended = (id: string) =>
+    until("its end", async () => {
+      const generation = await read(id);
+      return generation.ended_at === null ? undefined : generation;
+    });
+  await warned(first.id);
+  assert.equal((await read(first.id)).status, "processing");
+  assert.equal(conforms(await gateway.http.post(`/v1/generations/${first.id}/cancel`)).status, 202);
+  assert.equal((await ended(first.id)).status, "canceled");
+  await warned(second.id);
+  room = () => 100 * MEGABYTE;
+  const { status, warnings } = await ended(second.id);
+  assert.deepEqual([status, warnings], ["succeeded", []]);
 });

@@ -114,6 +114,14 @@ test("npm start brings everything up, starts what dies again, and loses no gener
     assert.equal((await ended(id)).status, "succeeded");
   });
 
+  await t.test("Redis' memory has a bound that the machine sets", async (t) => {
+    const redis = new Redis(join(DATA_DIR, "redis", "redis.sock"));
+    const [, most] = (await redis.config("GET", "maxmemory")) as string[];
+    redis.disconnect();
+    t.diagnostic(`maxmemory is ${Number(most) / 2 ** 20} MiB`);
+    assert.ok(Number(most) >= 64 * 2 ** 20 && Number(most) <= 512 * 2 ** 20);
+  });
+
   await t.test("Redis has on disk what it answers for, also when the disk is slow", async () => {
     const redis = new Redis(join(DATA_DIR, "redis", "redis.sock"));
     try {

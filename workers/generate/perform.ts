@@ -10,8 +10,9 @@ import type { ControlMapRecord, ImageRecord } from "../../src/schema/generation.
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { imagesOf } from "../../src/schema/images.ts";
 import { inputKey, outputKey } from "../../src/storage/keys.ts";
+import { freeBytes, RESERVE_BYTES } from "../../src/storage/room.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { failure, HandBack } from "../take-jobs.ts";
+import { failure, HandBack, whenRoom } from "../take-jobs.ts";
 import type { Done, Ending, EngineClient, EngineTask, News } from "./engine-client.ts";
 
 /** How long a generation that has run out of time may take to stop before the whole worker counts as stuck. */
@@ -19,7 +20,7 @@ const STUCK_MS = 60_000;
 
 /** What a generation is carried out with. */
 export interface GenerationParts {
-  readonly config: Pick<Config, "RUN_TIMEOUT">;
+  readonly config: Pick<Config, "RUN_TIMEOUT" | "DATA_DIR">;
   readonly redis: Redis;
   readonly storage: Storage;
   readonly engine: EngineClient;
@@ -32,6 +33,7 @@ export async function performGeneration(
   parts: GenerationParts,
   claimed: Claim<GenerationRecord>,
   log: Logger,
+  signal: AbortSignal,
 ): Promise<Outcome> {
   const { id, metrics } = claimed.record;
   if (claimed.attempt === 1) tellSpan("queue", { id }, metrics.queue_ms ?? 0);
@@ -56,10 +58,15 @@ export async function performGeneration(
   if (ending.type === "failed") return failure(ending.code, ending.message);
   if (ending.type === "canceled") return { status: "canceled" };
   if (ending.type !== "done") throw new Error(`a generation has ended as ${ending.type}`);
+  const { storage } = parts;
+  const stored = await whenRoom(parts.redis, claimed, signal, async () => ({
+    images: await span("store", { id }, () => store(storage, id, ending)),
+    controls: await storeMaps(storage, id, ending),
+  }));
+  if (stored === "canceled") return { status: "canceled" };
   return {
     status: "succeeded",
-    images: await span("store", { id }, () => store(parts.storage, id, ending)),
-    controls: await storeMaps(parts.storage, id, ending),
+    ...stored,
     warnings: ending.warnings,
     metrics: { queue_ms: metrics.queue_ms, ...ending.metrics },
   };
@@ -102,7 +109,7 @@ export async function storeMap(storage: Storage, id: string, png: Uint8Array) {
 }
 
 /** Writes what the engine tells of a generation into its record. */
-function tellOf({ redis, engine }: GenerationParts, claimed: Claim<GenerationRecord>, log: Logger) {
+function tellOf({ config, redis, engine }: GenerationParts, claimed: Claim<GenerationRecord>, log: Logger) {
   const telling = {
     steps: 0,
     saving: { states: 0, bytes: 0, ms: 0 },
@@ -121,9 +128,11 @@ function tellOf({ redis, engine }: GenerationParts, claimed: Claim<GenerationRec
         telling.saving.states++;
         telling.saving.bytes = bytes.length;
         telling.saving.ms += ms;
-        telling.saved = keepState(redis, claimed, step, bytes).catch((cause) =>
-          log.warn({ err: cause }, "saving the state"),
-        );
+        // Redis' file grows by it: where the disk is full a takeover goes on from an earlier step.
+        const keep = async () => {
+          if ((await freeBytes(config.DATA_DIR)) >= RESERVE_BYTES) await keepState(redis, claimed, step, bytes);
+        };
+        telling.saved = keep().catch((cause) => log.warn({ err: cause }, "saving the state"));
       }
     },
   };

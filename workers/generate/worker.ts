@@ -108,7 +108,7 @@ function workOf(
     stuck = true;
   };
   return {
-    perform: (claimed, log) => performGeneration({ ...parts, onStuck }, claimed, log),
+    perform: (claimed, log, signal) => performGeneration({ ...parts, onStuck }, claimed, log, signal),
     cancel: (id) => parts.engine.ask("cancel", id),
     ended({ record }, outcome, status) {
       if (status !== null && "controls" in outcome) measure(record.request.model, outcome.metrics);

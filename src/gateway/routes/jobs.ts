@@ -4,8 +4,9 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
 import type { BaseRecord, JobKind } from "../../jobs/kind.ts";
-import { listRecords, removeRecord } from "../../jobs/list.ts";
+import { listRecords } from "../../jobs/list.ts";
 import { hasEnded } from "../../jobs/record.ts";
+import { removeRecords } from "../../jobs/remove.ts";
 import { closed } from "../../schema/closed.ts";
 import { JobStatus } from "../../schema/job.ts";
 import { findJob } from "../accept.ts";
@@ -91,7 +92,8 @@ export function jobRoutes<R extends BaseRecord>(
     async (request, reply) => {
       const record = await findJob(service, kind, ownerOf(request), request.params.id);
       if (!hasEnded(record)) throw new Refused(409, "not_ended", `the ${name} is ${record.status}: cancel it first`);
-      await queue.ask((redis) => removeRecord(redis, storage, ownerOf(request), record.id));
+      const owned = [{ id: record.id, owner: ownerOf(request) }];
+      await queue.ask((redis) => removeRecords(redis, storage, owned, false));
       request.log.info({ [name]: record.id }, "deleted");
       return reply.code(204).send(undefined);
     },

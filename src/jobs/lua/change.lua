@@ -2,14 +2,22 @@
 -- The ids of events are their places in the one order they can come in (1 queued, 2 started, 3 progress with the step
 -- behind it, 4 the end): what is told twice, by a takeover or a command sent again, is refused.
 --- @include "../../redis/lua/now.lua"
+--- @include "../../redis/lua/memory.lua"
 local KIND, ID = string.match(KEYS[1], '^(%a+):(.*)$')
 local LISTS = KIND .. 's:'
 --- @include "../../webhooks/lua/announce.lua"
 --- @include "fair.lua"
 
 local function tell(record, entry, event)
-  redis.pcall('XADD', EVENTS .. ID, entry, 'event', event, unpack(redis.call('HGETALL', record)))
+  redis.pcall('XADD', EVENTS .. ID, entry, 'event', event, unpack(without_request(record)))
   redis.call('PUBLISH', EVENT_CHANNEL, ID)
+end
+
+-- The hash of the owners who have jobs waiting, with how many.
+local function count_waiting(owner, change)
+  if redis.call('HINCRBY', LISTS .. 'waiting', owner, change) <= 0 then
+    redis.call('HDEL', LISTS .. 'waiting', owner)
+  end
 end
 
 local function enter(record, status)
@@ -18,18 +26,22 @@ local function enter(record, status)
   if before then
     redis.call('ZREM', LISTS .. before, ID)
     redis.call('ZREM', LISTS .. 'of:' .. owner .. ':' .. before, ID)
-    if before == 'queued' then leave_turn(owner, rank, status == 'processing') end
+    if before == 'queued' then
+      leave_turn(owner, rank, status == 'processing')
+      count_waiting(owner, -1)
+    end
   end
+  if status == 'queued' then count_waiting(owner, 1) end
   redis.call('HSET', record, 'status', status)
   redis.call('ZADD', LISTS .. 'of:' .. owner .. ':' .. status, sequence, ID)
   local list = (status == 'queued' or status == 'processing') and status or 'ended'
   redis.call('ZADD', LISTS .. list, NOW, ID)
 end
 
-local function finish(record, status, at)
+local function finish(record, status)
   enter(record, status)
-  redis.call('HSET', record, 'ended_at', at)
-  redis.call('DEL', STATE .. ID)
+  redis.call('HSET', record, 'ended_at', AT)
+  redis.call('DEL', STATE .. ID, PREVIEWS .. ID)
   local name = redis.call('HGET', record, 'name')
   local names = LISTS .. 'names'
   if name and redis.call('HGET', names, name) == ID then redis.call('HDEL', names, name) end

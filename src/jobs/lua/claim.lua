@@ -1,4 +1,4 @@
--- A worker takes a job. KEYS: record. ARGV: the time as an ISO text. Returns the attempt's number; 0 = nothing is left to do.
+-- A worker takes a job. KEYS: record. Returns the attempt's number; 0 = nothing is left to do.
 --- @include "change.lua"
 local record = KEYS[1]
 local status, saved = unpack(redis.call('HMGET', record, 'status', 'saved_step'))
@@ -6,7 +6,7 @@ if status ~= 'queued' and status ~= 'processing' then return 0 end
 enter(record, 'processing')
 redis.call('HSET', record, 'step', saved or 0)
 local attempt = redis.call('HINCRBY', record, 'attempt', 1)
-if redis.call('HSETNX', record, 'started_at', ARGV[1]) == 1 then
+if redis.call('HSETNX', record, 'started_at', AT) == 1 then
   announce(record, 'started')
   tell(record, '2-0', 'started')
 end

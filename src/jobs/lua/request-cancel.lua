@@ -1,13 +1,13 @@
--- Cancels a job that waits, asks for one that runs to stop. KEYS: record. ARGV: the time as an ISO text.
+-- Cancels a job that waits, asks for one that runs to stop. KEYS: record.
 -- Returns 'canceled', 'processing' or 'ended'.
 --- @include "change.lua"
 local record = KEYS[1]
 local status = redis.call('HGET', record, 'status')
 if status == 'queued' then
-  finish(record, 'canceled', ARGV[1])
+  finish(record, 'canceled')
   return 'canceled'
 elseif status == 'processing' then
-  redis.call('HSET', record, 'cancel_requested', ARGV[1])
+  redis.call('HSET', record, 'cancel_requested', AT)
   redis.call('PUBLISH', CANCEL_CHANNEL, ID)
   return 'processing'
 end

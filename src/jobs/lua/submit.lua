@@ -1,20 +1,38 @@
 -- Accepts a job: writes its record, gives it its turn, remembers its Idempotency-Key.
 -- KEYS: record, idempotency.
--- ARGV: idempotency key ('' = none), hash of the body, most that may wait in all, most of the owner ('' = no bound),
--- owner, priority, exclusive name ('' = none), then the record's fields and values.
--- Returns the rank, the id that the key has made, or 'conflict', 'full', 'busy', 'taken'.
+-- ARGV: idempotency key ('' = none), hash of the body, most that may wait in all, most of the owner, most of the owner's
+-- that are kept, most bytes of these ('' = no bound), owner, priority, exclusive name ('' = none), then the record's fields
+-- and values. Returns the rank and the time as an ISO text; or the id that the key has made, or 'conflict', 'full', 'busy',
+-- 'kept', 'taken'.
 --- @include "change.lua"
+--- @include "remember.lua"
 local record, idempotency = unpack(KEYS)
-local key, body, most, most_of_owner, owner, priority, name = unpack(ARGV)
+local key, body, most, most_of_owner, most_kept, most_bytes, owner, priority, name = unpack(ARGV)
+local own = LISTS .. 'of:' .. owner
 if key ~= '' then
   local known, sent = unpack(redis.call('HMGET', idempotency, 'generation', 'body'))
   if known then return sent == body and known or 'conflict' end
 end
-if most ~= '' and redis.call('ZCARD', LISTS .. 'queued') >= tonumber(most) then return 'full' end
+
+-- Whether as many wait as may. Who has fewer waiting than an equal share of them comes in beyond it, up to twice as many
+-- in all: nobody who came first keeps the others out.
+local function is_full()
+  local waiting = redis.call('ZCARD', LISTS .. 'queued')
+  if most == '' or waiting < tonumber(most) then return false end
+  local ours = redis.call('ZCARD', own .. ':queued')
+  local owners = redis.call('HLEN', LISTS .. 'waiting') + (ours == 0 and 1 or 0)
+  return waiting >= 2 * most or ours >= math.max(1, math.floor(most / owners))
+end
+if is_full() then return 'full' end
 if most_of_owner ~= '' then
-  local own = LISTS .. 'of:' .. owner .. ':'
-  local jobs = redis.call('ZCARD', own .. 'queued') + redis.call('ZCARD', own .. 'processing')
+  local jobs = redis.call('ZCARD', own .. ':queued') + redis.call('ZCARD', own .. ':processing')
   if jobs >= tonumber(most_of_owner) then return 'busy' end
+end
+local bytes = 0
+for i = 10, #ARGV do bytes = bytes + #ARGV[i] end
+if most_kept ~= '' and redis.call('ZCARD', own) >= tonumber(most_kept) then return 'kept' end
+if most_bytes ~= '' and (redis.call('HGET', LISTS .. 'bytes', owner) or 0) + bytes > tonumber(most_bytes) then
+  return 'kept'
 end
 if name ~= '' then
   local names = LISTS .. 'names'
@@ -25,15 +43,18 @@ if name ~= '' then
   redis.call('HSET', record, 'name', name)
 end
 local sequence = redis.call('INCR', LISTS .. 'sequence')
-redis.call('HSET', record, 'owner', owner, 'sequence', sequence, unpack(ARGV, 8))
+redis.call('HSET', record, 'owner', owner, 'sequence', sequence, 'created_at', AT, 'bytes', bytes, unpack(ARGV, 10))
+redis.call('HINCRBY', LISTS .. 'bytes', owner, bytes)
 local rank = give_turn(owner, priority)
 redis.call('HSET', record, 'rank', rank)
-redis.call('ZADD', LISTS .. 'of:' .. owner, sequence, ID)
+redis.call('ZADD', own, sequence, ID)
 enter(record, 'queued')
 redis.call('ZREM', ORPHANED, ID)
 if key ~= '' then
   redis.call('HSET', idempotency, 'generation', ID, 'body', body)
   redis.call('EXPIRE', idempotency, IDEMPOTENCY_SECONDS)
+  redis.call('HSET', record, 'idempotency', idempotency)
+  remember(owner, idempotency)
 end
 tell(record, '1-0', 'queued')
-return rank
+return {rank, AT}

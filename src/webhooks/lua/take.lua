@@ -9,7 +9,13 @@ for _, id in ipairs(redis.call('ZRANGE', KEYS[1], '-inf', NOW, 'BYSCORE', 'LIMIT
     redis.call('HINCRBY', key, 'lease', 1)
     local owner, url = unpack(redis.call('HMGET', key, 'owner', 'url'))
     local gone = redis.call('GET', GONE .. owner .. ':' .. url)
-    table.insert(taken, {id, redis.call('HGETALL', key), redis.call('HGETALL', key .. DELIVERED_RECORD), gone})
+    local record = redis.call('HGETALL', key .. DELIVERED_RECORD)
+    local request = redis.call('HGET', redis.call('HGET', key, 'record') or '', 'request')
+    if request then
+      table.insert(record, 'request')
+      table.insert(record, request)
+    end
+    table.insert(taken, {id, redis.call('HGETALL', key), record, gone})
   else
     redis.call('ZREM', KEYS[1], id)
   end

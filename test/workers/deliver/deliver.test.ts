@@ -7,9 +7,10 @@ import { after, describe, test } from "node:test";
 import { Webhook } from "standardwebhooks";
 import { OWNER_WITHOUT_KEYS } from "../../../src/config/api-keys.ts";
 import { claimJob, finish, type Outcome } from "../../../src/jobs/attempt.ts";
+import { removeRecords } from "../../../src/jobs/remove.ts";
 import type { Generation } from "../../../src/schema/generation.ts";
 import type { WebhookDelivery } from "../../../src/schema/webhook.ts";
-import { forgetDeliveries } from "../../../src/webhooks/outbox.ts";
+import { openStorage } from "../../../src/storage/open.ts";
 import { POLICY, type Policy } from "../../../workers/deliver/policy.ts";
 import { startDeliverer } from "../../../workers/deliver/worker.ts";
 import { conforms, conformsToItsType } from "../../support/conforms.ts";
@@ -90,9 +91,8 @@ const settled = (generation: string) =>
   });
 
 async function forget(generation: string): Promise<void> {
-  const transaction = gateway.connection.multi();
-  forgetDeliveries(transaction, OWNER_WITHOUT_KEYS, generation);
-  await transaction.exec();
+  const owned = [{ id: generation, owner: OWNER_WITHOUT_KEYS }];
+  await removeRecords(gateway.connection, openStorage(gateway.config), owned, false);
 }
 
 /** A webhook worker of this process for one test. */
