@@ -65,8 +65,8 @@ export async function whenRoom<T>(
       if (!isFull(error)) throw error;
       await warn(redis, claimed, "the disk is full: the result waits for room").catch(() => {});
       await sleep(STORE_AGAIN_MS, undefined, { signal }).catch(() => {});
-      if (signal.aborted) throw new HandBack();
       if (await isCancelRequested(redis, claimed)) return "canceled";
+      if (signal.aborted) throw new HandBack();
     }
   }
 }

@@ -11,7 +11,7 @@ import { AnnotationRequest } from "../../src/schema/annotation-request.ts";
 import { isNetworkChoice, type PlainChoice } from "../../src/schema/annotator-choice.ts";
 import { inputKey } from "../../src/storage/keys.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { failure, HandBack } from "../take-jobs.ts";
+import { failure, HandBack, whenRoom } from "../take-jobs.ts";
 import type { EngineClient } from "./engine-client.ts";
 import { type MadeMap, MapError, type MapTask } from "./maps/made.ts";
 import type { MapThread } from "./maps/thread-client.ts";
@@ -19,7 +19,7 @@ import { runInTime, storeMap } from "./perform.ts";
 
 /** What an annotation is carried out with. */
 export interface AnnotationParts {
-  readonly config: Pick<Config, "RUN_TIMEOUT" | "MAX_PIXELS">;
+  readonly config: Pick<Config, "DATA_DIR" | "RUN_TIMEOUT" | "MAX_PIXELS">;
   readonly redis: Redis;
   readonly storage: Storage;
   readonly engine: EngineClient;
@@ -46,11 +46,13 @@ export async function performAnnotation(
   const ended = await make(parts, id, request, signal);
   if (!("made" in ended)) return ended;
   const { map, pose, warnings } = ended.made;
-  const image: MapRecord = await span("store", { id }, async () => ({
+  const store = async (): Promise<MapRecord> => ({
     width: map.width,
     height: map.height,
     ...(await storeMap(parts.storage, id, await encode(map, "png"))),
-  }));
+  });
+  const image = await whenRoom(parts.redis, claimed, signal, () => span("store", { id }, store));
+  if (image === "canceled") return { status: "canceled" };
   const annotate_ms = performance.now() - begun - ended.load_ms;
   await reportProgress(parts.redis, claimed, { step: 1, total: 1, preview: null }).catch((cause) =>
     log.warn({ err: cause }, "progress"),
