@@ -131,10 +131,7 @@ export async function takeJobs<R extends JobRecord>(
       jobLog.error({ err: error }, "internal error");
       outcome = failure("internal", "an error of the service, not of the request; its log says more");
     }
-    const status = await whenItCan(() => finish(redis, claimed, outcome));
-    const error = outcome.status === "failed" ? outcome.error : undefined;
-    jobLog.info({ error }, status ?? "another worker has taken it over");
-    await work.ended(claimed, outcome, status);
+    await end(redis, work, claimed, outcome, jobLog);
   }
 
   const canceled = await hearCancels(redis, (id) => work.cancel(id));
@@ -152,6 +149,19 @@ export async function takeJobs<R extends JobRecord>(
       canceled.disconnect();
     },
   };
+}
+
+async function end<R extends JobRecord>(
+  redis: Redis,
+  work: Work<R>,
+  claimed: Claim<R>,
+  outcome: Outcome,
+  log: Logger,
+): Promise<void> {
+  const status = await whenItCan(() => finish(redis, claimed, outcome));
+  const error = outcome.status === "failed" ? outcome.error : undefined;
+  log.info({ error }, status ?? "another worker has taken it over");
+  await work.ended(claimed, outcome, status);
 }
 
 /** Puts a job back where it was waiting. @throws {WaitingError} which tells BullMQ so */
