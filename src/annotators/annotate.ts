@@ -19,7 +19,7 @@ import { hedMap, pidinetMap, teedMap } from "./soft-edge.ts";
 import { bodyPoints } from "./vitpose.ts";
 
 /** A folder whose networks can be run. */
-export interface LoadedFolder extends Pick<AnnotatorFolder, "kind" | "isDistance"> {
+export interface LoadedFolder extends Pick<AnnotatorFolder, "kind" | "isDistance" | "palette"> {
   readonly nets: Readonly<Record<string, Net>>;
   readonly processor: ProcessorConfig | null;
 }
@@ -31,10 +31,11 @@ export function loadFolder(folder: AnnotatorFolder, runner: (part: string) => Ru
 }
 
 /** A folder's only network with its processor, which folder.ts has opened where the kind has one. */
-const model = ({ nets, processor, isDistance }: LoadedFolder) => ({
+const model = ({ nets, processor, isDistance, palette }: LoadedFolder) => ({
   ...nets.model!,
   processor: processor!,
   isDistance,
+  palette,
 });
 
 /** A map, the people in it where it shows people, and what the user should know. */

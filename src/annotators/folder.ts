@@ -6,6 +6,7 @@ import { type Kind, type KindName, kinds } from "./kinds.ts";
 import { NetworkError } from "./network.ts";
 import { openOnnx, type StoredNetwork } from "./onnx-file.ts";
 import { type ProcessorConfig, parseProcessor } from "./processor.ts";
+import type { Palette } from "./segmentation.ts";
 
 /** A folder of MODELS_DIR/annotators, opened by its headers but not loaded. */
 export interface AnnotatorFolder {
@@ -14,6 +15,8 @@ export interface AnnotatorFolder {
   readonly networks: Readonly<Record<string, StoredNetwork>>;
   /** How a picture is made ready; null for kinds that have a way of their own. */
   readonly processor: ProcessorConfig | null;
+  /** Of a segmentation network: `palette` of its config.json, a color for each class; null = ADE20K's. */
+  readonly palette: Palette | null;
   /** Of a depth network: whether it gives distances, large where it is far. */
   readonly isDistance: boolean;
 }
@@ -31,19 +34,28 @@ const PROCESSORS = /^(DPT|Segformer|VitPose|DepthPro|Bit|ViT)(ImageProcessor(Fas
 export function openAnnotatorFolder(dir: string): AnnotatorFolder {
   const config = existsSync(join(dir, "config.json")) ? (readJson(join(dir, "config.json")) as Config) : null;
   const [name, kind] = recognise(dir, config);
+  const palette = paletteOf(config);
   const networks = Object.fromEntries(Object.keys(kind.files).map((part) => [part, openPart(dir, kind, part)]));
   for (const [part, net] of Object.entries(networks)) {
-    const reason = inputMisfit(net, kind.channels) ?? kind.misfit(net, part);
+    const reason = inputMisfit(net, kind.channels) ?? kind.misfit(net, part, palette?.length);
     if (reason !== null) throw new NetworkError(`${basename(dir)} is no network of the kind ${name}: ${reason}`);
   }
   const isDistance = isMetric(config, networks.model);
-  return { kind: name, networks, isDistance, processor: kind.configs === undefined ? null : openProcessor(dir) };
+  return {
+    kind: name,
+    networks,
+    palette,
+    isDistance,
+    processor: kind.configs === undefined ? null : openProcessor(dir),
+  };
 }
 
 interface Config {
   readonly model_type?: unknown;
   readonly architectures?: unknown;
   readonly depth_estimation_type?: unknown;
+  /** This project's own: transformers' configs say nothing of colors. */
+  readonly palette?: unknown;
 }
 
 function recognise(dir: string, config: Config | null): [KindName, Kind] {
@@ -93,6 +105,19 @@ function inputMisfit({ inputs }: StoredNetwork, channels: number): string | null
   return isPicture && (typeof shape.at(-3) === "string" || shape.at(-3) === channels)
     ? null
     : `its input "${input.name}" is [${shape.join(", ")}], not [1, ${channels}, H, W]`;
+}
+
+/** @throws NetworkError when it is no list of colors */
+function paletteOf(config: Config | null): Palette | null {
+  const palette = config?.palette ?? null;
+  const isLevel = (value: unknown) => Number.isInteger(value) && (value as number) >= 0 && (value as number) <= 255;
+  const isColor = (color: unknown) => Array.isArray(color) && color.length === 3 && color.every(isLevel);
+  if (palette === null || (Array.isArray(palette) && palette.length > 0 && palette.every(isColor))) {
+    return palette as Palette | null;
+  }
+  throw new NetworkError(
+    "config.json: palette must be a list of [red, green, blue], 0 to 255 each, one for each class",
+  );
 }
 
 /** Depth Anything 3 and the metric ones give distances, the others inverse depth. */

@@ -46,7 +46,7 @@ export interface Kind {
   /** Channels of the input: [1, channels, H, W]. */
   readonly channels: number;
   /** Why outputs are not those of this kind; null when they may be. */
-  readonly misfit: (net: StoredNetwork, part: string) => string | null;
+  readonly misfit: (net: StoredNetwork, part: string, classes?: number) => string | null;
   /** Sides must be multiples of it. */
   readonly multiple: number;
   /** Where it is published, in words for the user. */
@@ -86,7 +86,7 @@ export const kinds = {
     configs: { types: ["segformer", "upernet"], architecture: "ForSemanticSegmentation" },
     files: MODEL,
     channels: 3,
-    misfit: maps(150, [1]),
+    misfit: (net, _part, classes = 150) => maps(classes, [1])(net),
     multiple: 1,
     published:
       "Xenova/segformer-b0-finetuned-ade-512-512 (… b5) on Hugging Face, or an export of openmmlab/upernet-convnext-small: config.json, preprocessor_config.json, onnx/model.onnx",

@@ -7,19 +7,21 @@ import type { Catalog } from "../schema/catalog.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { inputKey, outputKey } from "../storage/keys.ts";
 import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
+import { checkSize } from "./annotator-size.ts";
 import type { Service } from "./parts.ts";
 import type { FoundPicture } from "./picture.ts";
 import { unprocessable } from "./unprocessable.ts";
 
 /** Accepts an annotation, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptAnnotation(service: Service, input: AnnotationInput, by: Submitter): Promise<AnnotationRecord> {
-  const { fleet, imagesIn, storage } = service;
+  const { config, fleet, imagesIn, storage } = service;
   return accept(service, annotation, by, async () => {
     await checkWebhook(input.webhook, service);
     const { annotator: chosen, params, ...rest } = input;
     const annotator = params === null ? chosen : chooseAnnotator(chosen.name, { ...chosen.params, ...params });
     checkNetwork(annotator, await fleet.catalog(), "annotator");
     const images = await imagesIn.take(imagesOf(AnnotationInput, input), by.owner);
+    for (const [path, { bytes }] of images) await checkSize(bytes, annotator, config.MAX_PIXELS, path);
     const hashed = mapImages(AnnotationInput, { ...rest, annotator }, (_source, path) => images.get(path)!.hash);
     const { params: _, ...request } = hashed as AnnotationRequest & { params: unknown };
     const store = async (id: string) => {

@@ -9,6 +9,7 @@ import { imagesOf, mapImages } from "../schema/images.ts";
 import { samplingConflict } from "../schema/sampling.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
 import { checkNetwork } from "./annotate.ts";
+import { checkSize } from "./annotator-size.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
 import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
@@ -59,6 +60,11 @@ export async function resolve(
   } = input;
 
   const taken = await imagesIn.take(imagesOf(GenerationInput, input), owner);
+  for (const [path, { bytes }] of taken) {
+    const [, index] = /^controls\[(\d+)\]\.image/.exec(path) ?? [];
+    const { annotator = null } = index === undefined ? {} : input.controls[Number(index)]!;
+    if (annotator !== null) await checkSize(bytes, annotator, MAX_PIXELS, path);
+  }
   const hashed = mapImages(GenerationInput, input, (_source, path) => taken.get(path)!.hash) as Hashed;
   const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
   const controls = hashed.controls.map(withRenderer);

@@ -16,7 +16,7 @@ after(() => stack.disposeAsync());
 const MODELS_DIR = await temporaryFolder(stack);
 for (const name of ["base", "controlnets"]) symlinkSync(join(FIXTURES, "sd15", name), join(MODELS_DIR, name));
 symlinkSync(join(FIXTURES, "annotators/neural"), join(MODELS_DIR, "annotators"));
-const { http, config, work } = await startGateway(stack, { MODELS_DIR });
+const { http, config, work } = await startGateway(stack, { MODELS_DIR, MAX_PIXELS: "300000" });
 await work();
 
 const uri = (bytes: Uint8Array) => `data:image/png;base64,${Buffer.from(bytes).toString("base64")}`;
@@ -150,6 +150,17 @@ for (const [what, fields, status, path, message] of refusals)
     assert.deepEqual([answer.status, answer.body.errors?.[0]?.path], [status, path], answer.text);
     assert.match(answer.body.errors[0].message, message);
   });
+
+test("a picture that is too large for its annotator is refused with the numbers", async () => {
+  const large = uri(
+    await sharp({ create: { width: 1300, height: 1000, channels: 3, background: "#888" } })
+      .png()
+      .toBuffer(),
+  );
+  const answer = await post(control({ image: large, annotator: "canny" }));
+  assert.deepEqual([answer.status, answer.body.errors[0].path], [422, "controls[0].image"]);
+  assert.match(answer.body.detail, /1300×1000.*1200000 at most/);
+});
 
 test("a picture that its annotator cannot read fails the generation with the reason", async () => {
   const strip = uri(
