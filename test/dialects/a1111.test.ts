@@ -221,6 +221,113 @@ test("progress and interrupt are of a key's own jobs, and of one where it is nam
   assert.deepEqual([idle.progress, idle.state.job_count, idle.current_image], [0, 0, null]);
 });
 
+const drawn = async () => {
+  const house =
+    '<svg xmlns="http://www.w3.org/2000/svg" width="64" height="64"><path fill="#fff" d="M0 0h64v64H0z"/><path d="M20 20h24v24H20z"/></svg>';
+  return (await sharp(Buffer.from(house)).png().toBuffer()).toString("base64");
+};
+
+test("a module makes the map, which is that of detect, and of our own annotator", async () => {
+  const image = await drawn();
+  const sliders = { processor_res: 64, threshold_a: 50, threshold_b: 150 };
+  const unit = { image, module: "canny", model: "canny", ...sliders };
+  const { status, body } = await post("/sdapi/v1/txt2img", {
+    ...small,
+    alwayson_scripts: { controlnet: { args: [unit] } },
+  });
+  assert.equal(status, 200, body.detail);
+  const { name, params } = (await latest()).controls[0].annotator;
+  assert.deepEqual([name, params.low_threshold, params.high_threshold], ["canny", 50, 150]);
+  const detected = await post("/controlnet/detect", {
+    ...{ controlnet_module: "canny", controlnet_input_images: [image], controlnet_processor_res: 64 },
+    ...{ controlnet_threshold_a: 50, controlnet_threshold_b: 150 },
+  });
+  assert.equal(detected.body.info, "Success");
+  assert.equal(await pixelsOf(body.images[1]), await pixelsOf(detected.body.images[0]));
+  const own = await gateway.http
+    .post("/v1/annotations")
+    .set({ Authorization: `Bearer ${KEY}`, Accept: "image/png" })
+    .send({
+      annotator: { name: "canny", params: { low_threshold: 50, high_threshold: 150, detect_resolution: 64 } },
+      image: `data:image/png;base64,${image}`,
+    });
+  assert.equal(await pixelsOf(detected.body.images[0]), await pixelsOf(own.body.toString("base64")));
+});
+
+test("sliders that are absent or beyond their range are the module's own, and modules go by all their names", async () => {
+  const image = await drawn();
+  const args = [
+    { image, module: "canny", model: "canny", processor_res: -1, threshold_a: -1, threshold_b: 1000 },
+    { image, module: "invert (from white bg & black line)", model: "canny", processor_res: 64, threshold_a: 64 },
+    { image, module: "canny", model: "canny", pixel_perfect: true },
+    { image, module: "Tile_Resample", model: "canny", threshold_a: 2 },
+  ];
+  const { status, body } = await post("/sdapi/v1/txt2img", { ...small, alwayson_scripts: { ControlNet: { args } } });
+  assert.equal(status, 200, body.detail);
+  assert.equal(body.images.length, 5);
+  const { controls } = await latest();
+  // biome-ignore lint/suspicious/noExplicitAny: JSON
+  const [canny, invert, perfect, tile] = controls.map((one: any) => one.annotator);
+  const { low_threshold, high_threshold, detect_resolution } = canny.params;
+  assert.deepEqual([low_threshold, high_threshold, detect_resolution], [100, 200, 512]);
+  assert.deepEqual([invert.name, invert.params.detect_resolution], ["invert", null]);
+  assert.equal(perfect.params.detect_resolution, null);
+  assert.deepEqual([tile.name, tile.params.down_sampling_rate], ["tile", 2]);
+});
+
+test("modules are listed with their sliders, by both kinds of names, and control types with their ControlNets", async () => {
+  const { body: names } = await get("/controlnet/module_list");
+  const { body: labels } = await get("/controlnet/module_list?alias_names=true");
+  assert.ok(names.module_list.includes("invert") && names.module_list.includes("color"));
+  assert.ok(labels.module_list.includes("t2ia_color_grid"));
+  assert.ok(!names.module_list.includes("depth"), "it needs a network that is not there");
+  const resolution = { name: "Resolution", value: 512, min: 64, max: 2048, step: 8 };
+  assert.deepEqual(names.module_detail.canny.sliders[0], resolution);
+  assert.deepEqual(names.module_detail.tile_resample.sliders.slice(0, 1), [null]);
+  const { Canny } = (await get("/controlnet/control_types")).body.control_types;
+  assert.deepEqual(Canny.model_list, ["None", "canny"]);
+  assert.equal(Canny.default_option, "canny");
+  const all: string[] = [...names.module_list, ...labels.module_list];
+  for (const controlnet_module of all.filter((name) => !name.startsWith("inpaint"))) {
+    const asked = { controlnet_module, controlnet_input_images: [white], controlnet_processor_res: 64 };
+    const { status, body } = await post("/controlnet/detect", asked);
+    assert.equal(status, 200, `${controlnet_module}: ${body.detail}`);
+    assert.equal(body.images.length, 1);
+  }
+});
+
+test("what is inpainted is the image and the mask of image-to-image", async () => {
+  const sent = { ...small, init_images: [await drawn()], mask: white, mask_blur: 0, inpainting_fill: 1 };
+  const args = [{ module: "inpaint_global_harmonious", model: "canny" }];
+  const { status, body } = await post("/sdapi/v1/img2img", { ...sent, alwayson_scripts: { controlnet: { args } } });
+  assert.equal(status, 200, body.detail);
+  assert.equal((await latest()).controls[0].annotator.name, "inpaint");
+});
+
+test("poses become skeletons", async () => {
+  const pose_keypoints_2d = Array.from({ length: 18 }, (_, i) => [8 + 3 * i, 8 + 2 * i, 1]).flat();
+  const pose = { people: [{ pose_keypoints_2d }], canvas_width: 64, canvas_height: 64 };
+  const { status, body } = await post("/controlnet/render_openpose_json", [pose, pose]);
+  assert.equal(status, 200, body.detail);
+  assert.equal(body.images.length, 2);
+  assert.equal((await sharp(Buffer.from(body.images[0], "base64")).metadata()).width, 64);
+  assert.equal((await post("/controlnet/render_openpose_json", [])).body.info, "No pose data detected.");
+});
+
+test("detect without an image, with an unknown module, or with one whose network is not there is refused", async () => {
+  const asked: [body: object, says: RegExp][] = [
+    [{ controlnet_input_images: [] }, /No image selected/],
+    [{ controlnet_module: "INVALID", controlnet_input_images: [white] }, /Module not available/],
+    [{ controlnet_module: "depth_midas", controlnet_input_images: [white] }, /needs a network/],
+    [{ controlnet_module: "reference_only", controlnet_input_images: [white] }, /Module not available/],
+  ];
+  for (const [body, says] of asked) {
+    const answer = await post("/controlnet/detect", body);
+    assert.equal(answer.status, 422);
+    assert.match(answer.body.detail, says);
+  }
+});
+
 const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] = [
   ["hires fix", { enable_hr: true }, /enable_hr: .*img2img/],
   ["restored faces", { restore_faces: true }, /restore_faces/],
@@ -242,7 +349,12 @@ const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] 
   [
     "a unit without a model",
     { alwayson_scripts: { controlnet: { args: [{ module: "canny", image: white }] } } },
-    /model|module/,
+    /args\[0\]\.model/,
+  ],
+  [
+    "an unknown module",
+    { alwayson_scripts: { controlnet: { args: [{ module: "reference_only", model: "canny", image: white }] } } },
+    /args\[0\]\.module.*reference_only/,
   ],
   ["a unit without an image", { alwayson_scripts: { controlnet: { args: [{ model: "canny" }] } } }, /args\[0\]\.image/],
   [

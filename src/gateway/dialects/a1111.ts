@@ -38,7 +38,7 @@ export const a1111: FastifyPluginAsyncZod<Service> = async (app, service) => {
   progress(app, service);
   lists(app, service);
   pngInfo(app, service);
-  controlnet(app, service);
+  controlnet(app, service, closing.signal);
 };
 
 function pictures(instance: FastifyInstance, service: Service, closing: AbortSignal): void {

@@ -2,23 +2,26 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import type { Dialect } from "../../config/config.ts";
 import { NotReady, Refused } from "../../errors.ts";
+import type { AnnotationRecord } from "../../jobs/annotation.ts";
 import type { GenerationRecord } from "../../jobs/generation.ts";
 import { hasEnded } from "../../jobs/record.ts";
+import type { AnnotationInput } from "../../schema/annotation-request.ts";
 import type { GenerationInput } from "../../schema/generation-request.ts";
+import { acceptAnnotation, waitForAnnotation } from "../annotate.ts";
 import { ownerOf } from "../auth.ts";
 import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
 import { idempotencyOf } from "../idempotency.ts";
 import type { Service } from "../parts.ts";
 import { untilNoLonger } from "../waiting.ts";
 
-/** The generation has ended without a picture. */
+/** A generation has ended without a picture, an annotation without a map. */
 export class NotMade extends Error {
   override readonly name = "NotMade";
   /** "canceled", or why it failed. */
   readonly code: string;
 
-  constructor({ id, status, error }: GenerationRecord) {
-    super(error === null ? `the generation "${id}" was ${status}` : `the generation "${id}" failed: ${error.message}`);
+  constructor({ id, object, status, error }: GenerationRecord | AnnotationRecord) {
+    super(error === null ? `the ${object} "${id}" was ${status}` : `the ${object} "${id}" failed: ${error.message}`);
     this.code = error?.code ?? status;
   }
 }
@@ -64,6 +67,26 @@ export async function waitForPictures(
     await cancelIfLeft(service, request, reply, record.id);
     reply.header("Connection", "close"); // kept alive, it would keep the gateway
     throw new NotReady([`the gateway stops; GET /v1/generations/${record.id} tells of the picture`]);
+  }
+  if (record.status !== "succeeded") throw new NotMade(record);
+  return record;
+}
+
+/** A map, waited for. @throws {Refused} @throws {NotMade} @throws {NotReady} when the gateway stops meanwhile */
+export async function annotateAtOnce(
+  service: Service,
+  request: FastifyRequest,
+  reply: FastifyReply,
+  input: AnnotationInput,
+  closing: AbortSignal,
+): Promise<AnnotationRecord> {
+  const owner = ownerOf(request);
+  const accepted = await acceptAnnotation(service, input, { owner, dialect: "a1111", log: request.log });
+  const record = await waitForAnnotation(service, accepted, owner, whileWanted(service, reply, closing));
+  if (!hasEnded(record)) {
+    await cancelIfLeft(service, request, reply, record.id);
+    reply.header("Connection", "close");
+    throw new NotReady([`the gateway stops; GET /v1/annotations/${record.id} tells of the map`]);
   }
   if (record.status !== "succeeded") throw new NotMade(record);
   return record;

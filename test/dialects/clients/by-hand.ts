@@ -22,7 +22,11 @@ export function handWritten(url: string): [string, Call[]][] {
     ["SillyTavern", sillyTavern(call, sd, get, post)],
     [
       "Auto-Photoshop plugin",
-      [...sd("options sd-models samplers sd-vae upscalers loras cmd-flags progress"), ...extension(get)],
+      [
+        ...sd("options sd-models samplers sd-vae upscalers loras cmd-flags progress"),
+        ...extension(get),
+        detection(call, "controlnet_input_images"),
+      ],
     ],
     ["webuiapi", webuiapi(call, sd, get)],
   ];
@@ -31,8 +35,15 @@ export function handWritten(url: string): [string, Call[]][] {
 type Ask = (method: string, path: string, body?: unknown) => Promise<{ [key: string]: never } & { images: string[] }>;
 type Get = (path: string) => Call;
 
-const extension = (get: Get) =>
+const extension = (get: Get): Call[] =>
   ["version", "settings", "model_list", "module_list", "control_types"].map((name) => get(`/controlnet/${name}`));
+const detection = (call: Ask, images: string) =>
+  passes("POST /controlnet/detect", async () => {
+    const { length } = (
+      await call("POST", "/controlnet/detect", { controlnet_module: "canny", [images]: [await white()] })
+    ).images;
+    assert.equal(length, 1);
+  });
 const white = async () =>
   (
     await sharp({ create: { width: 64, height: 64, channels: 3, background: "#fff" } })
@@ -62,7 +73,14 @@ function openWebUi(call: Ask, sd: (names: string) => Call[]): Call[] {
       assert.equal((await call("POST", "/sdapi/v1/txt2img", request)).images.length, 2);
     }),
     passes("POST /v1/images/generations", async () => {
-      const request = { model: "base", prompt: "a house", n: 1, size: "64x64", response_format: "b64_json", quality: "low" };
+      const request = {
+        model: "base",
+        prompt: "a house",
+        n: 1,
+        size: "64x64",
+        response_format: "b64_json",
+        quality: "low",
+      };
       await call("POST", "/v1/images/generations", request);
     }),
   ];
@@ -207,5 +225,6 @@ function webuiapi(call: Ask, sd: (names: string) => Call[], get: Get): Call[] {
       "options sd-models samplers schedulers upscalers latent-upscale-modes hypernetworks face-restorers realesrgan-models prompt-styles embeddings memory sd-vae loras script-info progress cmd-flags",
     ),
     ...extension(get),
+    detection(call, "controlnet_images"),
   ];
 }

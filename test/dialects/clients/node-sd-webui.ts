@@ -12,7 +12,9 @@ export function nodeSdWebui(url: string): Call[] {
         .png()
         .toBuffer()
     ).toString("base64");
-  const controls = async () => ({ controlNet: [{ inputImageData: await white(), model: "canny", guessMode: true }] });
+  const controls = async () => ({
+    controlNet: [{ inputImageData: await white(), model: "canny", preprocessor: "canny" as never, guessMode: true }],
+  });
   const count = (n: number) => (made: { images: string[] }) => assert.equal(made.images.length, n);
   return [
     passes("txt2img", () => client.txt2img(request).then(count(1))),

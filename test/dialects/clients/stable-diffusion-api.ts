@@ -64,8 +64,13 @@ export async function stableDiffusionApi(
     passes("waitForReady", async () => assert.equal(await client.waitForReady(0.01), true)),
     passes("ControlNet.getModels", async () => assert.ok((await client.ControlNet.getModels()).includes("canny"))),
     passes("ControlNet.getModules", async () => assert.ok((await client.ControlNet.getModules()).includes("none"))),
-    refused("ControlNet.detect", /no modules/, "no modules yet", () =>
-      client.ControlNet.detect({ controlnet_module: "canny", controlnet_input_images: [picture()] } as never),
-    ),
+    passes("ControlNet.detect", async () => {
+      const asked = { controlnet_module: "canny", controlnet_input_images: [picture()] };
+      assert.equal((await client.ControlNet.detect(asked as never)).images.length, 1);
+    }),
+    passes("txt2img with a unit's module", async () => {
+      const annotated = new exported.ControlNetUnit({ input_image: picture(), module: "canny", model: "canny" });
+      assert.equal((await client.txt2img({ ...request, controlnet_units: [annotated] })).images.length, 2);
+    }),
   ];
 }

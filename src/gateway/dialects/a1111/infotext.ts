@@ -14,7 +14,7 @@ export function infotext({ request }: GenerationRecord, seed: number): string {
   const { scheduler, strength, clip_skip, loras, controls } = request;
   const units = controls.map((control, i) => [
     `ControlNet ${i}`,
-    `"Module: none, Model: ${control.controlnet}, Weight: ${control.conditioning_scale}, Resize Mode: ${RESIZE[control.resize_mode]}, Guidance Start: ${control.control_guidance_start}, Guidance End: ${control.control_guidance_end}, Control Mode: ${MODES[control.control_mode]}"`,
+    `"Module: ${control.annotator?.name ?? "none"}, Model: ${control.controlnet}, Weight: ${control.conditioning_scale}, Resize Mode: ${RESIZE[control.resize_mode]}, Guidance Start: ${control.control_guidance_start}, Guidance End: ${control.control_guidance_end}, Control Mode: ${MODES[control.control_mode]}"`,
   ]);
   const fields = [
     ["Steps", request.num_inference_steps],

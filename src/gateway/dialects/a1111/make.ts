@@ -5,6 +5,7 @@ import { withText } from "../../../image/png-text.ts";
 import type { GenerationRecord } from "../../../jobs/generation.ts";
 import { inputKey } from "../../../storage/keys.ts";
 import { ownerOf } from "../../auth.ts";
+import { findControlMap } from "../../generate.ts";
 import { ofPixels } from "../../images-in.ts";
 import type { Service } from "../../parts.ts";
 import { acceptOf, filesOf, waitForPictures } from "../at-once.ts";
@@ -56,6 +57,21 @@ export async function make(
   };
 }
 
+/** A control image: the one that an annotator has made, else the one that was sent. */
+async function mapOf(
+  service: Service,
+  owner: string,
+  { id, request }: GenerationRecord,
+  { n, image }: { n: string; image: string | string[] | null },
+): Promise<Buffer> {
+  const { annotator, pose } = request.controls[Number(n)]!;
+  if (annotator !== null || pose !== null) {
+    const { read } = await findControlMap(service, owner, { id, n, picture: undefined });
+    return read();
+  }
+  return service.storage.get(inputKey(id, [image].flat()[0]!));
+}
+
 /** Base64 of the pictures, each with what it was made of in it, and of the maps behind them. */
 async function imagesOf(
   service: Service,
@@ -67,8 +83,9 @@ async function imagesOf(
   const pictures = await filesOf(service, owner, record);
   const marked = pictures.map(({ bytes }, i) => withText(bytes, "parameters", infotexts[i]!));
   const maps: Buffer[] = [];
-  for (const [i, { image }] of record.request.controls.entries()) {
-    if (showsMap[i]) maps.push(await service.storage.get(inputKey(record.id, [image].flat()[0]!)));
+  for (const [i, { annotator, image }] of record.request.controls.entries()) {
+    const hasMap = annotator?.name !== "inpaint"; // that of inpaint has values that no picture has
+    if (showsMap[i] && hasMap) maps.push(await mapOf(service, owner, record, { n: String(i), image }));
   }
   return [...marked, ...maps].map((bytes) => bytes.toString("base64"));
 }

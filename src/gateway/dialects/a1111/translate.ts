@@ -123,7 +123,9 @@ const THEIR_NAMES: Readonly<Record<string, string>> = {
 /** The fields of a request by the web UI's names. One that has such a name already keeps it. */
 export function theirName(path: string): string {
   if (path.startsWith(THEIR_NAMES.controls!)) return path;
-  const names = path.startsWith("controls") ? { ...THEIR_NAMES, image: "image", controlnet: "model" } : THEIR_NAMES;
+  const names = path.startsWith("controls")
+    ? { ...THEIR_NAMES, image: "image", controlnet: "model", annotator: "module" }
+    : THEIR_NAMES;
   return path.replace(/[a-z_]+/g, (word) => (names as Record<string, string>)[word] ?? word);
 }
 

@@ -48,16 +48,18 @@ export function readUnits(units: readonly unknown[], catalog: Catalog, initial: 
 
 function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at: string): ReadUnit {
   refuseIdle(unit);
-  const { image = initial, mask } = pictureOf(unit);
-  if (image === undefined) throw refuse(`${at}.image`, "the unit has no image");
+  const annotator = annotatorOf(unit, `${at}.module`);
+  const { image: own, mask } = pictureOf(unit);
+  // What is inpainted is the image and the mask of image-to-image: the unit brings none.
+  const image = annotator?.name === "inpaint" ? own : (own ?? initial);
+  if (image === undefined && annotator?.name !== "inpaint") throw refuse(`${at}.image`, "the unit has no image");
   if (mask !== undefined) {
     throw refuse(`${at}.mask`, "is for modules that inpaint; where the unit acts is said by effective_region_mask");
   }
   const control_mode = controlModeOf(unit);
-  const annotator = annotatorOf(unit, at);
   const control = {
     controlnet: controlNetOf(unit, catalog, at),
-    image: asSource(image),
+    ...(image !== undefined && { image: asSource(image) }),
     annotator: annotator ?? null,
     pose: null,
     mask: unit.effective_region_mask ? asSource(unit.effective_region_mask) : undefined,
