@@ -33,6 +33,7 @@ const ALLOWED: Record<string, readonly string[]> = {
       "src/storage",
       "src/webhooks",
       "src/image/decode.ts",
+      "src/image/image-error.ts",
       "src/image/mask-forms.ts",
       "src/image/png-text.ts",
       "src/training/dataset.ts",

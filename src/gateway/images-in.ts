@@ -6,14 +6,17 @@
 import pLimit from "p-limit";
 import type { Config } from "../config/config.ts";
 import { NotReady, Refused } from "../errors.ts";
-import { ImageError, readHeader, verify } from "../image/decode.ts";
+import { ImageError } from "../image/image-error.ts";
 import type { Outbound } from "../outbound/client.ts";
 import { OutboundError } from "../outbound/errors.ts";
 import { MAX_IMAGE_PIXELS } from "../schema/fields.ts";
 import { imageHash } from "../storage/keys.ts";
 import type { Uploads } from "../storage/uploads.ts";
+import { CheckedImages, type Size } from "./checked-images.ts";
 import { bytesOfDataUri, faultOfBase64 } from "./data-uri.ts";
+import type { Decoders } from "./decoding/decoders.ts";
 import { Places } from "./places.ts";
+import type { Share, Shares } from "./shares.ts";
 
 /** The time for fetching all images of a request, redirects and slow servers included. */
 const FETCH_MS = 15_000;
@@ -41,22 +44,24 @@ const isOurs = (source: string) => /^(upload|sha256):/i.test(source);
 /** An image that one of the owner's jobs keeps, by its hash; undefined when none does. */
 type KeptImages = (owner: string, hash: string) => Promise<Buffer | undefined>;
 
+/** What images are had with. */
+export interface ImageParts {
+  readonly outbound: Outbound;
+  readonly uploads: Uploads;
+  readonly decoders: Decoders;
+  /** Bytes that are held for clients: what is fetched, and uploads, count as long as they are read and checked. */
+  readonly held: Shares;
+  readonly kept: KeptImages;
+}
+
 export class ImagesIn {
-  readonly #outbound: Outbound;
-  readonly #uploads: Uploads;
-  readonly #kept: KeptImages;
+  readonly #parts: ImageParts;
   readonly #maxBytes: number;
   readonly #reading = new Places(READING, READING_OF_OWNER);
+  readonly #checked = new CheckedImages();
 
-  constructor(
-    { MAX_IMAGE_BYTES }: Pick<Config, "MAX_IMAGE_BYTES">,
-    outbound: Outbound,
-    uploads: Uploads,
-    kept: KeptImages = async () => undefined,
-  ) {
-    this.#outbound = outbound;
-    this.#uploads = uploads;
-    this.#kept = kept;
+  constructor({ MAX_IMAGE_BYTES }: Pick<Config, "MAX_IMAGE_BYTES">, parts: ImageParts) {
+    this.#parts = parts;
     this.#maxBytes = MAX_IMAGE_BYTES;
   }
 
@@ -67,7 +72,7 @@ export class ImagesIn {
    * @returns by the path of the field; what is named twice is read once
    * @throws {Refused} naming the field: 422 when an image cannot be had or is none, or when there are too many pixels, 413
    * when there are too many bytes
-   * @throws {NotReady} when too many others are being taken
+   * @throws {NotReady} when too many others are being taken, or too much is held for this owner
    */
   async take(named: ReadonlyMap<string, string>, owner: string): Promise<Map<string, TakenImage>> {
     if (named.size === 0) return new Map();
@@ -75,7 +80,8 @@ export class ImagesIn {
     const late = setTimeout(() => {
       ended.abort(new NotReady(["the images of too many requests are being read and checked"]));
     }, TAKE_MS);
-    const takeAll = () => this.#takeAll(named, owner, ended.signal);
+    const share = this.#parts.held.open(owner);
+    const takeAll = () => this.#takeAll(named, owner, share, ended.signal);
     const elsewhere = [...named.values()].some((source) => !isData(source));
     try {
       return await (elsewhere ? this.#reading.take(owner, takeAll, ended.signal) : takeAll());
@@ -84,13 +90,26 @@ export class ImagesIn {
       throw error;
     } finally {
       clearTimeout(late);
+      share.release();
       ended.abort(); // the first that fails speaks for all: the others need not be read or checked
     }
   }
 
-  async #takeAll(named: ReadonlyMap<string, string>, owner: string, signal: AbortSignal) {
-    const read = this.#reader(owner, signal);
-    const checkOne = checker(owner, signal);
+  /**
+   * The size of an image that is the whole body.
+   * @throws {Refused} 422 when it is none, is damaged, or has too many pixels
+   */
+  async check(bytes: Buffer, owner: string): Promise<Size> {
+    const hash = imageHash(bytes);
+    const checking = this.#checked.get(owner, hash) ?? this.#parts.decoders.check(bytes, () => MAX_IMAGE_PIXELS, owner);
+    const size = await orRefused("", checking);
+    this.#checked.add(owner, hash, size);
+    return size;
+  }
+
+  async #takeAll(named: ReadonlyMap<string, string>, owner: string, share: Share, signal: AbortSignal) {
+    const read = this.#reader(owner, share, signal);
+    const checkOne = this.#checker(owner, signal);
     const bySource = new Map<string, Promise<TakenImage>>();
     const byHash = new Map<string, Promise<TakenImage>>(); // one image can have many addresses
     const takeOne = async (source: string, path: string): Promise<TakenImage> => {
@@ -98,7 +117,7 @@ export class ImagesIn {
       const hash = imageHash(bytes);
       const known = byHash.get(hash);
       if (known !== undefined) return known;
-      const taken = checkOne(bytes, path, isOurs(source)).then(
+      const taken = checkOne(bytes, hash, path, isOurs(source)).then(
         () => ({ hash, bytes }),
         (error) => {
           const fault = isData(source) && error instanceof Refused ? faultOfBase64(source) : null;
@@ -118,7 +137,7 @@ export class ImagesIn {
   }
 
   /** What reads the images of one request until `signal` aborts, as many bytes as they may have together and no more. */
-  #reader(owner: string, signal: AbortSignal) {
+  #reader(owner: string, share: Share, signal: AbortSignal) {
     const most = IMAGES_TOGETHER * this.#maxBytes;
     let together = 0;
     const count = (bytes: number, path: string) => {
@@ -135,7 +154,11 @@ export class ImagesIn {
     const finding = pLimit(1); // an upload is counted only when it is whole
     return async (source: string, path: string): Promise<Buffer> => {
       if (isAddress(source)) {
-        return fetching(() => this.#fetch(source, path, fetches.signal, (bytes) => count(bytes, path)));
+        const hear = (bytes: number) => {
+          count(bytes, path);
+          share.add(bytes);
+        };
+        return fetching(() => this.#fetch(source, path, fetches.signal, hear));
       }
       if (isOurs(source)) {
         return finding(async () => {
@@ -143,6 +166,7 @@ export class ImagesIn {
           count(0, path); // so that none is read when there are too many bytes already
           const bytes = await this.#find(source, path, owner);
           count(bytes.length, path);
+          share.add(bytes.length);
           return bytes;
         });
       }
@@ -158,18 +182,23 @@ export class ImagesIn {
   async #find(source: string, path: string, owner: string): Promise<Buffer> {
     const id = source.slice(source.indexOf(":") + 1);
     if (/^sha256:/i.test(source)) {
-      const kept = await this.#kept(owner, `sha256:${id.toLowerCase()}`);
+      const kept = await this.#parts.kept(owner, `sha256:${id.toLowerCase()}`);
       if (kept !== undefined) return kept;
       throw refused("unknown_image", "no generation of yours keeps the image with this hash, or none any more", path);
     }
-    const bytes = await this.#uploads.get(owner, id);
+    const bytes = await this.#parts.uploads.get(owner, id);
     if (bytes === undefined) throw refused("unknown_upload", `there is no upload "${id}", or no more`, path);
     return bytes;
   }
 
   async #fetch(address: string, path: string, signal: AbortSignal, onBytes: (bytes: number) => void): Promise<Buffer> {
     try {
-      return await this.#outbound.get(address, { maxBytes: this.#maxBytes, timeoutMs: FETCH_MS, signal, onBytes });
+      return await this.#parts.outbound.get(address, {
+        maxBytes: this.#maxBytes,
+        timeoutMs: FETCH_MS,
+        signal,
+        onBytes,
+      });
     } catch (error) {
       if (!(error instanceof OutboundError)) throw error;
       if (error.reason === "refused") throw refused("address_refused", error.message, path);
@@ -177,39 +206,28 @@ export class ImagesIn {
       throw error.reason === "too_large" ? tooLarge(message, path) : refused("image_unavailable", message, path);
     }
   }
-}
 
-/** One image at a time: a large one takes 200 MB while it is decoded. */
-const decoding = new Places(1, 1);
-const LIMITS = { maxPixels: MAX_IMAGE_PIXELS };
-
-/** What checks the images of one request, as many pixels as they may have together and no more. */
-function checker(owner: string, signal: AbortSignal) {
-  const most = IMAGES_TOGETHER * MAX_IMAGE_PIXELS;
-  let together = 0;
-  return async (bytes: Buffer, path: string, isChecked: boolean): Promise<void> => {
-    const { width, height } = await orRefused(path, readHeader(bytes, LIMITS));
-    together += width * height;
-    if (together > most) {
-      const sum = `with this one of ${width}×${height}, the images have ${together} pixels together`;
-      throw refused("too_many_pixels", `${sum}: at most ${most} are allowed`, path);
-    }
-    if (!isChecked) await check(bytes, path, owner, signal);
-  };
-}
-
-/**
- * The size of a stranger's image, told by its content and not by what it is called, when it is one that can be decoded.
- * @param path of the field; empty when the image is the whole body
- * @param owner who shares the places with others: one image of his is decoded, then one of each other's
- * @throws {Refused} 422 when it is none, is damaged, or has too many pixels
- */
-export async function check(bytes: Buffer, path: string, owner: string, signal?: AbortSignal) {
-  return decoding.take(owner, () => orRefused(path, verify(bytes, LIMITS)), signal);
+  /** What checks the images of one request, as many pixels as they may have together and no more. */
+  #checker(owner: string, signal: AbortSignal) {
+    const most = IMAGES_TOGETHER * MAX_IMAGE_PIXELS;
+    let together = 0;
+    return async (bytes: Buffer, hash: string, path: string, isDecoded: boolean): Promise<void> => {
+      const known = this.#checked.get(owner, hash);
+      const mostPixels = () => (isDecoded ? 0 : most - together); // of what is known to decode, and of too much, the size is enough
+      const checking = known ?? this.#parts.decoders.check(bytes, mostPixels, owner, signal);
+      const { width, height } = await orRefused(path, checking);
+      together += width * height;
+      if (together > most) {
+        const sum = `with this one of ${width}×${height}, the images have ${together} pixels together`;
+        throw refused("too_many_pixels", `${sum}: at most ${most} are allowed`, path);
+      }
+      this.#checked.add(owner, hash, { width, height });
+    };
+  }
 }
 
 /** @throws {Refused} 422 for an {@link ImageError} */
-async function orRefused<T>(path: string, reading: Promise<T>): Promise<T> {
+async function orRefused<T>(path: string, reading: T | Promise<T>): Promise<T> {
   try {
     return await reading;
   } catch (error) {

@@ -1,10 +1,11 @@
 import sharp from "sharp";
+import { ImageError } from "./image-error.ts";
 import type { Pixels } from "./pixels.ts";
-
-/** The bytes are not a picture that this service takes; the message says what is wrong and what is allowed. Trying again cannot help. */
-export class ImageError extends Error {
-  override readonly name = "ImageError";
-}
+import { isIntactPng } from "./png-intact.ts";
+import { stripGif } from "./strip/gif.ts";
+import { stripJpeg } from "./strip/jpeg.ts";
+import { stripPng } from "./strip/png.ts";
+import { stripWebp } from "./strip/webp.ts";
 
 /** `maxPixels`: width × height that a header may announce; a larger picture is refused before any of it is decoded. */
 export interface DecodeLimits {
@@ -13,18 +14,28 @@ export interface DecodeLimits {
 
 // Only what people send as control images and what one small, well-fuzzed decoder each can read. Everything else that
 // libvips knows (SVG and PDF, which fetch and run things, TIFF, AVIF, HEIF, ImageMagick's formats) is never handed to it.
+// Each is handed over without what changes no pixel and costs time: see strip.
 const formats = {
-  png: (b) => starts(b, "\x89PNG\r\n\x1a\n"),
-  jpeg: (b) => starts(b, "\xff\xd8\xff"),
-  webp: (b) => starts(b, "RIFF") && starts(b.subarray(8), "WEBP"),
-  gif: (b) => starts(b, "GIF87a") || starts(b, "GIF89a"),
-} satisfies Record<string, (bytes: Uint8Array) => boolean>;
+  png: { is: (b) => starts(b, "\x89PNG\r\n\x1a\n"), strip: stripPng },
+  jpeg: { is: (b) => starts(b, "\xff\xd8\xff"), strip: stripJpeg },
+  webp: { is: (b) => starts(b, "RIFF") && starts(b.subarray(8), "WEBP"), strip: stripWebp },
+  gif: { is: (b) => starts(b, "GIF87a") || starts(b, "GIF89a"), strip: stripGif },
+} satisfies Record<string, { is: (bytes: Uint8Array) => boolean; strip: (bytes: Buffer) => Buffer }>;
 const allowed = "PNG, JPEG, WebP and GIF are allowed";
 /** What a JPEG or a GIF can have. To resize a PNG of one row of 30,000,000 pixels would cost gigabytes. */
 const LONGEST_SIDE = 65_535;
 
 // Every picture is decoded once; libvips' cache would keep strangers' pixels alive.
 sharp.cache(false);
+
+/** What a header announces, width and height before EXIF orientation is applied, and the bytes that the decoder gets. */
+interface Opened {
+  readonly format: keyof typeof formats;
+  readonly width: number;
+  readonly height: number;
+  readonly isCmyk: boolean;
+  readonly stripped: Buffer;
+}
 
 /**
  * Decodes a PNG, JPEG, WebP or GIF, told by its content, to what Pillow 12 gives for
@@ -37,8 +48,9 @@ sharp.cache(false);
  * @throws {ImageError}
  */
 export async function decode(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
-  const { width, height, isCmyk, data } = await decodeRaw(bytes, limits);
-  return { width, height, data: isCmyk ? cmykToRgb(data) : data };
+  const opened = await open(bytes, limits);
+  const { data, info } = await decodeRaw(opened, limits);
+  return { width: info.width, height: info.height, data: opened.isCmyk ? cmykToRgb(data) : plain(data) };
 }
 
 /**
@@ -47,18 +59,27 @@ export async function decode(bytes: Uint8Array, limits: DecodeLimits): Promise<P
  * @throws {ImageError}
  */
 export async function decodeOverWhite(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
-  const { width, height, isCmyk, data } = await decodeRaw(bytes, limits, "keep");
-  return { width, height, data: isCmyk ? cmykToRgb(data) : overWhite(data) };
+  const opened = await open(bytes, limits);
+  const { data, info } = await decodeRaw(opened, limits, "keep");
+  return { width: info.width, height: info.height, data: opened.isCmyk ? cmykToRgb(data) : overWhite(data) };
 }
 
 /**
- * Whether {@link decode} takes it, and the size that it then has. It keeps nothing of the pixels, and this thread free: what
- * `decode` computes of CMYK here takes 0.6 s for 50 megapixels.
+ * Whether {@link decode} takes it, and the size that it then has. It keeps nothing of the pixels, and leaves out what `decode`
+ * computes of CMYK: 0.6 s for 50 megapixels.
+ * @param goesOn told the size that the header announces, whether the pixels are looked at too
  * @throws {ImageError}
  */
-export async function verify(bytes: Uint8Array, limits: DecodeLimits): Promise<{ width: number; height: number }> {
-  const { width, height } = await decodeRaw(bytes, limits);
-  return { width, height };
+export async function verify(
+  bytes: Uint8Array,
+  limits: DecodeLimits,
+  goesOn: (width: number, height: number) => boolean = () => true,
+): Promise<{ width: number; height: number }> {
+  const opened = await open(bytes, limits);
+  const { format, width, height, stripped } = opened;
+  if (!goesOn(width, height) || (format === "png" && isIntactPng(stripped))) return { width, height };
+  const { info } = await decodeRaw(opened, limits);
+  return { width: info.width, height: info.height };
 }
 
 /** Alpha of less than this shows what is behind. */
@@ -79,38 +100,37 @@ export async function transparentShare(bytes: Uint8Array, limits: DecodeLimits):
 }
 
 /**
- * What a picture's header announces, when it is within the limits; width and height before EXIF orientation is applied.
+ * Reads a picture's header, when it is within the limits.
  * @throws {ImageError}
  */
-export async function readHeader(bytes: Uint8Array, { maxPixels }: DecodeLimits) {
-  const format = Object.entries(formats).find(([, matches]) => matches(bytes))?.[0];
-  if (format === undefined) throw new ImageError(`not an image of a known type: ${allowed}`);
-  const header = await readable(format, sharp(bytes, { limitInputPixels: false }).metadata());
+async function open(bytes: Uint8Array, { maxPixels }: DecodeLimits): Promise<Opened> {
+  const [format, { strip }] = Object.entries(formats).find(([, { is }]) => is(bytes)) ?? [undefined, { strip: null }];
+  if (format === undefined || strip === null) throw new ImageError(`not an image of a known type: ${allowed}`);
+  const stripped = strip(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
+  const header = await readable(format, sharp(stripped, { limitInputPixels: false }).metadata());
   if (header.format !== format) throw new ImageError(`not an image of a known type: ${allowed}`);
   const { width, height, space } = header;
   const has = `the image has ${width}×${height} pixels`;
   if (width * height > maxPixels) throw new ImageError(`${has}: at most ${maxPixels} in all are allowed`);
   if (Math.max(width, height) > LONGEST_SIDE)
     throw new ImageError(`${has}: at most ${LONGEST_SIDE} a side are allowed`);
-  return { format, width, height, isCmyk: space === "cmyk" };
+  return { format: format as Opened["format"], width, height, isCmyk: space === "cmyk", stripped };
 }
 
 /** A picture upright, as RGB or, where alpha is kept, RGBA, but of a CMYK picture its four inks. */
-async function decodeRaw(bytes: Uint8Array, limits: DecodeLimits, alpha: "drop" | "keep" = "drop") {
-  const { format, isCmyk } = await readHeader(bytes, limits);
-  const options = { limitInputPixels: limits.maxPixels, failOn: "error", ignoreIcc: true, autoOrient: true } as const;
-  const image = sharp(bytes, options);
+function decodeRaw({ format, isCmyk, stripped }: Opened, { maxPixels }: DecodeLimits, alpha: "drop" | "keep" = "drop") {
+  const image = sharp(stripped, { limitInputPixels: maxPixels, failOn: "error", ignoreIcc: true, autoOrient: true });
   const stored = isCmyk
     ? image.pipelineColourspace("cmyk").toColourspace("cmyk")
     : (alpha === "keep" ? image.ensureAlpha() : image.removeAlpha()).toColourspace("srgb");
-  const { data, info } = await readable(format, stored.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true }));
-  const { width, height } = info;
-  return { width, height, isCmyk, data: new Uint8Array(data.buffer, data.byteOffset, data.length) };
+  return readable(format, stored.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true }));
 }
 
 function starts(bytes: Uint8Array, magic: string): boolean {
   return bytes.length >= magic.length && Array.from(magic).every((c, i) => bytes[i] === c.charCodeAt(0));
 }
+
+const plain = (buffer: Buffer) => new Uint8Array(buffer.buffer, buffer.byteOffset, buffer.length);
 
 async function readable<T>(format: string, reading: Promise<T>): Promise<T> {
   try {

@@ -12,8 +12,11 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { crc32, deflateSync } from "node:zlib";
 import sharp from "sharp";
-import { check, ImagesIn } from "../../src/gateway/images-in.ts";
+import { BOUNDS } from "../../src/gateway/bounds.ts";
+import { Decoders } from "../../src/gateway/decoding/decoders.ts";
+import { ImagesIn } from "../../src/gateway/images-in.ts";
 import { Places } from "../../src/gateway/places.ts";
+import { Shares } from "../../src/gateway/shares.ts";
 import type { Outbound } from "../../src/outbound/client.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { Uploads } from "../../src/storage/uploads.ts";
@@ -345,9 +348,14 @@ describe("the images of a request", async () => {
   });
 });
 
+const decoders = new Decoders(BOUNDS);
+stack.defer(() => decoders.close());
+
 /** What takes images, with stand-ins for the network and the uploads. */
 function imagesIn({ get, find }: { get?: Outbound["get"]; find?: Uploads["get"] }) {
-  return new ImagesIn({ MAX_IMAGE_BYTES: 1e6 }, { get } as Outbound, { get: find } as unknown as Uploads);
+  const held = new Shares(BOUNDS.heldBytes, BOUNDS.heldBytesOfOwner, "bytes");
+  const parts = { outbound: { get } as Outbound, uploads: { get: find } as unknown as Uploads, decoders, held, kept: async () => undefined };
+  return new ImagesIn({ MAX_IMAGE_BYTES: 1e6 }, parts);
 }
 const tick = () => new Promise(setImmediate);
 async function ticks(isOver: () => boolean) {
@@ -433,8 +441,9 @@ describe("whoever sends many images", () => {
 
   test("does not make others wait until all of his are checked", async () => {
     const images = imagesIn({});
+    await Promise.all(["greedy", "ann"].map((owner) => images.take(named([uri(png)]), owner))); // both decoders run
     const greedy = images.take(named(many), "greedy").then(() => "greedy");
-    const ann = images.take(named([uri(png)]), "ann").then(() => "ann");
+    const ann = images.take(named([uri(jpeg)]), "ann").then(() => "ann");
     assert.equal(await Promise.race([greedy, ann]), "ann");
     await greedy;
   });
@@ -496,7 +505,7 @@ test("a CMYK image is checked without its colours being computed on the gateway'
   const cmyk = await large.toColourspace("cmyk").jpeg().toBuffer();
   assert.equal((await sharp(cmyk).metadata()).space, "cmyk");
   const before = performance.eventLoopUtilization();
-  assert.deepEqual(await check(cmyk, "", "ann"), { width: 4000, height: 4000 });
+  assert.deepEqual(await imagesIn({}).check(cmyk, "ann"), { width: 4000, height: 4000 });
   const { active } = performance.eventLoopUtilization(before);
   assert.ok(active < 100, `${active} ms`); // computed there they take 300
 });

@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { crc32 } from "node:zlib";
 import sharp from "sharp";
-import { decode, ImageError, verify } from "../../src/image/decode.ts";
+import { decode, verify } from "../../src/image/decode.ts";
+import { ImageError } from "../../src/image/image-error.ts";
 
 const limits = { maxPixels: 10_000 };
 const fixture = (path: string) => readFileSync(new URL(`../fixtures/${path}`, import.meta.url));

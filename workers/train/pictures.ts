@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { decode, ImageError } from "../../src/image/decode.ts";
+import { decode } from "../../src/image/decode.ts";
 import { resizeModes } from "../../src/image/fit.ts";
+import { ImageError } from "../../src/image/image-error.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
 import type { Pair } from "../../src/training/dataset.ts";
