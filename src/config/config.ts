@@ -176,6 +176,7 @@ function orIssue<T>(ctx: z.RefinementCtx, make: () => T): T {
   }
 }
 
-function isLoopback(host: string): boolean {
+/** @param host a name or an address, IPv6 without brackets */
+export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
 }
