@@ -9,13 +9,12 @@ import type { LookupAddress } from "node:dns";
 import { Agent, buildConnector, Client, type Dispatcher } from "undici";
 import type { Config } from "../config/config.ts";
 import { AddressPolicy, portOf, unless } from "./address.ts";
-import { brokenOff, OutboundError, told } from "./errors.ts";
+import { brokenOff, CONNECT_MS, OutboundError, told } from "./errors.ts";
 import { NAMES } from "./names.ts";
 import { userAgent } from "./user-agent.ts";
 
 /** Redirects that an image may take: a shortened link, a mirror, and two to spare. */
 const MAX_REDIRECTS = 4;
-const CONNECT_MS = 10_000;
 /** What is read of a webhook's answer, for the log of attempts. */
 const MAX_ANSWER_BYTES = 1024;
 export interface Answer {

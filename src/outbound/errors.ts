@@ -17,6 +17,9 @@ export class OutboundError extends Error {
   }
 }
 
+/** How long a connection may take to be made. */
+export const CONNECT_MS = 10_000;
+
 /** Codes of errors that say too little by themselves. */
 const SAID: Record<string, string> = {
   ENOTFOUND: "there is no host of that name",
@@ -28,7 +31,12 @@ const SAID: Record<string, string> = {
 export function told(cause: unknown, who: string, timeoutMs: number): unknown {
   if (cause instanceof OutboundError) return cause;
   const { name, code } = cause as NodeJS.ErrnoException;
-  if (name === "TimeoutError" || name === "ConnectTimeoutError") {
+  if (name === "ConnectTimeoutError") {
+    return new OutboundError("timed_out", `${who} did not take the connection within ${CONNECT_MS / 1000} s`, {
+      cause,
+    });
+  }
+  if (name === "TimeoutError") {
     return new OutboundError("timed_out", `${who} did not answer in full within ${timeoutMs / 1000} s`, { cause });
   }
   if (name === "AbortError") return cause;

@@ -14,7 +14,7 @@ import ipaddr from "ipaddr.js";
 import { readConfig } from "../../src/config/config.ts";
 import { isPublic } from "../../src/outbound/address.ts";
 import { Outbound } from "../../src/outbound/client.ts";
-import { OutboundError } from "../../src/outbound/errors.ts";
+import { OutboundError, told } from "../../src/outbound/errors.ts";
 import { askNameServers, type Names } from "../../src/outbound/names.ts";
 
 const stack = new AsyncDisposableStack();
@@ -506,4 +506,12 @@ describe("what is posted", () => {
     assert.equal((await client(host).post(url, sent)).status, 200);
     assert.deepEqual(proxy.requests, []);
   });
+});
+
+test("a connection that is not taken says how long it was tried, not how long all may take", () => {
+  const late = Object.assign(new Error("Connect Timeout Error"), { name: "ConnectTimeoutError" });
+  assert.match(
+    (told(late, "slow.example", 15_000) as Error).message,
+    /slow.example did not take the connection within 10 s/,
+  );
 });
