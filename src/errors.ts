@@ -9,7 +9,7 @@ export interface FieldError {
 /** The request is refused and has had no effect. `message` is written for the client. */
 export class Refused extends Error {
   override readonly name = "Refused";
-  readonly status: 400 | 401 | 404 | 405 | 406 | 409 | 413 | 415 | 416 | 422 | 429;
+  readonly status: 400 | 401 | 403 | 404 | 405 | 406 | 408 | 409 | 413 | 415 | 416 | 422 | 429;
   readonly code: string;
   readonly errors: FieldError[];
 

@@ -12,7 +12,7 @@ import { spec } from "node:test/reporters";
 /** Tests that fail when others keep the machine busy: they measure time or memory, or take every core themselves. */
 const ALONE = [
   "test/diffusion/{noise,prompt,tokenizer}.test.ts",
-  "test/gateway/{images,redis-away}.test.ts",
+  "test/gateway/{guests,images,redis-away}.test.ts",
   "test/image/{decode,resize}.test.ts",
   "test/outbound/*.test.ts",
   "test/service/{chaos,start,trainings}.test.ts",

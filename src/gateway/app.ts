@@ -10,7 +10,11 @@ import { closed } from "../schema/closed.ts";
 import { Uploads } from "../storage/uploads.ts";
 import { authenticate } from "./auth.ts";
 import { readBodies } from "./bodies.ts";
+import { boundsOf } from "./bounds.ts";
+import { Decoders } from "./decoding/decoders.ts";
 import { DIALECT_ROUTES } from "./dialects/table.ts";
+import { refuseForeign } from "./foreign.ts";
+import { countHeld } from "./held.ts";
 import { rememberAnswers } from "./idempotency.ts";
 import { ImagesIn } from "./images-in.ts";
 import { documentOptions } from "./openapi.ts";
@@ -30,6 +34,7 @@ import { page } from "./routes/page.ts";
 import { trainings } from "./routes/trainings.ts";
 import { uploads as uploadRoutes } from "./routes/uploads.ts";
 import { webhooks } from "./routes/webhooks.ts";
+import { Shares } from "./shares.ts";
 import { sweep } from "./sweep.ts";
 import { validatorCompiler } from "./validate.ts";
 
@@ -40,8 +45,8 @@ declare module "fastify" {
   }
 }
 
-/** How long a request may take to arrive, its body included. */
-const REQUEST_MS = 120_000;
+/** How long a request's head may take to arrive. Of a body it is the idle time that is bounded: see arriving.ts. */
+const HEAD_MS = 30_000;
 
 /** A resource is a file, and a row here. */
 const ROUTES: readonly FastifyPluginAsyncZod<Service>[] = [
@@ -79,7 +84,8 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     rewriteUrl: withoutPrefix(parts.config.PUBLIC_URL),
     trustProxy: parts.config.TRUST_PROXY,
     bodyLimit: parts.config.MAX_BODY_BYTES,
-    requestTimeout: REQUEST_MS,
+    requestTimeout: 0,
+    http: { headersTimeout: HEAD_MS },
     clientErrorHandler: refuseBytes,
     genReqId: () => randomUUID(),
     frameworkErrors: (error, request, reply) =>
@@ -94,17 +100,23 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.addHook("onRoute", (route) => {
     if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };
   });
+  const bounds = boundsOf(parts.config, parts.bounds);
+  const held = new Shares(bounds.heldBytes, bounds.heldBytesOfOwner, "bytes of requests on their way");
+  if (parts.config.API_KEYS.length === 0) refuseForeign(app, parts.config);
   authenticate(app, parts.config.API_KEYS);
-  readBodies(app);
+  countHeld(app, held, bounds);
+  readBodies(app, bounds);
   await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
   rememberAnswers(app, parts.queue);
   await app.register(swagger, documentOptions(parts.config.PUBLIC_URL));
   const uploads = new Uploads(parts.storage, parts.config);
-  const imagesIn = new ImagesIn(parts.config, parts.outbound, uploads, (owner, hash) =>
-    parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash)),
-  );
+  const decoders = new Decoders(bounds);
+  app.addHook("onClose", async () => decoders.close());
+  const kept = (owner: string, hash: string) =>
+    parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash));
+  const imagesIn = new ImagesIn(parts.config, { outbound: parts.outbound, uploads, decoders, held, kept });
   const room = new Room(parts.queue, parts.config.DATA_DIR);
-  const service: Service = { ...parts, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
+  const service: Service = { ...parts, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);
   for (const routes of ROUTES) await app.register(routes, service);

@@ -1,8 +1,13 @@
 /**
  * Bodies in: JSON, in UTF-8 and as it is. No body is none, whatever its Content-Type: most clients set that of JSON always.
  */
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { Refused } from "../errors.ts";
+import type { Bounds } from "./bounds.ts";
+import { GrowingBytes } from "./growing-bytes.ts";
+import { heldPieces } from "./held.ts";
+import { readJson } from "./json-body.ts";
 
 const JSON_TYPE = /^application\/([\w.+-]+\+)?json$/i;
 const UTF8 = /^(utf-?8|us-ascii|ascii)$/i;
@@ -12,7 +17,7 @@ const SEND_JSON = "send JSON, with Content-Type: application/json";
 const typeOf = ({ headers }: FastifyRequest) => (headers["content-type"] ?? "").split(";")[0]!.trim().toLowerCase();
 
 /** Reads the bodies of every route that brings no parser of its own. */
-export function readBodies(app: FastifyInstance): void {
+export function readBodies(app: FastifyInstance, bounds: Bounds): void {
   app.addHook("onRequest", async (request, reply) => {
     if (request.is404) return;
     const { headers, routeOptions } = request;
@@ -29,8 +34,8 @@ export function readBodies(app: FastifyInstance): void {
     }
   });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser("*", { parseAs: "buffer" }, async (request: FastifyRequest, body: Buffer) =>
-    body.length === 0 || request.is404 ? undefined : parse(request, body),
+  app.addContentTypeParser("*", async (request: FastifyRequest, body: IncomingMessage) =>
+    request.is404 ? undefined : parse(request, heldPieces(request, body), bounds),
   );
   app.addHook("preValidation", async ({ body, routeOptions: { schema } }) => {
     if (schema?.operationId === undefined || schema.consumes !== undefined) return;
@@ -40,28 +45,32 @@ export function readBodies(app: FastifyInstance): void {
 }
 
 /** @throws {Refused} */
-function parse(request: FastifyRequest, body: Buffer): unknown {
+async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { jsonBytes }: Bounds): Promise<unknown> {
   const type = typeOf(request);
-  if (!JSON_TYPE.test(type)) throw otherType(type, body);
+  if (!JSON_TYPE.test(type)) {
+    const head = await beginningOf(pieces);
+    if (head.length === 0) return undefined;
+    throw otherType(type, head);
+  }
   const charset = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(request.headers["content-type"] ?? "")?.[1];
   if (charset !== undefined && !UTF8.test(charset)) {
     throw new Refused(415, "unsupported_charset", `the charset ${charset} is not read: send UTF-8`);
   }
-  let text: string;
-  try {
-    text = new TextDecoder("utf-8", { fatal: true }).decode(body); // takes a byte order mark away
-  } catch {
-    throw new Refused(400, "not_json", "the body is not valid UTF-8");
-  }
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new Refused(400, "not_json", "the body is not valid JSON");
-  }
+  return readJson(pieces, jsonBytes);
 }
 
 /** How many bytes of a body of another type are looked at to say what would be right. */
 const MOST_LOOKED_AT = 65_536;
+
+/** So many bytes at least, where there are so many; the rest is not read. */
+async function beginningOf(pieces: AsyncIterable<Buffer>): Promise<Buffer> {
+  const head = new GrowingBytes();
+  for await (const piece of pieces) {
+    head.append(piece);
+    if (head.length >= MOST_LOOKED_AT) break;
+  }
+  return head.take();
+}
 
 function otherType(type: string, body: Buffer): Refused {
   const came = type === "" ? "the body came without a Content-Type" : `the body came as ${type}`;

@@ -15,6 +15,7 @@ import type { Uploads } from "../storage/uploads.ts";
 import { CheckedImages, type Size } from "./checked-images.ts";
 import { bytesOfDataUri, faultOfBase64 } from "./data-uri.ts";
 import type { Decoders } from "./decoding/decoders.ts";
+import type { MakerName } from "./decoding/messages.ts";
 import { Places } from "./places.ts";
 import type { Share, Shares } from "./shares.ts";
 
@@ -96,15 +97,21 @@ export class ImagesIn {
   }
 
   /**
-   * The size of an image that is the whole body.
+   * The size of an image.
+   * @param path of its field; empty when it is the whole body
    * @throws {Refused} 422 when it is none, is damaged, or has too many pixels
    */
-  async check(bytes: Buffer, owner: string): Promise<Size> {
+  async check(bytes: Buffer, owner: string, path = ""): Promise<Size> {
     const hash = imageHash(bytes);
     const checking = this.#checked.get(owner, hash) ?? this.#parts.decoders.check(bytes, () => MAX_IMAGE_PIXELS, owner);
-    const size = await orRefused("", checking);
+    const size = await orRefused(path, checking);
     this.#checked.add(owner, hash, size);
     return size;
+  }
+
+  /** Something that is made of an image's pixels; null where there is nothing to make. @throws {Refused} 422 */
+  make(maker: MakerName, bytes: Buffer, path: string, owner: string): Promise<Buffer | null> {
+    return orRefused(path, this.#parts.decoders.make(maker, bytes, owner));
   }
 
   async #takeAll(named: ReadonlyMap<string, string>, owner: string, share: Share, signal: AbortSignal) {
@@ -234,11 +241,6 @@ async function orRefused<T>(path: string, reading: T | Promise<T>): Promise<T> {
     if (!(error instanceof ImageError)) throw error;
     throw refused("image_undecodable", error.message, path);
   }
-}
-
-/** Makes something of an image's pixels, when it is this owner's turn: one image is decoded at a time. @throws {Refused} 422 */
-export function ofPixels<T>(path: string, owner: string, make: () => Promise<T>): Promise<T> {
-  return decoding.take(owner, () => orRefused(path, make()));
 }
 
 function refused(code: string, message: string, path: string): Refused {

@@ -86,7 +86,7 @@ export const binary = (...types: string[]) =>
 
 const unreadable = {
   default: problemAnswer(
-    "The request could not be read: its address, head or body is malformed (400), too slow (408), too large (413, 414, 431), or in an encoding or charset that is not read (415).",
+    "The request could not be read: its address, head or body is malformed (400), too slow (408), too large (413, 414, 431), or in an encoding or charset that is not read (415); or, without API keys, it is meant for another host or comes from another site's page (403).",
   ),
 };
 

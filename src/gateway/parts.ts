@@ -5,6 +5,7 @@ import type { JobQueue } from "../jobs/queue.ts";
 import type { Outbound } from "../outbound/client.ts";
 import type { Storage } from "../storage/storage.ts";
 import type { Uploads } from "../storage/uploads.ts";
+import type { Bounds } from "./bounds.ts";
 import type { ImagesIn } from "./images-in.ts";
 import type { Room } from "./room.ts";
 
@@ -14,11 +15,14 @@ export interface Parts {
   queue: JobQueue;
   storage: Storage;
   outbound: Outbound;
+  /** Other bounds than those of bounds.ts. */
+  bounds?: Partial<Bounds>;
 }
 
 /** What routes get. */
 export interface Service extends Parts {
   fleet: Fleet;
+  bounds: Bounds;
   uploads: Uploads;
   imagesIn: ImagesIn;
   room: Room;

@@ -5,6 +5,9 @@ import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { archiveTypeOf } from "../storage/archive-type.ts";
 import { HEAD, type Received, type Storage } from "../storage/storage.ts";
+import { arriving, tooLarge, upTo } from "./arriving.ts";
+import type { Bounds } from "./bounds.ts";
+import { readBytes } from "./held.ts";
 
 /** What the document says that is taken. */
 export const UPLOAD_TYPES = [
@@ -34,26 +37,26 @@ export class ArchiveBody {
 }
 
 /** Makes a plugin read uploads: its routes get a Buffer, which should be an image, or an {@link ArchiveBody}. */
-export function readUploads(app: FastifyInstance, storage: Storage, config: Pick<Config, "MAX_ARCHIVE_BYTES">): void {
+export function readUploads(
+  app: FastifyInstance,
+  storage: Storage,
+  { MAX_ARCHIVE_BYTES: most }: Pick<Config, "MAX_ARCHIVE_BYTES">,
+  bounds: Bounds,
+): void {
   const ofContent = async (bytes: Buffer) =>
     archiveTypeOf(bytes.subarray(0, HEAD)) === null ? bytes : new ArchiveBody(await storage.receive([bytes]));
   app.removeAllContentTypeParsers(); // those of this plugin alone
-  app.addContentTypeParser(/^image\//, { parseAs: "buffer" }, async (_request: FastifyRequest, body: Buffer) => body);
+  app.addContentTypeParser(/^image\//, (request: FastifyRequest, body: IncomingMessage) => readBytes(request, body));
   app.addContentTypeParser(ARCHIVE, async (request: FastifyRequest, body: IncomingMessage) => {
-    const most = config.MAX_ARCHIVE_BYTES;
     const announced = Number(request.headers["content-length"] ?? 0);
-    if (announced > most) throw tooLarge(most);
-    return new ArchiveBody(await storage.receive(upTo(most, body), announced));
+    if (announced > most) throw tooLarge(most, "the archive");
+    return new ArchiveBody(await storage.receive(upTo(most, "the archive", arriving(body, bounds)), announced));
   });
-  app.addContentTypeParser(
-    "application/octet-stream",
-    { parseAs: "buffer" },
-    async (_request: FastifyRequest, body: Buffer) => ofContent(body),
+  app.addContentTypeParser("application/octet-stream", async (request: FastifyRequest, body: IncomingMessage) =>
+    ofContent(await readBytes(request, body)),
   );
-  app.addContentTypeParser(
-    "multipart/form-data",
-    { parseAs: "buffer" },
-    async (request: FastifyRequest, body: Buffer) => ofContent(await fileOfForm(request, body)),
+  app.addContentTypeParser("multipart/form-data", async (request: FastifyRequest, body: IncomingMessage) =>
+    ofContent(await fileOfForm(request, await readBytes(request, body))),
   );
   app.addContentTypeParser("*", (_request, _body, done) => done(notAnImage()));
   app.addHook("onResponse", async ({ body }) => {
@@ -85,21 +88,4 @@ export function notAnImage(): Refused {
     "not_an_image",
     "send the bytes of the image, with Content-Type: image/png or the like, or of an archive, with application/zip, application/x-tar or application/gzip; or either with application/octet-stream, or as the field `file` of a form",
   );
-}
-
-function tooLarge(most: number): Refused {
-  return new Refused(413, "body_too_large", `an archive may have ${most} bytes at most`);
-}
-
-/** @throws {Refused} when there are more bytes than `most` */
-async function* upTo(most: number, body: IncomingMessage): AsyncGenerator<Buffer> {
-  let bytes = 0;
-  for await (const chunk of body.iterator({ destroyOnReturn: false })) {
-    bytes += chunk.length;
-    if (bytes > most) {
-      body.resume(); // the rest is not wanted, but who sends it hears of that only when it is read
-      throw tooLarge(most);
-    }
-    yield chunk;
-  }
 }

@@ -33,6 +33,8 @@ interface Opened {
   readonly format: keyof typeof formats;
   readonly width: number;
   readonly height: number;
+  readonly upright: { readonly width: number; readonly height: number };
+  readonly hasAlpha: boolean;
   readonly isCmyk: boolean;
   readonly stripped: Buffer;
 }
@@ -77,7 +79,7 @@ export async function verify(
 ): Promise<{ width: number; height: number }> {
   const opened = await open(bytes, limits);
   const { format, width, height, stripped } = opened;
-  if (!goesOn(width, height) || (format === "png" && isIntactPng(stripped))) return { width, height };
+  if (!goesOn(width, height) || (format === "png" && isIntactPng(stripped))) return opened.upright;
   const { info } = await decodeRaw(opened, limits);
   return { width: info.width, height: info.height };
 }
@@ -90,9 +92,9 @@ const OPAQUE = 250;
  * @throws {ImageError}
  */
 export async function transparentShare(bytes: Uint8Array, limits: DecodeLimits): Promise<number> {
-  const { format } = await readHeader(bytes, limits);
-  const image = sharp(bytes, { limitInputPixels: limits.maxPixels, failOn: "error" });
-  if (!(await readable(format, image.metadata())).hasAlpha) return 0;
+  const { format, hasAlpha, stripped } = await open(bytes, limits);
+  if (!hasAlpha) return 0;
+  const image = sharp(stripped, { limitInputPixels: limits.maxPixels, failOn: "error" });
   const alpha = await readable(format, image.extractChannel("alpha").raw({ depth: "uchar" }).toBuffer());
   let clear = 0;
   for (const value of alpha) if (value < OPAQUE) clear++;
@@ -109,12 +111,12 @@ async function open(bytes: Uint8Array, { maxPixels }: DecodeLimits): Promise<Ope
   const stripped = strip(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
   const header = await readable(format, sharp(stripped, { limitInputPixels: false }).metadata());
   if (header.format !== format) throw new ImageError(`not an image of a known type: ${allowed}`);
-  const { width, height, space } = header;
+  const { width, height, space, hasAlpha, autoOrient: upright } = header;
   const has = `the image has ${width}×${height} pixels`;
   if (width * height > maxPixels) throw new ImageError(`${has}: at most ${maxPixels} in all are allowed`);
   if (Math.max(width, height) > LONGEST_SIDE)
     throw new ImageError(`${has}: at most ${LONGEST_SIDE} a side are allowed`);
-  return { format: format as Opened["format"], width, height, isCmyk: space === "cmyk", stripped };
+  return { format: format as Opened["format"], width, height, upright, hasAlpha, isCmyk: space === "cmyk", stripped };
 }
 
 /** A picture upright, as RGB or, where alpha is kept, RGBA, but of a CMYK picture its four inks. */
@@ -124,6 +126,13 @@ function decodeRaw({ format, isCmyk, stripped }: Opened, { maxPixels }: DecodeLi
     ? image.pipelineColourspace("cmyk").toColourspace("cmyk")
     : (alpha === "keep" ? image.ensureAlpha() : image.removeAlpha()).toColourspace("srgb");
   return readable(format, stored.raw({ depth: "uchar" }).toBuffer({ resolveWithObject: true }));
+}
+
+/** The picture's bytes as a decoder may get them. @throws {ImageError} */
+export function strip(bytes: Uint8Array): Buffer {
+  const format = Object.values(formats).find(({ is }) => is(bytes));
+  if (format === undefined) throw new ImageError(`not an image of a known type: ${allowed}`);
+  return format.strip(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length));
 }
 
 function starts(bytes: Uint8Array, magic: string): boolean {

@@ -2,8 +2,10 @@
 import { crc32, inflateSync } from "node:zlib";
 
 const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
-/** The most bytes that a compressed text may unpack to. */
+/** The most bytes that the texts of a file may have together, unpacked. */
 const MOST_TEXT = 1 << 20;
+/** What each counts as at least: one that is damaged, or too long, costs time too. */
+const LEAST_TEXT = MOST_TEXT / 64;
 
 interface Chunk {
   readonly type: string;
@@ -29,33 +31,36 @@ function keyed(data: Buffer): [key: string, rest: Buffer] {
     : [data.toString("latin1", 0, end), data.subarray(end + 1)];
 }
 
-const inflated = (bytes: Buffer): Buffer => {
+const inflated = (bytes: Buffer, most: number): Buffer => {
   try {
-    return inflateSync(bytes, { maxOutputLength: MOST_TEXT });
+    return inflateSync(bytes, { maxOutputLength: most });
   } catch {
     return Buffer.alloc(0); // damaged, or far too much
   }
 };
 
 /** What follows the keyword of each kind of chunk, as text. */
-const readers: Readonly<Record<string, (rest: Buffer) => string>> = {
+const readers: Readonly<Record<string, (rest: Buffer, most: number) => string>> = {
   tEXt: (rest) => rest.toString("latin1"),
-  zTXt: (rest) => inflated(rest.subarray(1)).toString("latin1"),
-  iTXt: (rest) => {
+  zTXt: (rest, most) => inflated(rest.subarray(1), most).toString("latin1"),
+  iTXt: (rest, most) => {
     const afterLanguage = rest.subarray(rest.indexOf(0, 2) + 1);
     const text = afterLanguage.subarray(afterLanguage.indexOf(0) + 1);
-    return (rest[0] === 1 ? inflated(text) : text).toString();
+    return (rest[0] === 1 ? inflated(text, most) : text).toString();
   },
 };
 
-/** The texts of a PNG by their keywords; none of what is no PNG. */
+/** The texts of a PNG by their keywords, the first of them when there are very many; none of what is no PNG. */
 export function readTexts(bytes: Buffer): Record<string, string> {
   const texts: [string, string][] = [];
+  let left = MOST_TEXT;
   for (const { type, data } of chunksOf(bytes)) {
     const read = readers[type];
-    if (read === undefined) continue;
+    if (read === undefined || left <= 0) continue;
     const [key, rest] = keyed(data);
-    texts.push([key, read(rest)]);
+    const text = read(rest, left);
+    left -= Math.max(text.length, data.length, LEAST_TEXT);
+    texts.push([key, text]);
   }
   return Object.fromEntries(texts);
 }

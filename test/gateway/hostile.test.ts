@@ -35,10 +35,10 @@ test("the hostile client tells a wrong answer from a right one", () => {
 
 const many = (count: number, item: (i: number) => string) => Array.from({ length: count }, (_, i) => item(i)).join();
 for (const [what, body] of [
-  ["a million events of a webhook", `{"prompt":"","webhook":{"url":"https://a.b","events":[${many(1e6, () => "0")}]}}`],
-  ["a million unknown fields", `{"prompt":"",${many(1e6, (i) => `"${i}":0`)}}`],
-  ["a million unknown fields of a control", `{"prompt":"","controls":[{${many(1e6, (i) => `"${i}":0`)}}]}`],
-  ["an unknown field with a long name", `{"prompt":"","${"x".repeat(1e6)}":0}`],
+  ["40,000 events of a webhook", `{"prompt":"","webhook":{"url":"https://a.b","events":[${many(4e4, () => "0")}]}}`],
+  ["40,000 unknown fields", `{"prompt":"",${many(4e4, (i) => `"${i}":0`)}}`],
+  ["40,000 unknown fields of a control", `{"prompt":"","controls":[{${many(4e4, (i) => `"${i}":0`)}}]}`],
+  ["an unknown field with a long name", `{"prompt":"","${"x".repeat(5e5)}":0}`],
   ["metadata of 20,000 levels", `{"prompt":"","metadata":{"a":${"[".repeat(20_000)}${"]".repeat(20_000)}}}`],
 ] as const) {
   test(`${what} is refused in few words`, async () => {

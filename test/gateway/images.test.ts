@@ -354,7 +354,13 @@ stack.defer(() => decoders.close());
 /** What takes images, with stand-ins for the network and the uploads. */
 function imagesIn({ get, find }: { get?: Outbound["get"]; find?: Uploads["get"] }) {
   const held = new Shares(BOUNDS.heldBytes, BOUNDS.heldBytesOfOwner, "bytes");
-  const parts = { outbound: { get } as Outbound, uploads: { get: find } as unknown as Uploads, decoders, held, kept: async () => undefined };
+  const parts = {
+    outbound: { get } as Outbound,
+    uploads: { get: find } as unknown as Uploads,
+    decoders,
+    held,
+    kept: async () => undefined,
+  };
   return new ImagesIn({ MAX_IMAGE_BYTES: 1e6 }, parts);
 }
 const tick = () => new Promise(setImmediate);

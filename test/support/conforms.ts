@@ -13,7 +13,7 @@ const validators = new Map<string, ValidateFunction>();
 const FOR_READERS = /^\/(openapi\.json|docs(\/.*)?)$/;
 
 /** What the document has as every route's `default`: the request could not be read. */
-const UNREADABLE = [400, 408, 413, 414, 415, 431];
+const UNREADABLE = [400, 403, 408, 413, 414, 415, 431];
 
 /** What is asked of an answer. */
 type Answered = Pick<Response, "status" | "type" | "body"> & { request: { method: string; url: string } };

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { readConfig } from "../../src/config/config.ts";
 import { buildApp } from "../../src/gateway/app.ts";
+import type { Bounds } from "../../src/gateway/bounds.ts";
 import { heartbeat } from "../../src/jobs/fleet.ts";
 import { JobQueue } from "../../src/jobs/queue.ts";
 import { Outbound } from "../../src/outbound/client.ts";
@@ -70,7 +71,13 @@ export const CATALOG: Catalog = {
   execution_provider: "cpu",
 };
 
-export async function startGateway(stack: AsyncDisposableStack, env: Record<string, string> = {}, to = log) {
+/** @param bounds in place of those of src/gateway/bounds.ts */
+export async function startGateway(
+  stack: AsyncDisposableStack,
+  env: Record<string, string> = {},
+  to = log,
+  bounds: Partial<Bounds> = {},
+) {
   const redis = await startRedis(stack);
   const PORT = String(await freePort());
   const DATA_DIR = await temporaryFolder(stack);
@@ -79,7 +86,7 @@ export async function startGateway(stack: AsyncDisposableStack, env: Record<stri
   const queue = new JobQueue(redis.url, () => {});
   const storage = openStorage(config);
   const outbound = new Outbound(config);
-  const app = await buildApp({ config, queue, storage, outbound }, to);
+  const app = await buildApp({ config, queue, storage, outbound, bounds }, to);
   await app.listen({ host: config.HOST, port: config.PORT });
   const connection = connectPatiently(redis.url);
   connection.on("error", () => {});

@@ -2,7 +2,7 @@ import { type ChildProcess, fork } from "node:child_process";
 import { ImageError } from "../../image/image-error.ts";
 import type { Bounds } from "../bounds.ts";
 import { Places } from "../places.ts";
-import type { FromDecoder, ToDecoder } from "./messages.ts";
+import type { FromDecoder, MakerName, Task, ToDecoder } from "./messages.ts";
 
 /** Processes that decode: as many images at once. A large one takes 200 MB meanwhile. */
 const DECODERS = 2;
@@ -28,12 +28,21 @@ export class Decoders {
    * @throws {ImageError}
    */
   async check(bytes: Uint8Array, mostPixels: () => number, owner: string, signal?: AbortSignal) {
-    return this.#places.take(owner, () => this.#checkNow(bytes, mostPixels()), signal);
+    const check = () => this.#carryOut({ type: "check", mostPixels: mostPixels() }, bytes, "size");
+    const { width, height } = await this.#places.take(owner, check, signal);
+    return { width, height };
   }
 
-  async #checkNow(bytes: Uint8Array, mostPixels: number): Promise<{ width: number; height: number }> {
+  /** Something that is made of an image's pixels; null where there is nothing to make. @throws {ImageError} */
+  async make(maker: MakerName, bytes: Uint8Array, owner: string): Promise<Buffer | null> {
+    const make = () => this.#carryOut({ type: "make", maker }, bytes, "made");
+    const made = await this.#places.take(owner, make);
+    return made.bytes && Buffer.from(made.bytes);
+  }
+
+  async #carryOut<Type extends FromDecoder["type"]>(what: Task, bytes: Uint8Array, type: Type) {
     const { decodeCpuMs, decodeMs } = this.#bounds;
-    const task: ToDecoder = { bytes, mostPixels, cpuMs: decodeCpuMs };
+    const task: ToDecoder = { ...what, bytes, cpuMs: decodeCpuMs };
     let answer = await this.#ask(task);
     if (answer === "gone") answer = await this.#ask(task); // it may have ended before, as when memory ran out
     if (answer === "gone") throw new ImageError("the image cannot be decoded: it ends the decoder");
@@ -43,7 +52,8 @@ export class Decoders {
       );
     }
     if (answer.type === "refused") throw new ImageError(answer.message);
-    return { width: answer.width, height: answer.height };
+    if (answer.type !== type) throw new Error(`a decoder answers ${answer.type} instead of ${type}`);
+    return answer as Extract<FromDecoder, { type: Type }>;
   }
 
   async #ask(task: ToDecoder): Promise<FromDecoder | "gone"> {

@@ -1,7 +1,9 @@
 /** Forms (multipart/form-data) as the objects that JSON would be: what clients of OpenAI and Replicate send files in. */
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { z } from "zod";
 import { Refused } from "../../errors.ts";
+import { readBytes } from "../held.ts";
 
 type Tree = { [key: string]: unknown } | unknown[];
 
@@ -72,22 +74,18 @@ export function fromText(schema: z.ZodType, value: unknown): unknown {
 
 /** Makes a plugin take forms: what its routes get is an object of texts, files as data: URIs. */
 export function takeForms(app: FastifyInstance): void {
-  app.addContentTypeParser(
-    "multipart/form-data",
-    { parseAs: "buffer" },
-    async (request: FastifyRequest, body: Buffer) => {
-      if (/^(cross|same)-site$/.test(String(request.headers["sec-fetch-site"]))) {
-        // A form is the one kind of body that any page in a browser may send anywhere.
-        throw new Refused(400, "invalid_request", "forms of other sites' pages are not taken");
-      }
-      const headers = { "Content-Type": request.headers["content-type"]! };
-      const form = await new Response(new Uint8Array(body), { headers }).formData().catch(() => {
-        throw new Refused(400, "invalid_request", "the body is not a form (multipart/form-data)");
-      });
-      const tree: Record<string, unknown> = Object.create(null);
-      for (const [name, value] of form)
-        put(tree, pathOf(name), typeof value === "string" ? value : await dataUri(value));
-      return { ...tree };
-    },
-  );
+  app.addContentTypeParser("multipart/form-data", async (request: FastifyRequest, body: IncomingMessage) => {
+    if (/^(cross|same)-site$/.test(String(request.headers["sec-fetch-site"]))) {
+      // A form is the one kind of body that any page in a browser may send anywhere.
+      throw new Refused(400, "invalid_request", "forms of other sites' pages are not taken");
+    }
+    const headers = { "Content-Type": request.headers["content-type"]! };
+    const bytes = new Uint8Array(await readBytes(request, body));
+    const form = await new Response(bytes, { headers }).formData().catch(() => {
+      throw new Refused(400, "invalid_request", "the body is not a form (multipart/form-data)");
+    });
+    const tree: Record<string, unknown> = Object.create(null);
+    for (const [name, value] of form) put(tree, pathOf(name), typeof value === "string" ? value : await dataUri(value));
+    return { ...tree };
+  });
 }

@@ -1,3 +1,4 @@
+import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -10,6 +11,7 @@ import { ownerOf } from "../auth.ts";
 import { follow } from "../follow.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
+import { Shares } from "../shares.ts";
 import { jobParams } from "./jobs.ts";
 
 /** What the client is told to wait before it connects again. */
@@ -31,7 +33,8 @@ function lastSeen(header: string | undefined, query: Readonly<Record<string, unk
 
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { config, queue } = service;
+  const { bounds, config, queue } = service;
+  const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // clients connect again, to another gateway
 
@@ -63,14 +66,20 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
         },
       },
       async (request, reply) => {
-        const { id } = await findJob(service, kind, ownerOf(request), request.params.id);
+        const owner = ownerOf(request);
+        const { id } = await findJob(service, kind, owner, request.params.id);
         const last = lastSeen(request.headers["last-event-id"], request.query);
         if (isFinal(last)) return reply.code(204).send(undefined);
+        const follower = followers.open(owner);
+        follower.add(1);
         const gone = new AbortController();
-        reply.raw.once("close", () => gone.abort());
-        const stream = Readable.from(textFrom(id, last, AbortSignal.any([gone.signal, closing.signal])), {
-          objectMode: false,
+        reply.raw.once("close", () => {
+          follower.release();
+          gone.abort();
         });
+        const texts = textFrom(id, last, AbortSignal.any([gone.signal, closing.signal]));
+        // Nothing is read from Redis before the client has taken what came before.
+        const stream = Readable.from(readInTime(texts, reply.raw), { objectMode: false, highWaterMark: 1 });
         return reply
           .header("Content-Type", "text/event-stream")
           .header("Cache-Control", "no-store")
@@ -80,6 +89,20 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
       },
     );
   for (const kind of ALL_KINDS) streamOf(kind);
+
+  /** The same texts; a client that does not read one in time is dropped, and can come again with the last that it has. */
+  async function* readInTime(texts: AsyncIterable<string>, answer: ServerResponse): AsyncGenerator<string> {
+    let late: NodeJS.Timeout | undefined;
+    try {
+      for await (const text of texts) {
+        late = setTimeout(() => answer.destroy(), bounds.writeMs);
+        yield text;
+        clearTimeout(late);
+      }
+    } finally {
+      clearTimeout(late);
+    }
+  }
 
   /** The stream's text from after the event `last` to the final one. */
   async function* textFrom(id: string, last: string, signal: AbortSignal): AsyncGenerator<string> {

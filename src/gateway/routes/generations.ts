@@ -8,6 +8,7 @@ import { Generation } from "../../schema/generation.ts";
 import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.ts";
 import { ownerOf } from "../auth.ts";
 import { acceptGeneration, findControlMap, findPicture, waitForGeneration } from "../generate.ts";
+import { letGo } from "../held.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
 import { checkFormat, chooseFormat, sendEnded, withBytes } from "../inline.ts";
 import { binary, problems } from "../openapi.ts";
@@ -53,9 +54,11 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
     },
     async (request, reply) => {
       const owner = ownerOf(request);
-      const { body, log } = request;
-      checkFormat(request, body);
-      const submitted = await acceptGeneration(service, body, { owner, idempotency: idempotencyOf(request), log });
+      const { log } = request;
+      checkFormat(request, request.body);
+      const by = { owner, idempotency: idempotencyOf(request), log };
+      const submitted = await acceptGeneration(service, request.body, by);
+      letGo(request);
       reply.header("Location", `${config.PUBLIC_URL}/v1/generations/${submitted.id}`);
       const wait = preferredWait(request.headers.prefer);
       if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);

@@ -7,7 +7,6 @@ import { Upload } from "../../schema/upload.ts";
 import { archiveTypeOf } from "../../storage/archive-type.ts";
 import type { Uploaded, UploadFacts } from "../../storage/uploads.ts";
 import { ownerOf } from "../auth.ts";
-import { check } from "../images-in.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
 import { ArchiveBody, notAnImage, readUploads, UPLOAD_TYPES } from "../upload-body.ts";
@@ -41,8 +40,8 @@ export const uploads: FastifyPluginAsyncZod<Service> = async (app, service) => {
 };
 
 /** `POST /v1/uploads`. */
-function create(app: FastifyInstance, { config, storage, uploads }: Service): void {
-  readUploads(app, storage, config);
+function create(app: FastifyInstance, { bounds, config, imagesIn, storage, uploads }: Service): void {
+  readUploads(app, storage, config, bounds);
   app.withTypeProvider<ZodTypeProvider>().post(
     "/v1/uploads",
     {
@@ -73,7 +72,7 @@ function create(app: FastifyInstance, { config, storage, uploads }: Service): vo
         return send(await uploads.putArchive(ownerOf(request), body.received, facts), facts);
       }
       if (!Buffer.isBuffer(body)) throw notAnImage();
-      const { width, height } = await check(body, "", ownerOf(request));
+      const { width, height } = await imagesIn.check(body, ownerOf(request));
       const sha256 = createHash("sha256").update(body).digest("hex");
       const facts = { bytes: body.length, width, height, sha256 };
       return send(await uploads.put(ownerOf(request), body, facts), facts);

@@ -1,5 +1,6 @@
 /** A picture as annotators read it, when it is not too large for them. */
-import { decodeOverWhite, ImageError } from "../../../src/image/decode.ts";
+import { decodeOverWhite } from "../../../src/image/decode.ts";
+import { ImageError } from "../../../src/image/image-error.ts";
 import { imageSize } from "../../../src/image/opencv-resize.ts";
 import type { Pixels } from "../../../src/image/pixels.ts";
 import type { AnnotatorChoice } from "../../../src/schema/annotator-choice.ts";

@@ -1,12 +1,10 @@
 /** `txt2img` and `img2img`: a generation, waited for, as the web UI answers. */
 import type { FastifyReply, FastifyRequest } from "fastify";
-import { invertedMask } from "../../../image/mask-forms.ts";
 import { withText } from "../../../image/png-text.ts";
 import type { GenerationRecord } from "../../../jobs/generation.ts";
 import { inputKey } from "../../../storage/keys.ts";
 import { ownerOf } from "../../auth.ts";
 import { findControlMap } from "../../generate.ts";
-import { ofPixels } from "../../images-in.ts";
 import type { Service } from "../../parts.ts";
 import { acceptOf, filesOf, waitForPictures } from "../at-once.ts";
 import type { Body, ImageBody } from "./body.ts";
@@ -39,7 +37,8 @@ export async function make(
   const options = await service.queue.ask((redis) => readOptions(redis, owner, catalog));
   const inverted = async (mask: string) => {
     const { bytes } = (await service.imagesIn.take(new Map([["mask", mask]]), owner)).get("mask")!;
-    return `data:image/png;base64,${(await ofPixels("mask", owner, () => invertedMask(bytes))).toString("base64")}`;
+    const negative = await service.imagesIn.make("invertedMask", bytes, "mask", owner);
+    return `data:image/png;base64,${negative!.toString("base64")}`;
   };
   const { input, showsMap } = await translate(body, options, catalog, inverted);
   const accepted = await acceptOf(service, "a1111", request, input);

@@ -1,9 +1,6 @@
 /** OpenAI's edits: a picture to begin with, and where to paint it anew. */
-import { readHeader } from "../../../image/decode.ts";
-import { maskOfAlpha } from "../../../image/mask-forms.ts";
-import { MAX_IMAGE_PIXELS, SIZE_MULTIPLE } from "../../../schema/fields.ts";
+import { SIZE_MULTIPLE } from "../../../schema/fields.ts";
 import { ImageSource } from "../../../schema/images.ts";
-import { ofPixels } from "../../images-in.ts";
 import type { Service } from "../../parts.ts";
 import { chooseModel } from "../../resolve.ts";
 import { type EditBody, type GenerateBody, invalid } from "./request.ts";
@@ -22,18 +19,18 @@ export async function asGeneration(service: Service, body: EditBody, owner: stri
   const taken = await service.imagesIn.take(sources, owner);
   const bytes = taken.get("image")!.bytes;
   const holes = taken.get("mask")?.bytes ?? bytes;
-  const painted = await ofPixels("mask", owner, () => maskOfAlpha(holes));
+  const painted = await service.imagesIn.make("maskOfAlpha", holes, "mask", owner);
   if (painted === null && mask != null) {
     throw invalid("mask", "has no fully transparent pixel: those are painted anew, so there is nothing to do");
   }
-  const header = await ofPixels("image", owner, () => readHeader(bytes, { maxPixels: MAX_IMAGE_PIXELS }));
+  const size = await service.imagesIn.check(bytes, owner);
   const model = chooseModel(rest, await service.fleet.catalog());
   const sized = (rest.size ?? "auto") !== "auto" || rest.width !== undefined || rest.height !== undefined;
   return {
     ...rest,
     image: asUri(bytes),
     mask_image: painted === null ? undefined : asUri(painted),
-    ...(sized ? {} : sizeLike(header, model)),
+    ...(sized ? {} : sizeLike(size, model)),
   };
 }
 

@@ -8,7 +8,6 @@ import { Refused } from "../../../errors.ts";
 import { closed } from "../../../schema/closed.ts";
 import { REPLICATE } from "../../../webhooks/prediction.ts";
 import { ownerOf } from "../../auth.ts";
-import { check } from "../../images-in.ts";
 import type { Service } from "../../parts.ts";
 import { takeForms } from "../form.ts";
 import { invalid } from "./request.ts";
@@ -75,7 +74,7 @@ export function files(instance: FastifyInstance, service: Service): void {
       );
     }
     const about = metadataOf(metadata);
-    const { width, height } = await check(bytes, "content", owner);
+    const { width, height } = await service.imagesIn.check(bytes, owner, "content");
     const sha256 = hash("sha256", bytes);
     const { id, createdAt, expiresAt } = await uploads.put(owner, bytes, {
       bytes: bytes.length,

@@ -1,11 +1,13 @@
 /** Base models as Replicate's models, each with one version that is called like it. */
-import type { FastifyInstance } from "fastify";
+import type { IncomingMessage } from "node:http";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../../errors.ts";
 import type { Model } from "../../../schema/catalog.ts";
 import { closed } from "../../../schema/closed.ts";
 import { OWNER } from "../../../webhooks/prediction.ts";
+import { readBytes } from "../../held.ts";
 import type { Service } from "../../parts.ts";
 import { Input } from "./request.ts";
 
@@ -50,8 +52,11 @@ export function models(instance: FastifyInstance, { fleet, config }: Service): v
   app.get("/models", { schema }, async () =>
     page((await fleet.catalog()).models.map((model) => modelOf(model, config.PUBLIC_URL))),
   );
-  app.addContentTypeParser("text/plain", { parseAs: "string" }, (_request, body, done) => done(null, body));
+  app.addContentTypeParser("text/plain", async (request: FastifyRequest, body: IncomingMessage) =>
+    (await readBytes(request, body)).toString(),
+  );
   app.route({
+    bodyLimit: 4096,
     method: "QUERY",
     url: "/models",
     schema: { ...schema, body: z.string().max(1000) },

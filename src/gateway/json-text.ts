@@ -1,0 +1,85 @@
+/**
+ * JSON as it comes in, in two parts: long data: URIs as they are, and the rest of the text, which is small and parsed at once. So
+ * a body of 30 MB costs the event loop what its fields cost, not what its images do, and one without images is short.
+ */
+import { randomBytes } from "node:crypto";
+import { tooLarge } from "./arriving.ts";
+import { GrowingBytes } from "./growing-bytes.ts";
+
+/** Shorter ones stay in the rest: they may be anything that begins like one. */
+const LONG_URI_BYTES = 4096;
+const URI = "data:";
+const QUOTATION_MARK = Buffer.from('"', "latin1");
+const [QUOTE, BACKSLASH] = [0x22, 0x5c];
+
+/** The text of JSON without its long data: URIs. */
+export interface SplitJson {
+  readonly rest: Buffer;
+  /** What stands for the data: URI number i in `rest` is this and i; no client can know it. */
+  readonly mark: string;
+  /** As in the text: escaped, without quotes. */
+  readonly uris: readonly Buffer[];
+}
+
+export class JsonSplitter {
+  readonly #most: number;
+  readonly #mark = `${randomBytes(12).toString("base64url")}#`;
+  readonly #uris: Buffer[] = [];
+  readonly #rest = new GrowingBytes();
+  /** The string that is being read, when one is: the end of a text that is no JSON may lie in one. */
+  readonly #string = new GrowingBytes();
+  #inString = false;
+  /** Whether an odd number of backslashes stands before the next byte of the string. */
+  #escaped = false;
+
+  /** @param most bytes beside long data: URIs */
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  /** @throws {Refused} 413 when there is more than may be beside data: URIs */
+  push(piece: Buffer): void {
+    for (let at = 0; at < piece.length; ) {
+      const quote = this.#inString ? this.#endOfString(piece, at) : piece.indexOf(QUOTE, at);
+      const part = piece.subarray(at, quote === -1 ? piece.length : quote);
+      (this.#inString ? this.#string : this.#rest).append(part);
+      at += part.length + 1;
+      if (quote === -1) break;
+      if (this.#inString) this.#endString();
+      this.#inString = !this.#inString;
+    }
+    const open = this.#inString && !this.#mayBeUri() ? this.#string.length : 0;
+    if (this.#rest.length + open > this.#most) throw tooLarge(this.#most, "JSON beside its data: URIs");
+  }
+
+  end(): SplitJson {
+    if (this.#inString) this.#endString();
+    return { rest: this.#rest.view(), mark: this.#mark, uris: this.#uris };
+  }
+
+  /** Where the quote is that ends the string; -1 = not in this piece. */
+  #endOfString(piece: Buffer, from: number): number {
+    for (let at = from; ; ) {
+      const quote = piece.indexOf(QUOTE, at);
+      const end = quote === -1 ? piece.length : quote;
+      let first = end;
+      while (first > at && piece[first - 1] === BACKSLASH) first--;
+      const escaped = (end - first + (first === at && this.#escaped ? 1 : 0)) % 2 === 1;
+      this.#escaped = quote === -1 && escaped;
+      if (quote === -1 || !escaped) return quote;
+      at = quote + 1;
+    }
+  }
+
+  /** Whether the string begins as a data: URI does, as far as it is known. */
+  #mayBeUri(): boolean {
+    return URI.startsWith(this.#string.view().toString("latin1", 0, URI.length).toLowerCase());
+  }
+
+  #endString(): void {
+    const isUri = this.#string.length > LONG_URI_BYTES && this.#mayBeUri();
+    const kept = isUri ? Buffer.from(`${this.#mark}${this.#uris.push(this.#string.take()) - 1}`) : this.#string.view();
+    for (const part of [QUOTATION_MARK, kept, QUOTATION_MARK]) this.#rest.append(part);
+    this.#string.clear();
+  }
+}
