@@ -49,5 +49,5 @@ export async function* upTo(most: number, what: string, pieces: AsyncIterable<Bu
 }
 
 export function tooLarge(most: number, what: string): Refused {
-  return new Refused(413, "body_too_large", `${what} may have ${most} bytes at most`);
+  return new Refused(413, "body_too_large", `${what} has more than the ${most} bytes that are allowed`);
 }

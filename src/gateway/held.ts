@@ -50,9 +50,9 @@ export async function* heldPieces(request: FastifyRequest, body: IncomingMessage
   const { bodyLimit: most } = request.routeOptions;
   const { share, bounds } = counted.get(request)!;
   const announced = Number(request.headers["content-length"] ?? 0);
-  if (announced > most) throw tooLarge(most, "a body");
+  if (announced > most) throw tooLarge(most, "the body");
   share.add(announced);
-  for await (const piece of upTo(most, "a body", arriving(body, bounds))) {
+  for await (const piece of upTo(most, "the body", arriving(body, bounds))) {
     if (announced === 0) share.add(piece.length);
     yield piece;
   }

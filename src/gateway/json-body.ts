@@ -1,23 +1,13 @@
 /** The parser of JSON bodies: what is large in them is cut out as it comes in, and put where it belongs when the rest has been parsed. */
 import { Refused } from "../errors.ts";
-import { MOST_SHOWN } from "../schema/closed.ts";
 import { JsonSplitter, type SplitJson } from "./json-text.ts";
 
-/** The key that would name an object's prototype: it would be lost on the way, or worse. */
-const PROTOTYPE = "__proto__";
-
 type Container = Record<string, unknown>;
-/** A container in a value, and how it is reached. */
-interface Place {
-  readonly of: Container;
-  readonly key: string;
-  readonly parent: Place | null;
-}
 
 /**
  * @param most bytes beside long data: URIs
  * @returns undefined when there is no body
- * @throws {Refused} 400 when it is not JSON in UTF-8, or has a field `__proto__`
+ * @throws {Refused} 400 when it is not JSON in UTF-8
  */
 export async function readJson(pieces: AsyncIterable<Buffer>, most: number): Promise<unknown> {
   const splitter = new JsonSplitter(most);
@@ -30,7 +20,7 @@ export async function readJson(pieces: AsyncIterable<Buffer>, most: number): Pro
   const split = splitter.end();
   const rest = textOf(split.rest);
   const parsed = { body: parse(rest) };
-  if (split.uris.length > 0 || /__proto__|\\u/.test(rest)) restore(parsed, split);
+  if (split.uris.length > 0) restore(parsed, split);
   return parsed.body;
 }
 
@@ -51,26 +41,19 @@ function parse(text: string): unknown {
   }
 }
 
-/** Puts data: URIs back, and looks at the name of each field. Not by recursion: what is nested 20,000 times would end it. */
+/** Puts data: URIs back. Not by recursion: what is nested 20,000 times would end it. */
 function restore(whole: Container, { mark, uris }: SplitJson): void {
-  const places: Place[] = [{ of: whole, key: "", parent: null }];
-  for (let place = places.pop(); place !== undefined; place = places.pop()) {
-    for (const [key, value] of Object.entries(place.of)) {
-      if (key === PROTOTYPE) throw forbidden(place, PROTOTYPE, `a field must not have the name ${PROTOTYPE}`);
-      if (key.startsWith(mark)) throw forbidden(place, "", "a field's name is a data: URI of more than 4096 bytes");
+  const containers = [whole];
+  for (let of = containers.pop(); of !== undefined; of = containers.pop()) {
+    for (const [key, value] of Object.entries(of)) {
+      if (key.startsWith(mark))
+        throw new Refused(400, "invalid_request", "a field's name is a data: URI of more than 4096 bytes");
       if (typeof value === "string" && value.startsWith(mark)) {
-        place.of[key] = parse(`"${textOf(uris[Number(value.slice(mark.length))]!)}"`);
+        const text = parse(`"${textOf(uris[Number(value.slice(mark.length))]!)}"`);
+        Object.defineProperty(of, key, { value: text, enumerable: true, writable: true, configurable: true }); // __proto__ too
       } else if (typeof value === "object" && value !== null) {
-        places.push({ of: value as Container, key, parent: place });
+        containers.push(value as Container);
       }
     }
   }
-}
-
-function forbidden(place: Place, key: string, message: string): Refused {
-  const keys = key === "" ? [] : [key];
-  for (let at = place; at.parent?.parent; at = at.parent) keys.push(at.key); // the body itself has no name
-  const named = keys.reverse().map((name) => (/^\d+$/.test(name) ? `[${name}]` : `.${name}`));
-  const path = named.join("").replace(/^\./, "").slice(0, MOST_SHOWN);
-  return new Refused(400, "invalid_request", path === "" ? message : `${path}: ${message}`, [{ path, message }]);
 }

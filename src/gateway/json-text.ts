@@ -49,7 +49,7 @@ export class JsonSplitter {
       this.#inString = !this.#inString;
     }
     const open = this.#inString && !this.#mayBeUri() ? this.#string.length : 0;
-    if (this.#rest.length + open > this.#most) throw tooLarge(this.#most, "JSON beside its data: URIs");
+    if (this.#rest.length + open > this.#most) throw tooLarge(this.#most, "the JSON, beside its data: URIs,");
   }
 
   end(): SplitJson {
