@@ -510,8 +510,10 @@ test("a CMYK image is checked without its colours being computed on the gateway'
   const large = small.resize(4000, 4000, { fit: "fill", kernel: "nearest" });
   const cmyk = await large.toColourspace("cmyk").jpeg().toBuffer();
   assert.equal((await sharp(cmyk).metadata()).space, "cmyk");
+  const images = imagesIn({});
+  await images.check(png, "ann"); // so that a process is there
   const before = performance.eventLoopUtilization();
-  assert.deepEqual(await imagesIn({}).check(cmyk, "ann"), { width: 4000, height: 4000 });
+  assert.deepEqual(await images.check(cmyk, "ann"), { width: 4000, height: 4000 });
   const { active } = performance.eventLoopUtilization(before);
   assert.ok(active < 100, `${active} ms`); // computed there they take 300
 });
