@@ -21,7 +21,7 @@ export function acceptAnnotation(service: Service, input: AnnotationInput, by: S
     const annotator = params === null ? chosen : chooseAnnotator(chosen.name, { ...chosen.params, ...params });
     checkNetwork(annotator, await fleet.catalog(), "annotator");
     const images = await imagesIn.take(imagesOf(AnnotationInput, input), by.owner);
-    for (const [path, { bytes }] of images) await checkSize(bytes, annotator, config.MAX_PIXELS, path);
+    for (const [path, image] of images) checkSize(image, annotator, config.MAX_PIXELS, path);
     const hashed = mapImages(AnnotationInput, { ...rest, annotator }, (_source, path) => images.get(path)!.hash);
     const { params: _, ...request } = hashed as AnnotationRequest & { params: unknown };
     const store = async (id: string) => {

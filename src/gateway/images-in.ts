@@ -32,7 +32,7 @@ const FETCHING_OF_REQUEST = 8;
 /** What the images of one request may have together, in images of MAX_IMAGE_BYTES and of MAX_IMAGE_PIXELS. */
 const IMAGES_TOGETHER = 4;
 
-export interface TakenImage {
+export interface TakenImage extends Size {
   hash: string;
   bytes: Buffer;
 }
@@ -125,7 +125,7 @@ export class ImagesIn {
       const known = byHash.get(hash);
       if (known !== undefined) return known;
       const taken = checkOne(bytes, hash, path, isOurs(source)).then(
-        () => ({ hash, bytes }),
+        (size) => ({ hash, bytes, ...size }),
         (error) => {
           const fault = isData(source) && error instanceof Refused ? faultOfBase64(source) : null;
           throw fault === null ? error : refused("image_undecodable", fault, path);
@@ -218,7 +218,7 @@ export class ImagesIn {
   #checker(owner: string, signal: AbortSignal) {
     const most = IMAGES_TOGETHER * MAX_IMAGE_PIXELS;
     let together = 0;
-    return async (bytes: Buffer, hash: string, path: string, isDecoded: boolean): Promise<void> => {
+    return async (bytes: Buffer, hash: string, path: string, isDecoded: boolean): Promise<Size> => {
       const known = this.#checked.get(owner, hash);
       const mostPixels = () => (isDecoded ? 0 : most - together); // of what is known to decode, and of too much, the size is enough
       const checking = known ?? this.#parts.decoders.check(bytes, mostPixels, owner, signal);
@@ -229,6 +229,7 @@ export class ImagesIn {
         throw refused("too_many_pixels", `${sum}: at most ${most} are allowed`, path);
       }
       this.#checked.add(owner, hash, { width, height });
+      return { width, height };
     };
   }
 }

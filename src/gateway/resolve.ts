@@ -60,10 +60,10 @@ export async function resolve(
   } = input;
 
   const taken = await imagesIn.take(imagesOf(GenerationInput, input), owner);
-  for (const [path, { bytes }] of taken) {
+  for (const [path, image] of taken) {
     const [, index] = /^controls\[(\d+)\]\.image/.exec(path) ?? [];
     const { annotator = null } = index === undefined ? {} : input.controls[Number(index)]!;
-    if (annotator !== null) await checkSize(bytes, annotator, MAX_PIXELS, path);
+    if (annotator !== null) checkSize(image, annotator, MAX_PIXELS, path);
   }
   const hashed = mapImages(GenerationInput, input, (_source, path) => taken.get(path)!.hash) as Hashed;
   const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
