@@ -131,10 +131,11 @@ export async function writeFullSize(dir: string): Promise<void> {
 /** What a generation loads, as float32. */
 export function weightBytes(models: string, model: string, controlnets: readonly string[] = []): number {
   const library = openLibrary(models);
-  const { text, networks } = library.models.get(model)!;
+  const base = library.models.get(model)!;
+  const { text, networks } = base;
   const own = [...text.map(({ network }) => network), networks.unet, networks.vae_decoder];
   const more = controlnets.flatMap((id) => {
-    const { hint, controlnet } = library.controlnets.get(id)!.networks;
+    const { hint, controlnet } = library.controlnets.get(id)!.on(base).networks;
     return [hint, controlnet];
   });
   return [...own, ...more].reduce((sum, network) => sum + network.weightBytes, 0);

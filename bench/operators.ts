@@ -66,8 +66,9 @@ function tell(what: string, spent: ReadonlyMap<string, number>): void {
 /** The U-Net's and a ControlNet's. @param side pixels of a picture, computed with guidance */
 export async function tellOperators(models: string, controlnet: string, side: number): Promise<void> {
   const library = openLibrary(models);
-  const { unet: config, networks } = library.models.get("base")!;
-  const control = library.controlnets.get(controlnet)!;
+  const base = library.models.get("base")!;
+  const { unet: config, networks } = base;
+  const control = library.controlnets.get(controlnet)!.on(base);
   const cells = side / CELL;
   const width = config.block_out_channels[0]!;
   const common = {

@@ -19,11 +19,12 @@ const CONTROL = { controlnet: "a", control_guidance_end: 2 / EVALUATIONS };
 
 function tellWeights(models: string): void {
   const library = openLibrary(models);
-  const { text, networks } = library.models.get("base")!;
+  const base = library.models.get("base")!;
+  const { text, networks } = base;
   const parts = {
     ...Object.fromEntries(text.map(({ network }, i) => [`text encoder ${i + 1}`, network])),
     "U-Net": networks.unet,
-    ControlNet: library.controlnets.get("a")!.networks.controlnet,
+    ControlNet: library.controlnets.get("a")!.on(base).networks.controlnet,
     "VAE decoder": networks.vae_decoder,
   };
   printTable(

@@ -4,7 +4,7 @@
  */
 import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
-import { checkIpAdapters, checkT2iAdapters } from "./adapters.ts";
+import { checkControlLora, checkIpAdapters, checkT2iAdapters, checkUnion } from "./adapters.ts";
 import { check as annotatorNetworks } from "./annotator-networks.ts";
 import { check as annotators } from "./annotators.ts";
 import type { Finding } from "./finding.ts";
@@ -25,6 +25,8 @@ const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
   "training.safetensors": training,
   "ip_modules.safetensors": checkIpAdapters,
   "adapter_modules.safetensors": checkT2iAdapters,
+  "union_modules.safetensors": checkUnion,
+  "control_lora_modules.safetensors": checkControlLora,
   "cases.json": annotators,
   "pose.json": poses,
   "neural.json": annotatorNetworks,

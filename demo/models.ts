@@ -50,7 +50,7 @@ export function openDemo(dir: string) {
   };
   const model = loadModel(base, runner, runner);
   const loaded = new Map<string, LoadedControlNet>(
-    [...controlnets].map(([name, one]) => [name, loadControlNet(one, runner, runner)]),
+    [...controlnets].map(([name, one]) => [name, loadControlNet(one.on(base), runner, runner)]),
   );
   return {
     conditions: [...controlnets.keys()] as Condition[],

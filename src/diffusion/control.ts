@@ -6,7 +6,7 @@ import type { GenerationRequest } from "../schema/generation-request.ts";
 import type { LoadedControlNet } from "./model.ts";
 import { fill, takeRows } from "./rows.ts";
 
-type ControlRequest = GenerationRequest["controls"][number];
+export type ControlRequest = GenerationRequest["controls"][number];
 
 /** What a request says of one ControlNet, as it is carried out. */
 interface Settled {
@@ -17,14 +17,21 @@ interface Settled {
   readonly conditionalOnly: boolean;
   /** Factors of the cells: mask_0, mask_1, … one a level of the U-Net. */
   readonly masks: Readonly<Record<string, Tensor>>;
+  /** When each of its hints is open: one, but for a ControlNet-Union. */
+  readonly windows: readonly Window[];
+  /** Of a ControlNet-Union: 1 for each of its types, [1, types]. */
+  readonly control_type: Tensor | null;
+}
+
+interface Window {
   readonly control_guidance_start: number;
   readonly control_guidance_end: number;
 }
 
 /** One ControlNet of a request, ready to run on one picture. */
 export interface Control extends Settled {
-  /** [1, C0, h, w]. */
-  readonly hint_embedding: Tensor;
+  /** Of each of its hints, [1, C0, h, w]. */
+  readonly hint_embeddings: readonly Tensor[];
 }
 
 /** diffusers' guess mode: factors 0.1 … 1 over the residuals, evenly spaced in the logarithm. */
@@ -84,16 +91,25 @@ function cellFactors(mask: Tensor | null, levels: number): Control["masks"] {
   return Object.fromEntries(perLevel);
 }
 
+/** What is one evaluation: a control of the request, or all those that name the same ControlNet-Union. */
+export interface Group extends Pick<Settled, "controlnet" | "windows" | "control_type"> {
+  /** What holds for all of its hints; its conditioning_scale is for the residuals. */
+  readonly control: ControlRequest;
+  /** Its hints' places among the request's controls, each with the factor and the type that a Union's hint encoder is told. */
+  readonly hints: readonly { readonly index: number; readonly told: Readonly<Record<string, Tensor>> }[];
+}
+
 /** A ControlNet with what the request says of it, settled for a picture of `height` latent cells. */
 export function settle(
-  control: ControlRequest,
-  controlnet: LoadedControlNet,
+  { control, controlnet, windows, control_type }: Group,
   request: GenerationRequest,
   { mask, height }: { mask: Tensor | null; height: number },
 ): Settled {
-  const { control_guidance_start, control_guidance_end, control_mode } = control;
+  const { control_mode } = control;
   return {
     controlnet,
+    windows,
+    control_type,
     scales: residualScales(control, controlnet, request, height),
     conditionalOnly:
       request.guess_mode ||
@@ -101,8 +117,6 @@ export function settle(
       control_mode === "control" ||
       controlnet.config.global_pool_conditions,
     masks: cellFactors(mask, controlnet.config.block_out_channels.length),
-    control_guidance_start,
-    control_guidance_end,
   };
 }
 
@@ -121,8 +135,27 @@ export function noResiduals(config: EncoderConfig, count = Number.POSITIVE_INFIN
 
 /** Whether a ControlNet runs at evaluation `step` of `total` (diffusers' controlnet_keep); at scale 0 it would add nothing. */
 export function runsAt(control: Settled, step: number, total: number): boolean {
-  const { scales, control_guidance_start: start, control_guidance_end: end } = control;
-  return scales.some((scale) => scale !== 0) && step / total >= start && (step + 1) / total <= end;
+  return openHints(control, step, total).length > 0;
+}
+
+/** Which of its hints a ControlNet is shown at evaluation `step` of `total`. */
+export function openHints({ scales, windows }: Settled, step: number, total: number): number[] {
+  if (scales.every((scale) => scale === 0)) return [];
+  return [...windows.keys()].filter((i) => {
+    const { control_guidance_start: start, control_guidance_end: end } = windows[i]!;
+    return step / total >= start && (step + 1) / total <= end;
+  });
+}
+
+/** The sum of equal shapes; of one, itself. */
+function sum(tensors: readonly Tensor[]): Tensor {
+  const [first, ...others] = tensors as [Tensor, ...Tensor[]];
+  if (others.length === 0) return first;
+  const data = Float32Array.from(first.data as Float32Array);
+  for (const other of others) {
+    for (let i = 0; i < data.length; i++) data[i]! += Number(other.data[i]);
+  }
+  return { dims: first.dims, data };
 }
 
 /** What all ControlNets of a step are told: one row, or with guidance two, the unconditional first; all [rows, …]. */
@@ -130,9 +163,15 @@ export type StepInputs = Readonly<Record<string, Tensor>> & { readonly sample: T
 
 /**
  * The residuals summed so far, plus those of one more ControlNet.
+ * @param hints which of its hints it is shown
  * @param before all of them, or the first branch + 1 alone: then the ControlNet's outer part runs (src/models/shallow.ts)
  */
-export async function addResiduals(before: Residuals, control: Control, inputs: StepInputs): Promise<Residuals> {
+export async function addResiduals(
+  before: Residuals,
+  control: Control,
+  hints: readonly number[],
+  inputs: StepInputs,
+): Promise<Residuals> {
   const rows = inputs.sample.dims[0]!;
   const own = control.conditionalOnly ? 1 : rows; // the last rows of the step's
   const count = control.scales.length;
@@ -149,7 +188,8 @@ export async function addResiduals(before: Residuals, control: Control, inputs: 
     ...Object.fromEntries(ownInputs),
     ...before,
     ...control.masks,
-    hint_embedding: control.hint_embedding,
+    ...(control.control_type !== null && { control_type: control.control_type }),
+    hint_embedding: sum(hints.map((i) => control.hint_embeddings[i]!)),
     rows: { dims: [rows], data: source },
     scales: { dims: [rows, count], data: scales },
   });

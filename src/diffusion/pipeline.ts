@@ -9,9 +9,10 @@ import type { GenerationRequest } from "../schema/generation-request.ts";
 import { type Adapted, type Chosen, NOTHING } from "./adapters/adapt.ts";
 import { type FeaturesAt, prepareFeatures } from "./adapters/t2i-adapters.ts";
 import { readConditions } from "./conditions.ts";
-import { addResiduals, type Control, noResiduals, type Residuals, runsAt, type StepInputs, settle } from "./control.ts";
+import { addResiduals, type Control, noResiduals, openHints, type Residuals, type StepInputs } from "./control.ts";
 import { checkFinite, checkStep } from "./finite.ts";
 import { guidanceEmbedding, guide } from "./guidance.ts";
+import { type ControlImages, prepareControls } from "./hints.ts";
 import { toVae } from "./latents.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
@@ -59,11 +60,7 @@ export interface Plan {
 }
 
 /** The images of a request as tensors. */
-export interface Images {
-  /** For each of request.controls one hint for all pictures, or one for each: [1, 3, H, W] in 0 … 1, read when it is its turn. */
-  readonly hints: readonly (readonly (() => Promise<Tensor>)[])[];
-  /** For each of request.controls the region it acts on, [1, 1, H, W] in 0 … 1; null = the whole picture. */
-  readonly masks: readonly (Tensor | null)[];
+export interface Images extends ControlImages {
   /** null = from noise alone. */
   readonly source: Source | null;
 }
@@ -71,33 +68,6 @@ export interface Images {
 /** A U-Net distilled for guidance is told its scale instead (diffusers' do_classifier_free_guidance). */
 const isGuided = (request: GenerationRequest, model: LoadedModel) =>
   request.guidance_scale > 1 && model.unet.time_cond_proj_dim === null;
-
-/** Each control image through its ControlNet's hint encoder → the ControlNets of every picture, but those that never run. */
-async function prepareControls(
-  request: GenerationRequest,
-  controlnets: readonly LoadedControlNet[],
-  { hints, masks }: Images,
-  { height, total }: { height: number; total: number },
-): Promise<Control[][]> {
-  const controls: Control[][] = Array.from({ length: request.num_images }, () => []);
-  for (const [i, control] of request.controls.entries()) {
-    const controlnet = controlnets[i]!;
-    const settled = settle(control, controlnet, request, { mask: masks[i]!, height });
-    if (!Array.from({ length: total }).some((_, step) => runsAt(settled, step, total))) {
-      continue;
-    }
-    const embeddings: Tensor[] = [];
-    // One at a time: together, the hints of a request may take gigabytes.
-    for (const read of hints[i]!) {
-      embeddings.push((await controlnet.run.hint({ hint: await read() })).hint_embedding!);
-      checkFinite(`the hint encoder of the ControlNet "${control.controlnet}"`, embeddings.slice(-1));
-    }
-    for (const [picture, list] of controls.entries()) {
-      list.push({ ...settled, hint_embedding: embeddings[embeddings.length === 1 ? 0 : picture]! });
-    }
-  }
-  return controls;
-}
 
 /**
  * What is done once: prompts, hints and images through their encoders, and the first latents.
@@ -165,10 +135,12 @@ async function control(
   step: number,
   kept: Kept["controlled"],
 ): Promise<NonNullable<Kept["controlled"]>> {
-  const open = [...controls.keys()].filter((i) => runsAt(controls[i]!, step, sampler.total));
-  if (kept !== null && !isControlled(request, step) && `${kept.open}` === `${open}`) return kept;
+  const open = controls.map((one) => openHints(one, step, sampler.total));
+  if (kept !== null && !isControlled(request, step) && JSON.stringify(kept.open) === JSON.stringify(open)) return kept;
   let residuals: Residuals = noResiduals(model.unet, residualsNeeded(request, step));
-  for (const i of open) residuals = await addResiduals(residuals, controls[i]!, inputs);
+  for (const [i, hints] of open.entries()) {
+    if (hints.length > 0) residuals = await addResiduals(residuals, controls[i]!, hints, inputs);
+  }
   return { open, residuals };
 }
 

@@ -11,8 +11,8 @@ import type { Residuals } from "./control.ts";
 export interface Kept {
   /** What came to the branch from below in the last whole evaluation; null = none yet. */
   readonly deep: Tensor | null;
-  /** The ControlNets' sum, and which of the request's it is of; null = none yet. */
-  readonly controlled: { readonly open: readonly number[]; readonly residuals: Residuals } | null;
+  /** The ControlNets' sum, and which hints of each it is of; null = none yet. */
+  readonly controlled: { readonly open: readonly (readonly number[])[]; readonly residuals: Residuals } | null;
 }
 
 export const NOTHING_KEPT: Kept = { deep: null, controlled: null };

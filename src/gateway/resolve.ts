@@ -12,6 +12,7 @@ import { checkNetwork } from "./annotate.ts";
 import { checkSize } from "./annotator-size.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
+import { controlTypes } from "./resolve-unions.ts";
 import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
 
 export interface Resolved {
@@ -49,6 +50,7 @@ export async function resolve(
     checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
     checkLayerScales(layer_scales, model, `controls[${index}].layer_scales`);
   }
+  const types = controlTypes(input.controls, catalog);
   checkAdapters(input, model, catalog, [width, height]);
   const { scheduler = model.scheduler } = input;
   checkScheduler(scheduler, input.num_inference_steps, model);
@@ -67,7 +69,7 @@ export async function resolve(
   }
   const hashed = mapImages(GenerationInput, input, (_source, path) => taken.get(path)!.hash) as Hashed;
   const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
-  const controls = hashed.controls.map(withRenderer);
+  const controls = hashed.controls.map((one, i) => ({ ...withRenderer(one), control_type: types[i]! }));
   return { request: { ...hashed, controls, model: model.id, width, height, scheduler, seed, strength }, images };
 }
 

@@ -21,6 +21,7 @@ import { naming, refuseForeign, requireClass } from "./recognize.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
+import { unionHintEncoder, unionOf } from "./union.ts";
 import { requireRead } from "./unread.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
 
@@ -171,6 +172,7 @@ export function openBase(folder: string): BaseModel {
     text,
     force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
     scheduler: readJson(join(folder, "scheduler", "scheduler_config.json")),
+    weights: unetCheckpoint,
     networks,
     warnings,
   };
@@ -178,13 +180,17 @@ export function openBase(folder: string): BaseModel {
 
 /** A ControlNet of a config and its tensors under diffusers' names. @throws as openBase */
 export function controlNetOf(
-  config: ControlnetConfig,
+  settings: ControlnetConfig,
   checkpoint: Checkpoint,
   warnings: readonly string[],
 ): ControlNet {
-  requireLevels(config, "config.json");
+  requireLevels(settings, "config.json");
+  const union = unionOf(checkpoint.tensors, settings);
+  const config = union === null ? settings : { ...settings, union };
   const networks = {
-    hint: storedNetwork(checkpoint, (w) => hintEncoder(w, config)),
+    hint: storedNetwork(checkpoint, (w) =>
+      union === null ? hintEncoder(w, config) : unionHintEncoder(w, config, union),
+    ),
     controlnet: storedNetwork(checkpoint, (w) => controlnet(w, config)),
     shallow: storedNetworks(checkpoint, (w, branch) => shallowControlNet(w, config, branch)),
   };
@@ -195,9 +201,9 @@ export function controlNetOf(
 /** A ControlNet in the diffusers layout. @throws as openBase */
 export function openControlNet(folder: string): ControlNet {
   const json = readJson(join(folder, "config.json"));
-  requireClass(json, "config.json", "ControlNetModel");
+  requireClass(json, "config.json", "ControlNetModel", "ControlNetUnionModel");
   const checkpoint = findCheckpoint(folder, WEIGHTS);
-  refuseForeign(checkpoint.tensors);
+  refuseForeign(checkpoint.tensors, "controlnets");
   const warnings: string[] = [];
   return controlNetOf(parseConfig(controlnetConfig, json, "config.json", warnings), checkpoint, warnings);
 }

@@ -103,8 +103,22 @@ export const controlnetConfig = z.strictObject({
   conditioning_embedding_out_channels: z.array(count).default([16, 32, 96, 256]),
   controlnet_conditioning_channel_order: z.enum(["rgb", "bgr"]).default("rgb"),
   global_pool_conditions: z.boolean().default(false),
+  // Of a ControlNet-Union's config alone, which repeats what its tensors say.
+  num_control_type: count.optional(),
+  num_trans_channel: count.optional(),
+  num_trans_head: count.optional(),
+  num_trans_layer: count.optional(),
+  num_proj_channel: count.optional(),
 });
-export type ControlnetConfig = z.infer<typeof controlnetConfig>;
+
+/** What a ControlNet-Union has more than another (union.ts). */
+export interface Union {
+  /** How many types of hints it knows. */
+  readonly types: number;
+  /** Transformer layers over the tokens. */
+  readonly layers: number;
+}
+export type ControlnetConfig = z.infer<typeof controlnetConfig> & { readonly union?: Union };
 export type EncoderConfig = UnetConfig | ControlnetConfig;
 
 export const vaeConfig = z.strictObject({

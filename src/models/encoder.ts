@@ -35,6 +35,8 @@ export interface Conditions {
   /** SDXL: the pooled text [B, D] and sizes and crops [B, 6]. */
   readonly text_embeds?: Value;
   readonly time_ids?: Value;
+  /** ControlNet-Union: 1 for each type that the request names, 0 for the others, [1, types]. */
+  readonly control_type?: Value;
   /** Distilled for guidance (LCM): the guidance embedding [B, time_cond_proj_dim]. */
   readonly timestep_cond?: Value;
 }
@@ -53,6 +55,8 @@ export function conditionInputs(config: EncoderConfig): Conditions {
       text_embeds: input("text_embeds", "float32", ["B", projected! - 6 * timeIds!]),
       time_ids: input("time_ids", "float32", ["B", 6]),
     }),
+    ...("union" in config &&
+      config.union !== undefined && { control_type: input("control_type", "float32", [1, config.union.types]) }),
     ...("time_cond_proj_dim" in config &&
       config.time_cond_proj_dim !== null && {
         timestep_cond: input("timestep_cond", "float32", ["B", config.time_cond_proj_dim]),
@@ -87,7 +91,15 @@ export function timeEmbedding(w: Weights, conditions: Conditions, config: Encode
       linear(w.at("time_embedding.cond_proj"), conditions.timestep_cond, channels, { bias: false }),
     );
   }
-  const time = embed(w.at("time_embedding"), projected, size); // [B, E]
+  let time = embed(w.at("time_embedding"), projected, size); // [B, E]
+  if (conditions.control_type !== undefined) {
+    const types = conditions.control_type.shape[1] as number;
+    const flat = reshape(sinusoids(conditions.control_type, config.addition_time_embed_dim!, config), [
+      1,
+      types * config.addition_time_embed_dim!,
+    ]);
+    time = add(time, embed(w.at("control_add_embedding"), flat, size));
+  }
   if (conditions.time_ids === undefined) {
     return time;
   }

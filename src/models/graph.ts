@@ -10,4 +10,6 @@ export interface GraphChoices {
 export interface Graph {
   readonly bytes: Uint8Array;
   readonly folder: string;
+  /** Those files, below `folder`; absent = they lie in it, and are those that the graph names. */
+  readonly files?: readonly string[];
 }

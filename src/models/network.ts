@@ -38,8 +38,14 @@ function noting(store: WeightStore, elements: Map<string, number>): WeightStore 
  * Computes the graph's values once, so that whatever config and weights disagree about is known now.
  * @param store any, so that weights can be wrapped, as a LoRA does, without a change to the networks
  * @param folder where the files lie that the store's values point to
+ * @param files their names, where they lie deeper
  */
-export function network(store: WeightStore, folder: string, compute: (weights: Weights) => Computation): Network {
+export function network(
+  store: WeightStore,
+  folder: string,
+  compute: (weights: Weights) => Computation,
+  files?: readonly string[],
+): Network {
   const elements = new Map<string, number>();
   const noted = noting(store, elements);
   const computation = (choices?: GraphChoices) => compute(new Weights(noted, "", choices));
@@ -47,7 +53,7 @@ export function network(store: WeightStore, folder: string, compute: (weights: W
   return {
     graph(choices) {
       const { inputs, outputs } = computation(choices);
-      return { bytes: build(inputs, outputs), folder };
+      return { bytes: build(inputs, outputs), folder, ...(files !== undefined && { files }) };
     },
     computation,
     folder,

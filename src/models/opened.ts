@@ -1,4 +1,5 @@
 /** What an opened checkpoint is: configs, and networks whose weights stay in their files. */
+import type { Checkpoint } from "./checkpoint.ts";
 import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "./config.ts";
 import type { Network } from "./network.ts";
 
@@ -19,6 +20,8 @@ export interface BaseModel {
   readonly force_zeros_for_empty_prompt: boolean;
   /** scheduler_config.json as it stands. */
   readonly scheduler: object;
+  /** The U-Net's tensors, as diffusers names them. */
+  readonly weights: Checkpoint;
   readonly networks: {
     readonly unet: Network;
     /** The U-Net's outer part (shallow.ts), the same network each time. */

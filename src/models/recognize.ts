@@ -20,22 +20,31 @@ const BY_TENSOR: readonly (readonly [RegExp, string])[] = [
   [/^depth_model\./, "SD 2 with a depth input"],
   [/^noise_augmentor\./, "SD 2 unCLIP"],
   [/(^|\.)label_emb\.weight$/, "the SD x4 upscaler"],
-  [/^(task_embedding$|controlnet_add_embedding\.|control_add_embedding\.)/, "ControlNet Union"],
-  [/^lora_controlnet$/, "Control-LoRA"],
   [/^lllite_/, "ControlNet-LLLite"],
-  [/^difference$/, "a ControlNet stored as a difference from a base model"],
   [/^(adapter\.)?body\.0\.(resnets\.0|in_conv|block1)\./, "a T2I-Adapter"],
   [/^(ip_adapter|image_proj)\./, "an IP-Adapter"],
   [/^lora_|\.lora[._](A|B|up|down)\.|\.(hada|lokr)_/, "a LoRA"],
   [/^(emb_params|clip_[lg])$/, "a textual inversion"],
 ];
 
-/** @throws UnsupportedError that names what the tensors are of, where that is known */
-export function refuseForeign(tensors: Tensors): void {
+/** What is served from `controlnets`, and stands nowhere else. */
+const CONTROLNETS: typeof BY_TENSOR = [
+  [/^(task_embedding$|control_add_embedding\.)/, "ControlNet-Union"],
+  [/^lora_controlnet$/, "Control-LoRA"],
+  [/^difference$/, "a ControlNet stored as a difference from a base model"],
+];
+
+/** @throws UnsupportedError that names what the tensors are of, where that is known and not what `place` is for */
+export function refuseForeign(tensors: Tensors, place: "models" | "controlnets" = "models"): void {
   const names = [...tensors.keys()];
-  const what = BY_TENSOR.find(([pattern]) => names.some((name) => pattern.test(name)));
+  const among = (table: typeof BY_TENSOR) => table.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];
+  const misplaced = place === "models" ? among(CONTROLNETS) : undefined;
+  if (misplaced !== undefined) {
+    throw new UnsupportedError(`not a base model: ${misplaced} belongs into controlnets`);
+  }
+  const what = among(BY_TENSOR);
   if (what !== undefined) {
-    throw new UnsupportedError(`${what[1]} is not supported`);
+    throw new UnsupportedError(`${what} is not supported`);
   }
 }
 
@@ -43,7 +52,6 @@ export function refuseForeign(tensors: Tensors): void {
 const BY_CLASS: Readonly<Record<string, string>> = {
   T2IAdapter: "a T2I-Adapter",
   MultiAdapter: "a set of T2I-Adapters",
-  ControlNetUnionModel: "a ControlNet Union",
   SD3ControlNetModel: "a ControlNet of Stable Diffusion 3",
   FluxControlNetModel: "a ControlNet of Flux",
   SparseControlNetModel: "a ControlNet of AnimateDiff",

@@ -130,6 +130,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     text,
     force_zeros_for_empty_prompt: true,
     scheduler: edm?.scheduler ?? { ...family.scheduler, ...said },
+    weights: unetPart,
     networks,
     warnings: [
       ...(family.assumption === null || said.prediction_type !== undefined ? [] : [family.assumption]),
@@ -167,7 +168,7 @@ export function openSingleFileControlNet(
   table: Readonly<Record<FamilyName, Family>> = families,
 ): ControlNet {
   const checkpoint = readCheckpoint(file);
-  refuseForeign(checkpoint.tensors);
+  refuseForeign(checkpoint.tensors, "controlnets");
   const unknown: string[] = [];
   const own = { folder: checkpoint.folder, tensors: controlnetTensors(checkpoint.tensors, unknown) };
   const config = deriveControlnet(own.tensors, table[familyOf(own.tensors)], /shuffle/i.test(basename(file)));

@@ -69,6 +69,12 @@ export const ControlNet = z
       .describe("How many residuals it gives the U-Net.")
       .meta({ examples: [13] }),
     global_pool_conditions: z.boolean().describe("Residuals averaged over H and W, conditional half only."),
+    control_types: z
+      .array(z.array(z.string()))
+      .describe(
+        "Of a ControlNet-Union: what `controls[].control_type` can be, the names of type 0, 1, … in turn (none where a type has no known name). Empty for any other.",
+      )
+      .meta({ examples: [[["openpose", "pose"], ["depth"]]] }),
     warnings: fileWarnings,
   })
   .meta({ id: "ControlNet" });

@@ -5,6 +5,7 @@ import { adapterFields } from "./adapters.ts";
 import { type AnnotatorChoice, KeptAnnotator, SentAnnotator } from "./annotator-choice.ts";
 import { closed } from "./closed.ts";
 import { controlImages, controlMaking, controlShape, makingConflict } from "./control.ts";
+import { KeptControlType, SentControlType } from "./control-type.ts";
 import { meantInGeneration } from "./field-names.ts";
 import {
   Id,
@@ -201,7 +202,7 @@ export const GenerationInput = closed(
     controls: z
       .array(
         closed(
-          { ...controlShape, ...controlImages(SENT), ...controlMaking(SentAnnotator) },
+          { ...controlShape, ...controlImages(SENT), ...controlMaking(SentAnnotator), control_type: SentControlType },
           meantInGeneration("controls[]."),
         ),
       )
@@ -233,7 +234,14 @@ export const GenerationRequest = closed({
   scheduler: SchedulerName.describe("The sampler."),
   seed,
   controls: z
-    .array(closed({ ...controlShape, ...controlImages(KEPT), ...controlMaking(KeptAnnotator) }))
+    .array(
+      closed({
+        ...controlShape,
+        ...controlImages(KEPT),
+        ...controlMaking(KeptAnnotator),
+        control_type: KeptControlType,
+      }),
+    )
     .max(MAX_CONTROLS)
     .describe(CONTROLS),
   ...adapterFields(KEPT),

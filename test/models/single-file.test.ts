@@ -400,10 +400,14 @@ suite("what is no such model is refused with the reason", () => {
     assert.throws(() => openSingleFile(file), /does not read 1 of the tensors, such as "down_blocks\.0\.attentions\.0/);
   });
 
-  test("a base model among the ControlNets, a Control-LoRA, a ControlNet Union", () => {
+  test("a base model among the ControlNets; a Control-LoRA, a difference, a ControlNet-Union among the models", () => {
     assert.throws(open([INPUT], openSingleFileControlNet), /^Error: not a ControlNet/);
-    assert.throws(open(["lora_controlnet"], openSingleFileControlNet), /Control-LoRA is not supported/);
-    assert.throws(open(["task_embedding"], openSingleFileControlNet), /ControlNet Union is not supported/);
+    assert.throws(open(["lora_controlnet"]), /Control-LoRA belongs into controlnets/);
+    assert.throws(
+      open(["difference"]),
+      /a ControlNet stored as a difference from a base model belongs into controlnets/,
+    );
+    assert.throws(open(["task_embedding"]), /ControlNet-Union belongs into controlnets/);
   });
 });
 

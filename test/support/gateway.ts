@@ -28,6 +28,7 @@ const controlnet = (id: string, models: string[], misfits: Record<string, string
   misfits,
   residuals: 13,
   global_pool_conditions: false,
+  control_types: [],
   warnings: [],
 });
 

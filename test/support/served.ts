@@ -50,7 +50,7 @@ export async function serve(models: string, input: Record<string, unknown>): Pro
     if (opened === undefined) return { reason: reasonOf(library, "controlnets", controlnet) };
     const { misfits } = catalog.controlnets.find(({ id }) => id === controlnet)!;
     if (misfits[entry.id] !== undefined) return { reason: misfits[entry.id]! };
-    controlnets.push(loadControlNet(opened, runner, runner));
+    controlnets.push(loadControlNet(opened.on(library.models.get(entry.id)!), runner, runner));
   }
   const { width = entry.width, height = entry.height, scheduler = entry.scheduler, seed = 0 } = parsed;
   const strength = parsed.strength ?? (parsed.image === undefined ? null : 0.8);

@@ -8,7 +8,7 @@ import { decode, type GenerationState, type Plan, prepare, step } from "../../sr
 import { isFresh } from "../../src/diffusion/reuse.ts";
 import { encode } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
-import type { BaseModel } from "../../src/models/opened.ts";
+import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
 import { CELL } from "../../src/models/vae.ts";
 import { type Attributes, onSpan, span } from "../../src/observe/span.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
@@ -177,7 +177,7 @@ export class Engine {
   async #carryOut({ id, request, images, state }: Task, running: Running, times: StageTimes): Promise<FromEngine> {
     this.#residents.beginGeneration();
     const { base, loaded } = this.#model(request.model);
-    const chosen = request.controls.map(({ controlnet }) => this.#controlnet(controlnet));
+    const chosen = request.controls.map(({ controlnet }) => this.#controlnet(controlnet)(base));
     const turn = () => turnOf(running);
     const stopping = { turn, signal: running.stop.signal };
     const { made: maps, warnings } = await span("annotate", {}, () =>
@@ -258,8 +258,16 @@ export class Engine {
     return this.#find("models", id, (base) => ({ base, loaded: loadModel(base, this.#runner, this.#remembering) }));
   }
 
-  #controlnet(id: string): LoadedControlNet {
-    return this.#find("controlnets", id, (one) => loadControlNet(one, this.#runner, this.#remembering));
+  #controlnet(id: string): (base: BaseModel) => LoadedControlNet {
+    return this.#find("controlnets", id, (shelved) => {
+      const loaded = new Map<ControlNet, LoadedControlNet>();
+      return (base) => {
+        const one = shelved.on(base);
+        const own = loaded.get(one) ?? loadControlNet(one, this.#runner, this.#remembering);
+        loaded.set(one, own);
+        return own;
+      };
+    });
   }
 
   readonly #runner: Runner = (network) => this.#residents.runner(network);

@@ -8,8 +8,11 @@ import type { Library } from "./library.ts";
 function wanted({ models, controlnets, catalog }: Library, room: number): Network[] {
   const [sole, ...others] = models;
   if (sole === undefined || others.length > 0) return [];
-  const [id, { text, networks }] = sole;
-  const fitting = catalog.controlnets.filter((one) => one.models.includes(id)).map((one) => controlnets.get(one.id)!);
+  const [id, base] = sole;
+  const { text, networks } = base;
+  const fitting = catalog.controlnets
+    .filter((one) => one.models.includes(id))
+    .map((one) => controlnets.get(one.id)!.on(base));
   const all = [
     ...text.map(({ network }) => network),
     networks.unet,

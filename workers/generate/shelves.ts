@@ -5,14 +5,20 @@
 import { allowedSchedulers, defaultScheduler } from "../../src/diffusion/own-scheduler.ts";
 import { schedulerConfig } from "../../src/diffusion/scheduler-table.ts";
 import { maxClipSkip } from "../../src/diffusion/text.ts";
-import { openBase, openControlNet } from "../../src/models/base.ts";
+import { openBase } from "../../src/models/base.ts";
 import { skipChannels } from "../../src/models/encoder.ts";
-import { misfit } from "../../src/models/fit.ts";
-import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
 import { maxBranch } from "../../src/models/shallow.ts";
-import { openSingleFile, openSingleFileControlNet } from "../../src/models/single-file.ts";
+import {
+  openShelvedFile,
+  openShelvedFolder,
+  type ShelvedControlNet,
+  shelvedMisfit,
+} from "../../src/models/shelved-controlnet.ts";
+import { openSingleFile } from "../../src/models/single-file.ts";
 import { CELL } from "../../src/models/vae.ts";
 import type { Catalog, ShelfName } from "../../src/schema/catalog.ts";
+import { CONTROL_TYPES } from "../../src/schema/control-type.ts";
 import { resolutionMultiple } from "../train/components.ts";
 import { adapters, embeddings, ip_adapters, loras } from "./adapter-shelves.ts";
 import type { Shelf, Surroundings } from "./shelf.ts";
@@ -61,10 +67,11 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
 
 function describeControlNet(
   id: string,
-  { config, warnings }: ControlNet,
+  controlnet: ShelvedControlNet,
   { models }: Surroundings,
 ): Catalog["controlnets"][number] {
-  const reasons = [...models].map(([model, { unet }]) => [model, misfit(unet, config)] as const);
+  const { residuals, global_pool_conditions, union, warnings } = controlnet;
+  const reasons = [...models].map(([model, base]) => [model, shelvedMisfit(base, controlnet)] as const);
   const fitting = reasons.flatMap(([model, reason]) => (reason === null ? [model] : []));
   const misfits = reasons.flatMap(([model, reason]) => (reason === null ? [] : [[model, reason] as const]));
   return {
@@ -72,8 +79,9 @@ function describeControlNet(
     object: "controlnet",
     models: fitting,
     misfits: Object.fromEntries(misfits),
-    residuals: skipChannels(config).length + 1,
-    global_pool_conditions: config.global_pool_conditions,
+    residuals,
+    global_pool_conditions,
+    control_types: Array.from({ length: union?.types ?? 0 }, (_, type) => [...(CONTROL_TYPES[type] ?? [])]),
     warnings: [
       ...warnings,
       ...(fitting.length > 0 ? [] : misfits.map(([model, reason]) => `does not fit ${model}: ${reason}`)),
@@ -88,10 +96,10 @@ const models: Shelf<BaseModel, Catalog["models"][number]> = {
   describe: describeModel,
 };
 
-const controlnets: Shelf<ControlNet, Catalog["controlnets"][number]> = {
+const controlnets: Shelf<ShelvedControlNet, Catalog["controlnets"][number]> = {
   place: "controlnets",
-  openFolder: openControlNet,
-  openFile: (path) => openSingleFileControlNet(path),
+  openFolder: openShelvedFolder,
+  openFile: openShelvedFile,
   describe: describeControlNet,
 };
 

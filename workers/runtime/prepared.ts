@@ -125,13 +125,13 @@ async function folderBytes(folder: string): Promise<number> {
 }
 
 /** What decides how a graph is prepared and what weights it gets: another key is another preparation. */
-export async function prepareKey({ bytes, folder }: Graph, runtime: string): Promise<string> {
+export async function prepareKey({ bytes, folder, files }: Graph, runtime: string): Promise<string> {
   const hash = createHash("sha256").update(`${runtime} ${processor()}`).update(bytes);
   // The graph names its files and where in them each tensor lies; a file that it does not name does not matter.
-  const named = (await readdir(folder))
-    .filter((name) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(name))
-    .sort();
-  for (const name of named) {
+  const named =
+    files ??
+    (await readdir(folder)).filter((name) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).includes(name));
+  for (const name of named.toSorted()) {
     const { size, mtimeNs, ino }: BigIntStats = await stat(join(folder, name), { bigint: true });
     hash.update(JSON.stringify([folder, name, `${size} ${mtimeNs} ${ino}`]));
   }

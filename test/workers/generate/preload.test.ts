@@ -25,7 +25,7 @@ test("a sole model is loaded before anybody asks, then the ControlNets that fit 
   assert.deepEqual(loaded.slice(0, 3), own);
   const fitting = library.catalog.controlnets.filter(({ models }) => models.includes("base"));
   assert.equal(loaded.length, 3 + 2 * fitting.length);
-  assert.ok(loaded.includes(library.controlnets.get(fitting[0]!.id)!.networks.controlnet));
+  assert.ok(loaded.includes(library.controlnets.get(fitting[0]!.id)!.on(base).networks.controlnet));
 });
 
 test("no more is loaded than half of the memory budget holds", async () => {

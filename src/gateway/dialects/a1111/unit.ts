@@ -127,13 +127,17 @@ export function pictureOf({ image, input_image, mask, mask_image }: Unit): { ima
 export const isOn = ({ enabled, module, model }: Unit) => enabled !== false && !(isNone(module) && isNone(model));
 
 /** What has other values, and does something then. @throws {Refused} */
-export function refuseIdle({ hr_option, input_mode, union_control_type }: Unit): void {
+export function refuseIdle({ hr_option, input_mode }: Unit): void {
   if (/high/i.test(String(hr_option ?? "")) || hr_option === 2) {
     throw refuse("hr_option", "there is no second pass here, so the unit would do nothing");
   }
   if (input_mode != null && !/^simple$/i.test(input_mode))
     throw refuse("input_mode", "must be simple: a unit has one image here");
-  if (union_control_type != null && !/^(unknown|0)$/i.test(String(union_control_type))) {
-    throw refuse("union_control_type", "union ControlNets are not there here");
-  }
+}
+
+/** For a ControlNet-Union, the first of the type's names, such as that of "hed/pidi/scribble/ted". @throws {Refused} for a number */
+export function unionTypeOf({ union_control_type: said }: Unit): string | null {
+  if (said == null || /^(unknown|0)$/i.test(String(said))) return null;
+  if (typeof said === "number") throw refuse("union_control_type", "must be the name of a type, such as openpose");
+  return said.split("/", 1)[0]!.trim();
 }

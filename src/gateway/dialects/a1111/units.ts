@@ -6,7 +6,7 @@ import { asSource } from "./image-source.ts";
 import { annotatorOf } from "./modules.ts";
 import { idCalled, isNone } from "./names.ts";
 import { refuse } from "./refuse.ts";
-import { controlModeOf, isOn, pictureOf, refuseIdle, resizeModeOf, Unit } from "./unit.ts";
+import { controlModeOf, isOn, pictureOf, refuseIdle, resizeModeOf, Unit, unionTypeOf } from "./unit.ts";
 
 type Control = GenerationInput["controls"][number];
 
@@ -59,6 +59,7 @@ function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at:
   const control_mode = controlModeOf(unit);
   const control = {
     controlnet: controlNetOf(unit, catalog, at),
+    control_type: unionTypeOf(unit),
     ...(image !== undefined && { image: asSource(image) }),
     annotator: annotator ?? null,
     pose: null,
