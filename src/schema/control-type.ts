@@ -37,4 +37,5 @@ export const SentControlType = z
 export const KeptControlType = number
   .nullable()
   .default(null)
-  .describe("The number of the kind of hint, for a ControlNet-Union; null for any other ControlNet.");
+  .describe("The number of the kind of hint, for a ControlNet-Union; null for any other ControlNet.")
+  .meta({ examples: [3] });
