@@ -4,6 +4,7 @@ import { jsonSchemaTransform, jsonSchemaTransformObject } from "fastify-type-pro
 import { z } from "zod";
 import { Problem } from "../schema/problem.ts";
 import { idempotencyHeader } from "./idempotency.ts";
+import { finishDocument } from "./openapi-finish.ts";
 import { webhooks } from "./openapi-webhooks.ts";
 
 /** @param publicUrl its path is what the operations lie under, wherever the document is read */
@@ -39,7 +40,7 @@ export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions
     ],
   },
   transform: (route) => jsonSchemaTransform({ ...route, schema: forEveryRoute(route) }),
-  transformObject: (document) => onlyUsed(jsonSchemaTransformObject(document) as Document),
+  transformObject: (document) => finishDocument(onlyUsed(jsonSchemaTransformObject(document) as Document)),
 });
 
 const MEANINGS = {

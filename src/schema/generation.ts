@@ -15,7 +15,7 @@ export interface ProgressEvent extends Progress {
 /** A picture that was made, as it is kept in the generation's record. */
 export const ImageRecord = z.object({
   seed: z
-    .number()
+    .int()
     .min(0)
     .describe("Makes this picture alone when it is sent with num_images 1.")
     .meta({ examples: [42] }),

@@ -1,6 +1,7 @@
 /** What jobs of all kinds have in common. */
 
 import { z } from "zod";
+import { JOB_CODES } from "./error-codes.ts";
 import { instant } from "./fields.ts";
 
 /** The kinds of jobs: src/jobs/kinds.ts says what each is. */
@@ -40,8 +41,8 @@ export const JobError = z
   .object({
     code: z
       .string()
-      .describe("For programs: one word for the kind of error.")
-      .meta({ examples: ["timeout"] }),
+      .describe("For programs: one word for the kind of error (docs/errors.md).")
+      .meta({ enum: Object.keys(JOB_CODES), examples: ["timed_out"] }),
     message: z
       .string()
       .describe("For people: what went wrong.")

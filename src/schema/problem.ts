@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { JOB_CODES, PROBLEM_CODES } from "./error-codes.ts";
 
 /** RFC 9457; the body of every answer from 400 up. */
 export const Problem = z
@@ -17,8 +18,11 @@ export const Problem = z
       .meta({ examples: [422] }),
     code: z
       .string()
-      .describe("For programs: one word for the kind of error.")
-      .meta({ examples: ["validation_failed"] }),
+      .describe("For programs: one word for the kind of error (docs/errors.md).")
+      .meta({
+        enum: [...new Set([...Object.keys(PROBLEM_CODES), ...Object.keys(JOB_CODES)])],
+        examples: ["invalid_request"],
+      }),
     detail: z
       .string()
       .describe("For people: what is wrong and what would be right.")

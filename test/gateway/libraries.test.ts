@@ -59,7 +59,9 @@ const LIBRARIES: Record<string, Call> = {
       response.on("data", (chunk) => chunks.push(Buffer.from(chunk)));
       response.on("end", () => done(null, Buffer.concat(chunks)));
     });
-    const answer = await (body === undefined ? bytesOf : bytesOf.send(body as unknown as object));
+    const answer = await (body === undefined
+      ? bytesOf
+      : bytesOf.serialize((sent) => sent).send(body as unknown as object));
     return { status: answer.status, bytes: answer.body };
   },
   async curl(method, path, headers, body) {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { globSync, readFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { openApiDocument } from "../../openapi/document.ts";
-import { startGateway } from "../support/gateway.ts";
+import { JOB_CODES, PROBLEM_CODES } from "../../src/schema/error-codes.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
 import { EXCEPTIONS, isException, lintWithRedocly, lintWithSpectral } from "../support/lint-document.ts";
 
 const stack = new AsyncDisposableStack();
@@ -98,4 +100,62 @@ test("every property that is a text or a number has an example, unless its value
     without.map(([at]) => at),
     [],
   );
+});
+
+test("every error's code is in the document and in docs/errors.md, and each of the table's is", async () => {
+  const page = await readFile(join(import.meta.dirname, "../../docs/errors.md"), "utf8");
+  const { schemas } = JSON.parse(document).components;
+  const told: string[] = schemas.Problem.properties.code.enum;
+  for (const [code, [status, meaning]] of Object.entries(PROBLEM_CODES)) {
+    assert.ok(page.includes(`| \`${code}\` | ${status} | ${meaning} |`), code);
+  }
+  for (const [code, meaning] of Object.entries(JOB_CODES))
+    assert.ok(page.includes(`| \`${code}\` | ${meaning} |`), code);
+  const files = globSync("{src,workers}/**/*.ts", { cwd: join(import.meta.dirname, "../..") });
+  const said = files.flatMap((file) => {
+    const source = readFileSync(join(import.meta.dirname, "../..", file), "utf8");
+    const codes = /(?:new Refused\(\s*\d+,|unprocessable\(|\bfailure\(|\bproblem\(\s*\d+,)\s*"(\w+)"/g;
+    return [...source.matchAll(codes)].map(([, code]) => `${code} (${file})`);
+  });
+  assert.ok(said.length > 40);
+  assert.deepEqual(
+    said.filter((one) => !told.includes(one.split(" ")[0]!)),
+    [],
+    "add them to src/schema/error-codes.ts and docs/errors.md",
+  );
+});
+
+test("the document is one that generators and other languages can read", () => {
+  const found: string[] = [];
+  const visit = (part: Part, at: string): void => {
+    if (typeof part !== "object" || part === null) return;
+    if (part.format === "date-time" && part.pattern) found.push(`${at}: a pattern beside date-time`);
+    if (part.type === "integer" && !((part.maximum ?? 2 ** 53) <= 2 ** 31 - 1) && part.format !== "int64") {
+      found.push(`${at}: more than 32 bits, and not int64`);
+    }
+    for (const [name, property] of Object.entries<Part>(part.type === "object" ? (part.properties ?? {}) : {})) {
+      if ("default" in property) found.push(`${at}/${name}: a default, which some generators take for required`);
+    }
+    for (const [key, value] of Object.entries(part)) visit(value, `${at}/${key}`);
+  };
+  const whole = JSON.parse(document);
+  visit(whole, "#");
+  assert.deepEqual(found, []);
+  const { paths } = whole;
+  const upload = paths["/v1/uploads"].post.requestBody.content;
+  assert.equal(upload["multipart/form-data"].schema.properties.file.format, "binary");
+  assert.equal(upload["application/octet-stream"].schema.format, "binary");
+  const picture = paths["/v1/generations/{id}/images/{n}"].get.responses[200];
+  assert.equal(picture.content["image/png"].schema.format, "binary");
+  assert.ok(picture.headers.ETag && paths["/v1/generations"].post.responses[202].headers.Location);
+});
+
+test("the example of a generation's and of an annotation's body works as it stands", async () => {
+  const gateway = await startGateway(stack);
+  await gateway.offer(CATALOG);
+  for (const kind of ["generations", "annotations"]) {
+    const { example } = JSON.parse(document).paths[`/v1/${kind}`].post.requestBody.content["application/json"];
+    const answer = await gateway.http.post(`/v1/${kind}`).send(example);
+    assert.equal(answer.status, 202, answer.text);
+  }
 });

@@ -1,0 +1,105 @@
+/** What the OpenAPI document says beyond the schemas: for generators of clients, and for who tries a route where it is read. */
+import { A_PICTURE } from "./openapi-examples.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: a document of any shape, walked
+type Part = any;
+
+/** Bodies that work as they stand where there is one model; of a training the dataset is to be put there first. */
+const BODIES: Readonly<Record<string, object>> = {
+  createGeneration: { prompt: "a yellow house with a red roof, the sun, on grass, by day", seed: 10 },
+  createAnnotation: { annotator: "canny", image: A_PICTURE },
+  createTraining: { base: "sd15", name: "my-edges", dataset: "folder:edges", max_train_steps: 1000 },
+};
+
+const header = (description: string, type: "string" | "integer" = "string") => ({
+  description,
+  schema: type === "integer" ? { type, minimum: 0, maximum: 86_400 } : { type },
+});
+
+const OF_A_PICTURE = {
+  ETag: header("Of the picture's bytes, for If-None-Match and If-Range."),
+  "Accept-Ranges": header("bytes: a Range of one part is answered."),
+  "Cache-Control": header("private, immutable: the bytes never change."),
+};
+const LOCATION = header("Absolute address of what was made.");
+
+/** By operation and status. */
+const HEADERS: Readonly<Record<string, Readonly<Record<string, object>>>> = {
+  createGeneration: {
+    200: {
+      Location: LOCATION,
+      "Preference-Applied": header("wait= and the seconds that it was held for at most."),
+      "X-Generation-Id": header("Of a picture: the generation that it is of."),
+      "X-Seed": header("Of a picture: its seed."),
+      "Content-Location": header("Of a picture: its address."),
+    },
+    202: { Location: LOCATION, "Preference-Applied": header("wait= and the seconds that it was held for at most.") },
+  },
+  createTraining: { 202: { Location: LOCATION } },
+  createAnnotation: { 202: { Location: LOCATION } },
+  getGenerationImage: {
+    200: OF_A_PICTURE,
+    206: { ...OF_A_PICTURE, "Content-Range": header("bytes first-last/all.") },
+    304: { ETag: OF_A_PICTURE.ETag },
+    416: { "Content-Range": header("bytes */all.") },
+  },
+};
+
+/** By status, of every operation. */
+const HEADERS_OF_ALL: Readonly<Record<string, object>> = {
+  401: { "WWW-Authenticate": header("Bearer.") },
+  429: { "Retry-After": header("Seconds after which to ask again.", "integer") },
+  503: { "Retry-After": header("Seconds after which to ask again.", "integer") },
+};
+
+const INT32 = 2 ** 31 - 1;
+
+/** A schema as generators want it; `isSent` where it is of a request. */
+function finishSchema(schema: Part, isSent: boolean): void {
+  if (schema.format === "date-time") delete schema.pattern; // clients hold a time against a pattern and fail
+  if (schema.type === "integer" && (schema.maximum ?? Number.POSITIVE_INFINITY) > INT32) schema.format = "int64";
+  for (const property of Object.values<Part>(schema.properties ?? {})) {
+    if (!("default" in property)) continue;
+    // Some generators take what has a default for required. The words say it to people, the service fills it in.
+    const said = JSON.stringify(property.default);
+    delete property.default;
+    if (isSent && !["null", "[]", "{}"].includes(said))
+      property.description = `${property.description} Default: ${said}.`;
+  }
+}
+
+function walk(part: Part, isSent: boolean): void {
+  if (typeof part !== "object" || part === null) return;
+  if (!Array.isArray(part)) finishSchema(part, isSent);
+  for (const [key, value] of Object.entries(part)) if (key !== "example" && key !== "examples") walk(value, isSent);
+}
+
+function finishOperation(operation: Part): void {
+  const id: string = operation.operationId;
+  const content = operation.requestBody?.content;
+  if (BODIES[id] !== undefined) content["application/json"].example = BODIES[id];
+  if (id === "createUpload") {
+    const file = {
+      type: "string",
+      format: "binary",
+      description: "The image or the archive.",
+      examples: ["house.png"],
+    };
+    content["multipart/form-data"] = { schema: { type: "object", required: ["file"], properties: { file } } };
+  }
+  for (const [status, answer] of Object.entries<Part>(operation.responses)) {
+    const headers = { ...HEADERS_OF_ALL[status], ...HEADERS[id]?.[status] };
+    if (Object.keys(headers).length > 0) answer.headers = headers;
+  }
+}
+
+/** The whole document, changed in place. */
+export function finishDocument<D extends object>(document: D): D {
+  const { paths, components } = document as Part;
+  for (const [name, schema] of Object.entries(components.schemas)) walk(schema, name.endsWith("Input"));
+  for (const path of Object.values<Part>(paths)) {
+    walk(path, false);
+    for (const operation of Object.values<Part>(path)) finishOperation(operation);
+  }
+  return document;
+}
