@@ -5,7 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
-import { mkdir } from "node:fs/promises";
+import { chmod, mkdir } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,6 +15,7 @@ import { Redis } from "ioredis";
 import { type Config, DEMO_MODELS_DIR, readConfig } from "./src/config/config.ts";
 import { ConfigError } from "./src/errors.ts";
 import { maxMemory } from "./src/redis/memory.ts";
+import { lock } from "./src/storage/lock.ts";
 import { cardsOf, gpuSettings } from "./workers/runtime/gpu.ts";
 
 const FIRST_BACKOFF_MS = 200;
@@ -110,17 +111,24 @@ async function isTaken(socket: string): Promise<boolean> {
 async function startRedis({ DATA_DIR }: Config) {
   const folder = join(DATA_DIR, "redis");
   const socket = socketOf(DATA_DIR);
-  await mkdir(folder, { recursive: true });
-  if (await isTaken(socket))
+  // The lock first: of two that begin at once, each would find no Redis yet.
+  if (!(await lock(DATA_DIR)) || (await isTaken(socket)))
     throw new ConfigError(`another npm start is running on DATA_DIR=${DATA_DIR}; stop it first`);
+  await mkdir(folder, { recursive: true });
+  await chmod(folder, 0o700); // prompts and secrets are for nobody else's eyes
   const args = ["--port", "0", "--unixsocket", socket, "--unixsocketperm", "700", "--dir", folder];
   // "always": an accepted job is on disk before it is answered for. With "everysec" a kill can cost two seconds of them.
   args.push("--appendonly", "yes", "--appendfsync", "always", "--save", "");
   args.push("--maxmemory", `${maxMemory()}`, "--maxmemory-policy", "noeviction", "--loglevel", "warning");
   // A session of its own: a Ctrl-C in the terminal must not stop it before those who still write to it.
-  const kept = new Kept("redis", () =>
-    spawn("redis-server", args, { detached: true, stdio: ["ignore", "pipe", "pipe"] }),
-  );
+  const kept = new Kept("redis", () => {
+    const umask = process.umask(0o077);
+    try {
+      return spawn("redis-server", args, { detached: true, stdio: ["ignore", "pipe", "pipe"] });
+    } finally {
+      process.umask(umask);
+    }
+  });
   const connection = new Redis(socket, {
     connectionName: SUPERVISOR,
     maxRetriesPerRequest: null,

@@ -12,6 +12,7 @@ import {
   claimJob,
   countHandBack,
   finish,
+  giveWay,
   isCancelRequested,
   type Outcome,
   warn,
@@ -40,6 +41,9 @@ export interface Work<R extends JobRecord> {
 export class HandBack extends Error {
   override readonly name = "HandBack";
 }
+
+/** Others have waited for their turn: the job goes on after them. */
+export class TurnOver extends HandBack {}
 
 export function failure(code: string, message: string): Outcome {
   return { status: "failed", error: { code, message } };
@@ -125,6 +129,7 @@ export async function takeJobs<R extends JobRecord>(
     } catch (error) {
       if (error instanceof HandBack) {
         await countHandBack(redis, claimed);
+        if (error instanceof TurnOver) await job.changePriority({ priority: await giveWay(redis, claimed) });
         jobLog.info("handed back");
         return giveBack(job, token);
       }

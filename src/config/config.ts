@@ -83,6 +83,8 @@ const Environment = z.object({
   QUEUE_TIMEOUT: seconds.default(24 * 3600),
   /** How long a worker may work on a generation before it fails, in seconds. */
   RUN_TIMEOUT: seconds.max(24 * 3600).default(3600),
+  /** How long trainers may work on a training, in all its turns, before it fails, in seconds. */
+  TRAINING_TIMEOUT: seconds.default(7 * 24 * 3600),
   /** How long a generation or a training and its pictures are kept after its end, in seconds. */
   RESULT_TTL: seconds.default(7 * 24 * 3600),
   MAX_TAKEOVERS: z.coerce.number().int().min(0).default(5),

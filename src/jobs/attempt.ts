@@ -20,6 +20,8 @@ export interface Claim<R extends JobRecord = JobRecord> {
   deaths: number;
   /** Somebody has asked to cancel it while nobody worked on it. */
   cancelRequested: boolean;
+  /** For how long it has been worked on before, as far as anybody says so. */
+  workedMs: number;
   /** What an attempt before this one has saved, see {@link keepState}. */
   state: Buffer | null;
 }
@@ -37,12 +39,27 @@ export async function claimJob<R extends JobRecord = GenerationRecord>(
   const record = parseRecord(id, fields) as R | undefined;
   if (record === undefined) return undefined;
   const deaths = attempt - 1 - Number(fields.handed_back ?? 0);
-  return { record, attempt, deaths, cancelRequested: fields.cancel_requested !== undefined, state };
+  const workedMs = Number(fields.worked_ms ?? 0);
+  return { record, attempt, deaths, cancelRequested: fields.cancel_requested !== undefined, workedMs, state };
 }
 
 /** Says that the worker stops and did not die over it. */
 export async function countHandBack(redis: Redis, { record }: Claim): Promise<void> {
   await redis.hincrby(recordKey(record.id), "handed_back", 1);
+}
+
+const runGiveWay = script(new URL("lua/give-way.lua", import.meta.url), SCRIPT_NAMES);
+
+/** Lets others have their turn before a job goes on. Returns its new rank. */
+export async function giveWay(redis: Redis, { record, attempt }: Claim): Promise<number> {
+  return Number(await runGiveWay(redis, [recordKey(record.id)], attempt));
+}
+
+const runWorked = script(new URL("lua/worked.lua", import.meta.url), SCRIPT_NAMES);
+
+/** Keeps for how long a job has been worked on. Returns how many other owners have jobs of its kind waiting. */
+export async function keepWorked(redis: Redis, { record, attempt }: Claim, milliseconds: number): Promise<number> {
+  return Number(await runWorked(redis, [recordKey(record.id)], attempt, Math.round(milliseconds)));
 }
 
 const runProgress = script(new URL("lua/progress.lua", import.meta.url), SCRIPT_NAMES);

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
+import { stat } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -112,6 +113,12 @@ test("npm start brings everything up, starts what dies again, and loses no gener
     await until("its third step", async () => (await http.get(`/v1/generations/${id}`)).body.progress.step > 2);
     process.kill(pid("worker"), "SIGKILL");
     assert.equal((await ended(id)).status, "succeeded");
+  });
+
+  await t.test("Redis' files are for nobody else's eyes", async () => {
+    for (const name of ["redis", "redis/appendonlydir", "redis/redis.sock"]) {
+      assert.equal((await stat(join(DATA_DIR, name))).mode & 0o077, 0, name);
+    }
   });
 
   await t.test("Redis' memory has a bound that the machine sets", async (t) => {

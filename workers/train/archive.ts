@@ -1,12 +1,13 @@
 /** A dataset that came as an archive, unpacked: by strangers, so nothing in it is believed. */
 import { once } from "node:events";
-import { createReadStream, createWriteStream } from "node:fs";
+import { createReadStream, createWriteStream, statfsSync } from "node:fs";
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
 import { Parser, type ReadEntry } from "tar";
 import { type Entry, openPromise } from "yauzl";
 import { archiveTypeOf } from "../../src/storage/archive-type.ts";
+import { isFull } from "../../src/storage/room.ts";
 import { DatasetError } from "../../src/training/dataset.ts";
 import { requireSpace, TrainingError } from "./checkpoint.ts";
 
@@ -28,6 +29,10 @@ const DEEPEST = 32;
 
 /** How many bytes are written between two looks at what the disk has left. */
 const LOOK_EVERY = 16 * 2 ** 20;
+/** What a file or folder takes of the disk at least, beside its content's last block: its place in a folder, and its inode. */
+const BLOCK = 4096;
+/** So many files can still be made on the disk when it is done, by whoever writes there. */
+const FREE_INODES = 10_000;
 
 /** What writing a file fails with when its name is at fault, and not the disk. */
 const BY_NAME = new Set(["EEXIST", "EISDIR", "ENOTDIR", "ENAMETOOLONG", "EINVAL"]);
@@ -42,7 +47,9 @@ class Unpacking {
   readonly #folders = new Set<string>();
   #entries = 0;
   #bytes = 0;
-  #bytesLooked = 0;
+  /** Bytes of the disk, and how many there were at the last look. */
+  #taken = 0;
+  #looked = 0;
 
   constructor(folder: string, limits: ArchiveLimits, onEntry: () => void) {
     this.#folder = folder;
@@ -71,6 +78,8 @@ class Unpacking {
 
   #count(): void {
     this.#entries += 1;
+    this.#taken += BLOCK;
+    if (this.#taken - this.#looked >= LOOK_EVERY) this.look(LOOK_EVERY);
     if (this.#entries > this.#limits.entries) {
       throw new DatasetError(`the archive has more than ${this.#limits.entries} entries`);
     }
@@ -78,7 +87,11 @@ class Unpacking {
 
   /** @throws TrainingError when the disk has no room for so many bytes more */
   look(bytes: number): void {
-    this.#bytesLooked = this.#bytes;
+    this.#looked = this.#taken;
+    const { ffree, files } = statfsSync(this.#folder);
+    if (files > 0 && ffree < FREE_INODES) {
+      throw new TrainingError(`dataset: unpacking the archive: the disk has room for ${ffree} more files alone`);
+    }
     requireSpace(this.#folder, "dataset: unpacking the archive", bytes, this.#limits.freeBytes);
   }
 
@@ -108,9 +121,10 @@ class Unpacking {
     for await (const chunk of bytes) {
       size += chunk.length;
       this.#bytes += chunk.length;
+      this.#taken += chunk.length;
       if (size > fileBytes) throw new DatasetError(`the archive's "${name}" has more than ${fileBytes} bytes`);
       if (this.#bytes > totalBytes) throw new DatasetError(`the archive unpacks to more than ${totalBytes} bytes`);
-      if (this.#bytes - this.#bytesLooked >= LOOK_EVERY) this.look(Math.max(LOOK_EVERY, chunk.length));
+      if (this.#taken - this.#looked >= LOOK_EVERY) this.look(Math.max(LOOK_EVERY, chunk.length));
       yield chunk;
     }
   }
@@ -131,6 +145,7 @@ export async function unpack(file: string, folder: string, limits: ArchiveLimits
   } catch (error) {
     await rm(folder, { recursive: true, force: true }).catch(() => {}); // the next attempt does it
     if (error === unpacking.stoppedBy || error instanceof DatasetError || error instanceof TrainingError) throw error;
+    if (isFull(error)) throw new TrainingError("dataset: unpacking the archive: the disk is full");
     if (isSystemError(error)) throw error;
     throw new DatasetError(`the archive cannot be read: ${(error as Error).message}`, { cause: error });
   }

@@ -1,6 +1,7 @@
 /** What a training goes on from after a kill: state.safetensors, settings.json and loss.csv in its work folder. */
 import { existsSync, mkdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { NoRoom } from "../../src/errors.ts";
 import { readCheckpoint } from "../../src/models/checkpoint.ts";
 import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import { RESERVE_BYTES } from "../../src/storage/room.ts";
@@ -64,7 +65,11 @@ export function requireSpace(folder: string, what: string, bytes: number, reserv
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
 
+/** @throws {NoRoom} when it would take what must stay free of the disk: it goes on from the one before when there is room */
 export function saveCheckpoint(work: string, state: TrainingState, step: number): void {
+  const { bavail, bsize } = statfsSync(work);
+  const bytes = Object.values(parts(state)).reduce((sum, { byteLength }) => sum + byteLength, 0);
+  if (bavail * bsize < bytes + RESERVE_BYTES) throw new NoRoom(RESERVE_BYTES);
   const tensors = Object.entries(parts(state)).map(([name, data]) => [name, { dims: [data.length], data }] as const);
   const all = new Map([...tensors, ["step", { dims: [1], data: Float32Array.of(step) }] as const]);
   writeSafetensors(paths(work).state, all, "F32");

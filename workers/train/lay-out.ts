@@ -14,7 +14,7 @@ import type { Running } from "./running.ts";
 import type { TrainingTask } from "./thread.ts";
 
 /** Files of a dataset, and bytes of one of them: far more than a picture or a listing has. */
-const MOST_ENTRIES = 2_000_000;
+const MOST_ENTRIES = 500_000;
 const MOST_FILE_BYTES = 256 * 2 ** 20;
 
 /** Where a training finds its dataset. */

@@ -11,11 +11,12 @@ import type { Claim, Outcome } from "../../src/jobs/attempt.ts";
 import { type TrainingRecord, training } from "../../src/jobs/training.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { openStorage } from "../../src/storage/open.ts";
-import { connectWorker, takeJobs, type Work } from "../take-jobs.ts";
+import { connectWorker, failure, HandBack, TurnOver, takeJobs, type Work } from "../take-jobs.ts";
 import { cleanUp, sweepTrainings } from "./clean-up.ts";
 import { measureTrainings } from "./measures.ts";
 import { performTraining, readRequest, type TrainingParts } from "./perform.ts";
 import { type Running, startRunning } from "./running.ts";
+import { watchTurn } from "./turn.ts";
 
 /** How often folders of trainings that a crash left behind are looked for. */
 const SWEEP_MS = 60_000;
@@ -36,10 +37,16 @@ class Trainings implements Work<TrainingRecord> {
     if ("status" in request) return request;
     const job = startRunning(claimed.record);
     this.running = job;
+    const { redis, config } = this.#parts;
+    using turn = watchTurn(redis, claimed, job, config.TRAINING_TIMEOUT, log);
     const whole = performTraining(this.#parts, claimed, request, job, log);
     job.ended = whole.catch(() => {});
     try {
       return await whole;
+    } catch (error) {
+      if (!(error instanceof HandBack) || turn.over === null) throw error;
+      if (turn.over === "turn") throw new TurnOver();
+      return failure("timed_out", `it was not done after ${config.TRAINING_TIMEOUT} s of work`);
     } finally {
       this.running = null;
     }

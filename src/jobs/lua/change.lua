@@ -20,6 +20,13 @@ local function count_waiting(owner, change)
   end
 end
 
+-- A job that has given its turn to others (give-way.lua) waits no more.
+local function leave_parked(record, owner, rank, taken)
+  redis.call('HDEL', record, 'parked')
+  count_waiting(owner, -1)
+  leave_turn(owner, rank, taken)
+end
+
 local function enter(record, status)
   local owner, sequence, before, rank = unpack(redis.call('HMGET', record, 'owner', 'sequence', 'status', 'rank'))
   if before == status then return end
@@ -27,8 +34,8 @@ local function enter(record, status)
     redis.call('ZREM', LISTS .. before, ID)
     redis.call('ZREM', LISTS .. 'of:' .. owner .. ':' .. before, ID)
     if before == 'queued' then
-      leave_turn(owner, rank, status == 'processing')
       count_waiting(owner, -1)
+      leave_turn(owner, rank, status == 'processing')
     end
   end
   if status == 'queued' then count_waiting(owner, 1) end

@@ -36,7 +36,7 @@ local function leave_turn(owner, rank, taken)
   local priority, turn = math.floor((rank - 1) / TURNS_EACH), (rank - 1) % TURNS_EACH
   local line = priority .. ':' .. owner
   redis.call('ZREM', TURNS .. ':' .. line, ID)
-  if redis.call('ZCARD', LISTS .. 'queued') == 0 then
+  if redis.call('ZCARD', LISTS .. 'queued') + redis.call('HLEN', LISTS .. 'waiting') == 0 then
     redis.call('DEL', TURNS, SERVED)
   elseif taken then
     local latest = tonumber(redis.call('HGET', TURNS, priority) or 0)

@@ -2,8 +2,9 @@
 -- Returns 'canceled', 'processing' or 'ended'.
 --- @include "change.lua"
 local record = KEYS[1]
-local status = redis.call('HGET', record, 'status')
-if status == 'queued' then
+local status, parked, owner, rank = unpack(redis.call('HMGET', record, 'status', 'parked', 'owner', 'rank'))
+if parked then leave_parked(record, owner, rank, false) end
+if status == 'queued' or parked then
   finish(record, 'canceled')
   return 'canceled'
 elseif status == 'processing' then

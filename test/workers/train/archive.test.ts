@@ -1,9 +1,10 @@
 /** Archives as strangers make them. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import fs, { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { after, mock, test } from "node:test";
 import { crc32, deflateRawSync, gzipSync } from "node:zlib";
 import { unpack } from "../../../workers/train/archive.ts";
 
@@ -221,4 +222,35 @@ test("asked to stop while it unpacks, it says so and nothing else", async () => 
 test("what is no archive is refused", async () => {
   await assert.rejects(unpacked(Buffer.from("hello")), { name: "DatasetError" });
   await assert.rejects(unpacked(gzipSync(Buffer.from("hello"))), { name: "DatasetError" });
+});
+
+test("files of a byte take a block each: the disk is looked at every so many of them, and nothing is left when it fills", async () => {
+  const file = join(root, "many.tar");
+  writeFileSync(file, tar(Array.from({ length: 9000 }, (_, i) => ({ name: `${i}.txt`, data: Buffer.from("x") }))));
+  const folder = join(root, "many");
+  let looks = 0;
+  const statfs = mock.method(fs, "statfsSync", () => ({ bavail: looks++ < 1 ? 2 ** 30 : 0, bsize: 1, files: 0 }));
+  syncBuiltinESMExports();
+  try {
+    const limits = { entries: 10_000, fileBytes: 10, totalBytes: 1_000_000, freeBytes: 1000 };
+    await assert.rejects(unpack(file, folder, limits), /unpacking the archive: .* more are needed/);
+  } finally {
+    statfs.mock.restore();
+    syncBuiltinESMExports();
+  }
+  assert.equal(looks, 2);
+  assert.equal(existsSync(folder), false);
+});
+
+test("a disk that has room for few more files is not filled with them", async () => {
+  const file = join(root, "few.tar");
+  writeFileSync(file, tar([{ name: "1.txt", data: Buffer.from("x") }]));
+  const statfs = mock.method(fs, "statfsSync", () => ({ bavail: 2 ** 30, bsize: 1, files: 20_000, ffree: 500 }));
+  syncBuiltinESMExports();
+  try {
+    await assert.rejects(unpack(file, join(root, "few"), LIMITS), /the disk has room for 500 more files alone/);
+  } finally {
+    statfs.mock.restore();
+    syncBuiltinESMExports();
+  }
 });
