@@ -376,7 +376,7 @@ const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] 
 for (const [name, fields, says] of refusals) {
   test(`${name} is refused by name`, async () => {
     const { status, body } = await post("/sdapi/v1/txt2img", { ...small, ...fields });
-    assert.ok(status === 422 || status === 400, `${status}`);
+    assert.equal(status, 422);
     assert.match(body.detail, says);
     assert.deepEqual(Object.keys(body), ["error", "detail", "body", "errors"]);
   });

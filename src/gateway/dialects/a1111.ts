@@ -29,9 +29,10 @@ export const a1111: FastifyPluginAsyncZod<Service> = async (app, service) => {
       error instanceof NotMade
         ? problem(error.code === "canceled" ? 409 : 500, error.code, error.message)
         : problemOf(error, request.log, request.routeOptions.bodyLimit);
-    const said =
-      errors.length === 0 ? detail : errors.map((one) => `${theirName(one.path)}: ${one.message}`).join("; ");
-    return sendError(reply, status, "application/json", { error: code, detail: said, body: "", errors: said });
+    const lines = errors.map(({ path, message }) => `${path === "" ? "the body" : theirName(path)}: ${message}`);
+    const said = lines.length === 0 ? detail : lines.join("; ");
+    const theirs = code === "invalid_request" ? 422 : status; // what does not fit a schema is 422 there
+    return sendError(reply, theirs, "application/json", { error: code, detail: said, body: "", errors: said });
   });
   pictures(app, service, closing.signal);
   options(app, service);

@@ -40,7 +40,7 @@ export function readUnits(units: readonly unknown[], catalog: Catalog, initial: 
     const { data: unit, error } = Unit.safeParse(said);
     if (unit === undefined) {
       const { path, message } = fieldErrors(error)[0]!;
-      throw refuse(`${at}.${path}`, message);
+      throw refuse(path === "" ? at : `${at}.${path}`, message);
     }
     return isOn(unit) ? [readUnit(unit, catalog, initial, at)] : [];
   });

@@ -42,7 +42,9 @@ const Source = z.string();
 export const EditBody = closed({
   ...GenerationInput.shape,
   ...openAiShape,
-  image: z.union([Source, z.array(Source).length(1, "one image is taken here; further ones may be control images")]),
+  image: z.union([Source, z.array(Source).length(1)], {
+    error: ({ input }) => (input === undefined ? undefined : "must be one image: further ones may be control images"),
+  }),
   mask: Source.nullish(),
   mask_image: never("send OpenAI's mask instead: what is transparent in it is painted anew"),
 });

@@ -57,9 +57,9 @@ export function readInput(body: PredictionBody, model: string, publicUrl: string
   const own = new RegExp(`^${publicUrl.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")}${REPLICATE}/files/(\\w+)$`);
   const named = ownFiles(body.input, own) as Record<string, unknown>;
   const known = Input.safeParse(named);
-  if (!known.success) throw ofInput(known.error);
+  if (!known.success) throw refusalOf(known.error, () => true);
   const { data, error } = GenerationInput.safeParse({ ...known.data, model, webhook: webhookOf(body) });
-  if (error !== undefined) throw ofInput(error);
+  if (error !== undefined) throw refusalOf(error, (path) => !path.startsWith("webhook"));
   return data;
 }
 
@@ -86,9 +86,10 @@ function webhookOf({ webhook, webhook_events_filter: filter }: PredictionBody) {
   return { url: webhook, events: [...new Set(events)] };
 }
 
-function ofInput(error: z.ZodError): Refused {
+/** @param isInput whether a field is one of `input` */
+function refusalOf(error: z.ZodError, isInput: (path: string) => boolean): Refused {
   const errors = fieldErrors(error).map(({ path, message }) => ({
-    path: path.startsWith("webhook") ? "webhook" : path === "" ? "input" : `input.${path}`,
+    path: !isInput(path) ? "webhook" : path === "" ? "input" : `input.${path}`,
     message,
   }));
   return new Refused(422, "invalid_request", detailOf(errors), errors);
