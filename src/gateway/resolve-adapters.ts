@@ -20,8 +20,9 @@ function refusal(shelf: AdapterShelf, id: string, model: Model, catalog: Catalog
   const found = offered.find((one) => one.id === id);
   if (found === undefined) {
     const skipped = catalog.skipped.find((one) => one.shelf === shelf && one.id === id);
-    const why = skipped === undefined ? suggestion(id, fitting) : `: ${skipped.reason}`;
-    return unprocessable(`unknown_${field}`, path, `there is no ${what} "${id}"${why}`);
+    return skipped === undefined
+      ? unprocessable(`unknown_${field}`, path, `there is no ${what} "${id}"${suggestion(id, fitting)}`)
+      : unprocessable("unavailable", path, `"${id}" cannot be served: ${skipped.reason}`);
   }
   if (fitting.includes(found)) return null;
   return doesNotFit(field, what, found, { model: model.id, fitting, path });
