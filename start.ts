@@ -1,5 +1,5 @@
 /**
- * `npm start`: everything on one machine. A private Redis unless REDIS_URL is set, the gateway, a generation worker, a
+ * `npm start [-- --model org/name --controlnet org/name]`: everything on one machine. A private Redis unless REDIS_URL is set, the gateway, a generation worker, a
  * training worker and a webhook worker. What dies is started again, with back-off; SIGINT or SIGTERM stops all of it in order, Redis last.
  */
 import { type ChildProcess, spawn } from "node:child_process";
@@ -12,8 +12,12 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Redis } from "ioredis";
+import { savePicture } from "./first-picture.ts";
 import { type Config, DEMO_MODELS_DIR, readConfig } from "./src/config/config.ts";
 import { ConfigError } from "./src/errors.ts";
+import { HubError } from "./src/hub/hub-fetch.ts";
+import { fetchNamed, readNamed } from "./src/hub/own-models.ts";
+import { Fleet } from "./src/jobs/fleet.ts";
 import { maxMemory } from "./src/redis/memory.ts";
 import { lock } from "./src/storage/lock.ts";
 import { cardsOf, gpuSettings } from "./workers/runtime/gpu.ts";
@@ -158,21 +162,44 @@ async function checkPort({ PORT, HOST }: Config): Promise<void> {
   }
 }
 
-async function untilReady(url: string): Promise<void> {
+/** Waits until the service takes work, and says why it does not where no model can be served. */
+async function untilReady(url: string, redisUrl: string): Promise<void> {
+  let isTold = false;
   while (!stopping.signal.aborted) {
     const answer = await fetch(`${url}/ready`).catch(() => undefined);
     if (answer?.ok) return;
+    if (!isTold && (await answer?.text())?.includes("no model in MODELS_DIR")) {
+      isTold = true;
+      say("start", "no model in MODELS_DIR can be served:");
+      await sayUnavailable(redisUrl);
+    }
     await sleep(200);
   }
 }
 
+/** What of MODELS_DIR cannot be served, and why, a line each. */
+async function sayUnavailable(redisUrl: string): Promise<void> {
+  const redis = new Redis(redisUrl, { maxRetriesPerRequest: null });
+  redis.on("error", () => {});
+  try {
+    const { skipped } = await new Fleet({ ask: (command) => command(redis) }).catalog();
+    for (const { shelf, id, reason } of skipped) say("start", `not served: ${shelf}/${id}: ${reason}`);
+  } finally {
+    redis.disconnect();
+  }
+}
+
 try {
+  const named = readNamed(process.argv.slice(2));
+  const fetched = named === null ? null : await fetchNamed(process.env, named, (line) => say("start", line));
+  if (fetched !== null) process.env.MODELS_DIR = fetched.models;
   const config = readConfig(process.env);
   const gpu = process.argv.includes("--gpu") || process.env.GPU === "1" ? await gpuSettings(process.env) : {};
   await checkPort(config);
   await mkdir(config.DATA_DIR, { recursive: true });
   const redis = config.REDIS_URL === undefined ? await startRedis(config) : undefined;
-  const env = { ...process.env, REDIS_URL: redis?.url ?? config.REDIS_URL };
+  const redisUrl = redis?.url ?? config.REDIS_URL!;
+  const env = { ...process.env, REDIS_URL: redisUrl };
   const gateway = new Kept("gateway", () => launchNode("src/gateway/server.ts", env));
   const workers = cardsOf(process.env.GPU_DEVICES).map(
     (card) => new Kept("worker", () => launchNode("workers/generate/main.ts", { ...env, ...gpu, ...card })),
@@ -195,7 +222,7 @@ try {
 
   const host = config.HOST.includes(":") ? `[${config.HOST}]` : config.HOST;
   const url = `http://${host}:${config.PORT}`;
-  await untilReady(url);
+  await untilReady(url, redisUrl);
   if (!stopping.signal.aborted) {
     say("start", `ready: open ${url} in a browser (to read: ${url}/docs)`);
     const key = config.API_KEYS.length > 0 ? "-H 'Authorization: Bearer …' " : "";
@@ -208,8 +235,12 @@ try {
     } else {
       say("start", `models: ${url}/v1/models`);
     }
+    await sayUnavailable(redisUrl);
+    if (named?.prompt !== undefined) {
+      await savePicture(url, named, fetched!.ids, (line) => say("start", line));
+    }
   }
 } catch (error) {
-  console.error(error instanceof ConfigError ? error.message : error);
+  console.error(error instanceof ConfigError || error instanceof HubError ? error.message : error);
   process.exit(1);
 }

@@ -14,6 +14,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   "src/diffusion": ["src/models", "src/onnx", "src/random", "src/schema", "@huggingface/tokenizers", "zod"],
   "src/image": ["src/random", "src/schema", "sharp"],
   "src/annotators": ["src/diffusion", "src/image", "src/models", "src/onnx", "src/schema", "zod"],
+  "src/hub": ["src/models", "src/schema", "@huggingface/hub"],
   "src/training": ["src/diffusion", "src/models", "src/onnx"],
   "src/schema": ["fastest-levenshtein", "zod"],
   "src/errors.ts": [],
@@ -52,7 +53,8 @@ const ALLOWED: Record<string, readonly string[]> = {
     "onnxruntime-node",
   ],
   "workers/generate": [
-    ...["src/annotators", "src/config", "src/diffusion", "src/errors.ts", "src/image", "src/jobs", "src/models"],
+    ...["src/annotators", "src/config", "src/diffusion", "src/errors.ts", "src/hub", "src/image", "src/jobs"],
+    ...["src/models"],
     ...["src/observe", "src/onnx", "src/schema", "src/storage", "workers/runtime", "workers/take-jobs.ts"],
     ...["workers/train/components.ts", "ioredis", "pino", "prom-client"],
   ],

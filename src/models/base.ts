@@ -85,7 +85,7 @@ function tokensOf(tokenizerFolder: string, positions: number): number {
 }
 
 /** The pipeline that a model_index.json is of, with the number of its text towers. @throws UnsupportedError */
-function pipelineOf(index: Index): { pipeline: string; towers: 1 | 2 } {
+export function pipelineOf(index: Index): { pipeline: string; towers: 1 | 2 } {
   const { _class_name: name } = index;
   if (Array.isArray(name)) {
     throw new UnsupportedError(`model_index.json: a pipeline with code of its own, ${name.join(" of ")}, is not run`);
@@ -129,6 +129,14 @@ function textConfig(json: object): object {
   return typeof nested === "object" && nested !== null ? nested : json;
 }
 
+/** The class in scheduler_config.json is taken; diffusers takes the one in model_index.json. */
+function warnOfScheduler({ scheduler: entry }: Index, { _class_name: own }: { _class_name?: unknown }): string[] {
+  const named = Array.isArray(entry) ? entry[1] : undefined;
+  return typeof named !== "string" || own === undefined || named === own
+    ? []
+    : [`model_index.json names ${named}, scheduler_config.json ${own}: the latter is the default, unlike in diffusers`];
+}
+
 /**
  * A base model in the diffusers layout, its parts checked against each other.
  * @throws CheckpointError, ShapeError, UnsupportedError
@@ -165,13 +173,15 @@ export function openBase(folder: string): BaseModel {
   };
   requireRead(unetCheckpoint.tensors.keys(), [networks.unet], "unet");
   requireRead(vae.tensors.keys(), [networks.vae_decoder, networks.vae_encoder], "vae");
+  const scheduler = readJson(join(folder, "scheduler", "scheduler_config.json"));
+  warnings.push(...warnOfScheduler(index, scheduler));
   return {
     folder,
     unet: unetSettings,
     vae: vaeSettings,
     text,
     force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
-    scheduler: readJson(join(folder, "scheduler", "scheduler_config.json")),
+    scheduler,
     weights: unetCheckpoint,
     networks,
     warnings,

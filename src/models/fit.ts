@@ -36,6 +36,14 @@ export function misfit(unet: UnetConfig, controlnet: ControlnetConfig): string |
   return null;
 }
 
+/** How many tokens a tower reads at once. */
+function tokensOf({ network }: TextTower): number {
+  const ids = network
+    .computation()
+    .inputs.find((one) => one.source.kind === "input" && one.source.name === "input_ids");
+  return Number(ids?.shape[1]);
+}
+
 /** Sizes and crops that SDXL's U-Net is told, each as addition_time_embed_dim numbers. */
 const TIME_IDS = 6;
 
@@ -49,6 +57,10 @@ export function requireFit(unet: UnetConfig, vae: VaeConfig, text: readonly Text
     throw new UnsupportedError(
       `the text encoder gives [B, 77, ${width}], the U-Net needs [B, 77, ${unet.cross_attention_dim}]`,
     );
+  }
+  const lengths = new Set(text.map(tokensOf));
+  if (lengths.size > 1) {
+    throw new UnsupportedError(`the text encoders read ${[...lengths].join(" and ")} tokens: both must read as many`);
   }
   const [, second] = text;
   // A second tower whose file lacks the projection has no pooled text, whatever its config says.

@@ -101,6 +101,10 @@ test("configs with only the keys that diffusers wrote in its first versions", ()
   assert.equal(bare.vae.scaling_factor, whole.vae.scaling_factor);
 });
 
+/** Of the fixture: where its two files differ, diffusers takes the former. */
+const OTHER_SCHEDULER =
+  "model_index.json names DDIMScheduler, scheduler_config.json PNDMScheduler: the latter is the default, unlike in diffusers";
+
 test("a safety checker and a feature extractor are skipped with a warning", () => {
   const folder = changed((folder) =>
     editJson(join(folder, "model_index.json"), (json) => {
@@ -108,7 +112,11 @@ test("a safety checker and a feature extractor are skipped with a warning", () =
       json.feature_extractor = ["transformers", "CLIPImageProcessor"];
     }),
   );
-  assert.deepEqual(openBase(folder).warnings, ["safety_checker is not run", "feature_extractor is not run"]);
+  assert.deepEqual(openBase(folder).warnings, [
+    "safety_checker is not run",
+    "feature_extractor is not run",
+    OTHER_SCHEDULER,
+  ]);
 });
 
 test("half-precision files instead of the plain ones", () =>
@@ -201,6 +209,7 @@ test("a config's keys that its class does not have are ignored with a warning, a
   assert.deepEqual(openBase(folder).warnings, [
     "unet/config.json: decay, inv_gamma ignored, as diffusers does",
     "text_encoder/config.json: rope_theta ignored, as diffusers does",
+    OTHER_SCHEDULER,
   ]);
 });
 refused(

@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { readRaw, writeRaw } from "../support/rewrite.ts";
 import { decibels, readRequest, serve } from "../support/served.ts";
 
+const SDXL = join(import.meta.dirname, "../fixtures/sdxl");
 const SD15 = join(import.meta.dirname, "../fixtures/sd15");
 const CASE = join(SD15, "cases/plain_ddim");
 const UNET = "unet/diffusion_pytorch_model";
@@ -104,3 +105,13 @@ for (const [form, { change, reason }] of Object.entries(FORMS)) {
     assert.ok(found >= 57, `${found} dB`);
   });
 }
+
+test("SDXL's text encoders of two lengths are refused: diffusers cannot join what they say", async (t) => {
+  const models = mkdtempSync(join(tmpdir(), "wild-"));
+  t.after(() => rmSync(models, { recursive: true }));
+  const base = join(models, "base");
+  cpSync(join(SDXL, "base"), base, { recursive: true });
+  edit(join(base, "tokenizer_2/tokenizer_config.json"), (config) => ({ ...config, model_max_length: 40 }));
+  const served = await serve(models, { ...readRequest(CASE), model: "base" });
+  assert.match("reason" in served ? served.reason : "a picture", /the text encoders read 77 and 40 tokens/);
+});

@@ -73,12 +73,17 @@ export async function startRedis(stack: AsyncDisposableStack, ...more: string[])
 }
 
 /** A process of this project, with its output kept. */
-export function startNode(stack: AsyncDisposableStack, file: string, env: Record<string, string>) {
+export function startNode(
+  stack: AsyncDisposableStack,
+  file: string,
+  env: Record<string, string>,
+  { words = [], cwd }: { words?: readonly string[]; cwd?: string } = {},
+) {
   const path = join(import.meta.dirname, "../..", file);
   const { REDIS_URL: _, ...inherited } = process.env;
   // The IPC channel ends the process when the test's own process is killed.
   const stdio: StdioOptions = ["ignore", "pipe", "pipe", "ipc"];
-  const child = spawn(process.execPath, [path], { env: { ...inherited, ...env }, stdio });
+  const child = spawn(process.execPath, [path, ...words], { env: { ...inherited, ...env }, stdio, cwd });
   const state = { child, output: "" };
   for (const stream of [child.stdout, child.stderr]) stream?.on("data", (chunk) => (state.output += chunk));
   stack.defer(() => kill(child, "SIGKILL"));

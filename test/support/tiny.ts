@@ -1,4 +1,5 @@
 /** The tiny sd15 checkpoint for tests of the pipeline, without a service around it. */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
@@ -17,15 +18,28 @@ export const SIZE = 64;
 /** Stands for any image in a request whose images are given as tensors. */
 export const HASH = `sha256:${"0".repeat(64)}`;
 
-const sessions = new Map<Network, Promise<Session>>();
+/** By folder and graph: two networks that are read from the same files in the same way share one. */
+const sessions = new Map<string, Promise<Session>>();
 after(async () => {
   for (const session of sessions.values()) await (await session).release();
 });
 
-export const runner: Runner = (network) => async (feeds) => {
-  if (!sessions.has(network)) sessions.set(network, openSession(network.graph(), CPU));
-  return (await sessions.get(network)!).run(feeds);
+/** Loads a network when it is run first. */
+export const runner: Runner = (network) => {
+  let opening: Promise<Session> | undefined;
+  return async (feeds) => {
+    opening ??= sessionOf(network);
+    return (await opening).run(feeds);
+  };
 };
+
+function sessionOf(network: Network): Promise<Session> {
+  const graph = network.graph();
+  const key = `${graph.folder} ${createHash("sha256").update(graph.bytes).digest("hex")}`;
+  const session = sessions.get(key) ?? openSession(graph, CPU);
+  sessions.set(key, session);
+  return session;
+}
 
 /** A picture of a case as the tensor that `as` makes of it, [1, C, 64, 64]. */
 export async function readImage(file: string, as: (pixels: Pixels) => Float32Array): Promise<Tensor> {
