@@ -23,8 +23,8 @@ export const READER = join(import.meta.dirname, "reader.safetensors");
 const WIDTHS = [8, 16, 24, 32];
 const [GROUPS, EPSILON] = [4, 1e-5];
 
-/** image [B, 3, SIDE, SIDE] in -1 … 1 → [B, SIDE, SIDE, classes], the certainty of each class. */
-function classify(w: Weights, image: Value): Value {
+/** image [B, 3, SIDE, SIDE] in -1 … 1 → [B, channels, SIDE, SIDE] of what is seen at each pixel and around it. */
+export function look(w: Weights, image: Value, channels: number): Value {
   const layer = (name: string, x: Value, width: number, stride = 1) =>
     silu(groupNorm(w.at(`${name}.norm`), convolution(w.at(`${name}.conv`), x, width, 3, { stride }), GROUPS, EPSILON));
   const sides: Value[] = [];
@@ -38,8 +38,11 @@ function classify(w: Weights, image: Value): Value {
   for (let level = WIDTHS.length - 2; level >= 0; level--) {
     x = layer(`up.${level}`, concat([resizeTwice(x), sides[level]!], 1), WIDTHS[level]!);
   }
-  return softmax(transpose(convolution(w.at("out"), x, CLASSES.length, 1), [0, 2, 3, 1]));
+  return convolution(w.at("out"), x, channels, 1);
 }
+
+/** image [B, 3, SIDE, SIDE] in -1 … 1 → [B, SIDE, SIDE, classes], the certainty of each class. */
+const classify = (w: Weights, image: Value) => softmax(transpose(look(w, image, CLASSES.length), [0, 2, 3, 1]));
 
 const pictures = (batch: number) => input("image", "float32", [batch, 3, SIDE, SIDE]);
 

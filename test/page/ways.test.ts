@@ -70,7 +70,7 @@ test("a composition: the place for its picture waits for one, and says so", asyn
   await page.getByRole("button", { name: "Composition" }).click();
   await page.getByRole("button", { name: "Generate" }).click();
   assert.match((await page.locator("#problem").textContent()) ?? "", /"canny" has no picture yet/);
-  assert.equal(await page.locator(".annotator-row").isVisible(), false, "no annotator is offered: none can be chosen");
+  assert.equal(await page.locator(".annotator-row").isVisible(), true, "a photo can be made a map");
 });
 
 test("a similar picture: from one that is dropped, all of it or where it is painted", async () => {

@@ -30,15 +30,19 @@ async function readOffer() {
   return {
     models,
     controlnets,
-    annotators: annotators.filter(takesPictures),
+    annotators: annotators.filter(takesPictures).sort((one, other) => ofDepth(one) - ofDepth(other)),
     loras,
     ipAdapters,
     poses: "pose" in control,
   };
 }
 
-/** Whether an annotator makes maps of pictures; some make them of key points. @param {{input?: string}} annotator */
-const takesPictures = ({ input = "picture" }) => input === "picture" || input === "depth";
+/** Whether an annotator makes maps of pictures here; some make them of key points. @param {{input?: string, available?: boolean}} annotator */
+const takesPictures = ({ input = "picture", available = true }) =>
+  available && (input === "picture" || input === "depth");
+
+/** 1 for what is made of a picture of depth, which a photo is not. @param {{input?: string}} annotator */
+const ofDepth = ({ input }) => Number(input === "depth");
 
 /** The form as a newcomer finds it: the demo's first request where the demo is served. @param {Form} form @param {Offer} offer */
 async function fillIn(form, offer) {

@@ -1,0 +1,82 @@
+/**
+ * The demo's annotators, as folders of networks in the layouts of published ones: depth with normals as Metric3D's, classes as
+ * SegFormer's with the demo's own palette.
+ */
+import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { readCheckpoint } from "../src/models/checkpoint.ts";
+import { StoredWeights, Weights } from "../src/models/weights.ts";
+import { build } from "../src/onnx/build.ts";
+import { add, div, relu, slice } from "../src/onnx/operators.ts";
+import { constant, input, type Value } from "../src/onnx/value.ts";
+import { look, READER } from "./reader.ts";
+import { CHANNELS, SURFACES } from "./surfaces.ts";
+import { SIDE } from "./world/landscape.ts";
+import { PALETTE } from "./world/maps.ts";
+import { CLASSES } from "./world/part.ts";
+
+const HALF = [0.5, 0.5, 0.5];
+/** A picture as the networks know it: SIDE × SIDE, -1 … 1. */
+const ready = { do_resize: true, resample: 2, image_mean: HALF, image_std: HALF };
+const square = { ...ready, image_processor_type: "DPTImageProcessor", size: { height: SIDE, width: SIDE } };
+
+const scalar = (value: number) => constant("float32", [], [value]);
+
+interface Made {
+  readonly name: string;
+  readonly weights: string;
+  readonly config: object;
+  readonly processor: object;
+  readonly inputs: readonly Value[];
+  readonly outputs: Readonly<Record<string, Value>>;
+}
+
+const weightsOf = (file: string) => new Weights(new StoredWeights(readCheckpoint(file).tensors));
+const pictures = () => input("pixel_values", "float32", [1, 3, SIDE, SIDE]);
+/** No distance is beyond a hundred of the nearest: the sky. */
+const LEAST_NEAR = 0.01;
+
+function surfaces(): Made {
+  const image = pictures();
+  const seen = look(weightsOf(SURFACES), image, CHANNELS);
+  const near = add(relu(add(slice(seen, 1, 0, 1), scalar(-LEAST_NEAR))), scalar(LEAST_NEAR));
+  return {
+    name: "demo-surfaces",
+    weights: SURFACES,
+    config: { model_type: "metric3d", architectures: ["Metric3DForDepthEstimation"] },
+    processor: square,
+    inputs: [image],
+    outputs: { predicted_depth: div(scalar(1), near), predicted_normal: slice(seen, 1, 1, 4) },
+  };
+}
+
+function classes(): Made {
+  const image = pictures();
+  return {
+    name: "demo-classes",
+    weights: READER,
+    config: {
+      model_type: "segformer",
+      architectures: ["SegformerForSemanticSegmentation"],
+      id2label: Object.fromEntries(CLASSES.entries()),
+      palette: CLASSES.map((name) => PALETTE[name]),
+    },
+    processor: { ...square, image_processor_type: "SegformerImageProcessor" },
+    inputs: [image],
+    outputs: { logits: look(weightsOf(READER), image, CLASSES.length) },
+  };
+}
+
+/** Writes each into its folder of `dir`, its weights beside it. */
+export function writeAnnotators(dir: string): void {
+  for (const { name, weights, config, processor, inputs, outputs } of [surfaces(), classes()]) {
+    const folder = join(dir, name);
+    mkdirSync(join(folder, "onnx"), { recursive: true });
+    const json = (file: string, value: object) =>
+      writeFileSync(join(folder, file), `${JSON.stringify(value, null, 2)}\n`);
+    json("config.json", config);
+    json("preprocessor_config.json", processor);
+    cpSync(weights, join(folder, "onnx", weights.split("/").at(-1)!));
+    writeFileSync(join(folder, "onnx/model.onnx"), build(inputs, outputs));
+  }
+}
