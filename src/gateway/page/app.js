@@ -30,7 +30,7 @@ async function readOffer() {
   return {
     models,
     controlnets,
-    annotators: annotators.filter(takesPictures).sort((one, other) => ofDepth(one) - ofDepth(other)),
+    annotators: annotators.filter(takesPictures).toSorted(photosFirst),
     loras,
     ipAdapters,
     poses: "pose" in control,
@@ -41,8 +41,8 @@ async function readOffer() {
 const takesPictures = ({ input = "picture", available = true }) =>
   available && (input === "picture" || input === "depth");
 
-/** 1 for what is made of a picture of depth, which a photo is not. @param {{input?: string}} annotator */
-const ofDepth = ({ input }) => Number(input === "depth");
+/** What is made of a picture of depth, which a photo is not, comes last. @param {{input?: string}} one @param {{input?: string}} other */
+const photosFirst = (one, other) => Number(one.input === "depth") - Number(other.input === "depth");
 
 /** The form as a newcomer finds it: the demo's first request where the demo is served. @param {Form} form @param {Offer} offer */
 async function fillIn(form, offer) {
