@@ -17,6 +17,17 @@ after(() => stack.disposeAsync());
 const root = join(import.meta.dirname, "../..");
 const guide = await readFile(join(root, "docs/clients.md"), "utf8");
 const [client, receiver] = [...guide.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code!);
+/** What the guide's own `call` must do too: it sets the Content-Type of JSON always, with a body or without. */
+const BY_ITS_CALL = `
+const { readFile } = await import("node:fs/promises");
+const body = await readFile("picture-0.png");
+const upload = await (await call(API + "/v1/uploads", { method: "POST", headers: { "Content-Type": "image/png" }, body })).json();
+await call(API + "/v1/uploads/" + upload.id, { method: "DELETE" });
+const long = { method: "POST", body: JSON.stringify({ prompt: "x", num_inference_steps: 150 }) };
+const other = await (await call(API + "/v1/generations", long)).json();
+await call(API + "/v1/generations/" + other.id + "/cancel", { method: "POST" });
+await call(API + "/v1/generations/" + generation.id, { method: "DELETE" });
+`;
 const asModule = (code: string) => ["--input-type=module", "--eval", code];
 
 test("docs/clients.md: the client saves its pictures, and the receiver takes signed webhooks", async () => {
@@ -49,7 +60,7 @@ test("docs/clients.md: the client saves its pictures, and the receiver takes sig
   assert.equal(heard, `evt_${id.replace("gen_", "")}_succeeded generation.succeeded ${id} succeeded\n`);
 
   const cwd = await temporaryFolder(stack);
-  await promisify(execFile)(process.execPath, asModule(client!), { cwd, env });
+  await promisify(execFile)(process.execPath, asModule(client! + BY_ITS_CALL), { cwd, env });
   for (const name of ["picture-0.png", "picture-1.png"]) {
     assert.equal((await sharp(join(cwd, name)).metadata()).format, "png");
   }
