@@ -30,6 +30,8 @@ declare module "fastify" {
   interface FastifyContextConfig {
     /** The route looks after the keys of its requests itself, with {@link idempotencyOf}. */
     ownKeys?: boolean;
+    /** Its answers are not kept, for they show what may be deleted meanwhile: it answers again, see {@link isRepeated}. */
+    answersAnew?: boolean;
   }
 }
 
@@ -41,6 +43,11 @@ export function idempotencyOf(request: FastifyRequest): Idempotency | undefined 
   return typeof key === "string" ? { key: hash(key), body: bodies.get(request)! } : undefined;
 }
 
+const repeated = new WeakSet<FastifyRequest>();
+
+/** Whether a request of a route that answers anew has been carried out before: it is to have no effect then. */
+export const isRepeated = (request: FastifyRequest): boolean => repeated.has(request);
+
 export function otherBody(): Refused {
   return new Refused(409, "idempotency_key_reused", "this Idempotency-Key has been used with another body");
 }
@@ -49,7 +56,7 @@ interface Kept {
   /** Hash of what was asked. */
   asked: string;
   /** Absent as long as there is none. */
-  answer?: { status: number; headers: Record<string, string>; body: string };
+  answer?: { status: number; headers: Record<string, string>; body: string } | "anew";
 }
 
 /** The JSON of a body, whatever the order of its keys. */
@@ -102,6 +109,10 @@ export function rememberAnswers(app: FastifyInstance, queue: JobQueue): void {
         "the first request with this Idempotency-Key is not answered yet",
       );
     }
+    if (kept.answer === "anew") {
+      repeated.add(request);
+      return;
+    }
     const { status, headers, body } = kept.answer;
     return reply.code(status).headers(headers).serializer(String).send(body);
   });
@@ -117,7 +128,8 @@ export function rememberAnswers(app: FastifyInstance, queue: JobQueue): void {
         return value === undefined ? [] : [[header, String(value)]];
       }),
     );
-    const kept: Kept = { asked, answer: { status: reply.statusCode, headers, body: String(payload) } };
+    const answer = { status: reply.statusCode, headers, body: String(payload) };
+    const kept: Kept = { asked, answer: request.routeOptions.config.answersAnew ? "anew" : answer };
     await queue
       .ask<unknown>((redis) => (keeps ? redis.set(name, JSON.stringify(kept), "EX", KEPT_SECONDS) : redis.del(name)))
       .catch((error) => request.log.warn({ err: error }, "the answer is not kept for its Idempotency-Key"));

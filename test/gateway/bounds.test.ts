@@ -48,6 +48,22 @@ test("a request is kept once, whatever happens to its job and whoever is told of
   assert.equal(events.split(prompt).length - 1, 2, "queued and canceled show the request all the same");
 });
 
+test("a cancel that is sent again with its Idempotency-Key is answered by what there is, and by 404 when that is deleted", async () => {
+  const { id } = (await make(ann, { prompt: "secret words" })).body as Generation;
+  const again = async () =>
+    conforms(await ann.post(`/v1/generations/${id}/cancel`).set("Idempotency-Key", "once more"));
+  const first = await again();
+  assert.equal(first.status, 202);
+  const second = await again();
+  assert.deepEqual([second.status, second.body], [202, first.body]);
+  await ann.delete(`/v1/generations/${id}`);
+  const gone = await again();
+  assert.deepEqual([gone.status, gone.text.includes("secret words")], [404, false]);
+  for (const key of await connection.keys("idempotency:*:answer:*")) {
+    assert.doesNotMatch((await connection.get(key))!, /secret words/);
+  }
+});
+
 test("of an owner's jobs so many are kept: the oldest that have ended go, and with them all that was theirs", async () => {
   const made: string[] = [];
   for (let i = 0; i < 8; i++) {

@@ -31,6 +31,7 @@ import { preload } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
 import { decodeState, StateSaver } from "./saved-state.ts";
 import type { Opened } from "./shelves.ts";
+import { shownMessage } from "./shown-message.ts";
 import { StageTimes } from "./stage-times.ts";
 
 /** Says something to the main thread; the buffers move there. */
@@ -167,7 +168,7 @@ export class Engine {
       if (error instanceof Asked) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
       const known = error instanceof NotFinite || error instanceof MapError;
       const code = known ? error.code : `${kind}_failed`;
-      return { type: "failed", id, code, message: (error as Error).message };
+      return { type: "failed", id, code, message: shownMessage(error as Error) };
     } finally {
       stop();
       this.#running.delete(id);

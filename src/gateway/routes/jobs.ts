@@ -11,6 +11,7 @@ import { closed } from "../../schema/closed.ts";
 import { JobStatus } from "../../schema/job.ts";
 import { findJob } from "../accept.ts";
 import { ownerOf } from "../auth.ts";
+import { isRepeated } from "../idempotency.ts";
 import { problems } from "../openapi.ts";
 import { listOf, pageOf, paging } from "../paging.ts";
 import type { Service } from "../parts.ts";
@@ -58,6 +59,7 @@ export function jobRoutes<R extends BaseRecord>(
   app.post(
     `${path}/:id/cancel`,
     {
+      config: { answersAnew: true },
       schema: {
         operationId: `cancel${words.title}`,
         summary: `Cancel a ${name}`,
@@ -69,7 +71,7 @@ export function jobRoutes<R extends BaseRecord>(
     },
     async (request, reply) => {
       const { id } = await findJob(service, kind, ownerOf(request), request.params.id);
-      const outcome = await queue.cancel(id);
+      const outcome = isRepeated(request) ? "repeated" : await queue.cancel(id);
       const record = await findJob(service, kind, ownerOf(request), id);
       if (outcome === "ended") throw new Refused(409, "ended", `the ${name} has ended already: ${record.status}`);
       request.log.info({ [name]: id, outcome }, "cancel");
