@@ -31,7 +31,6 @@ import { preload } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
 import { decodeState, StateSaver } from "./saved-state.ts";
 import type { Opened } from "./shelves.ts";
-import { shownMessage } from "./shown-message.ts";
 import { StageTimes } from "./stage-times.ts";
 
 /** Says something to the main thread; the buffers move there. */
@@ -168,7 +167,7 @@ export class Engine {
       if (error instanceof Asked) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
       const known = error instanceof NotFinite || error instanceof MapError;
       const code = known ? error.code : `${kind}_failed`;
-      return { type: "failed", id, code, message: shownMessage(error as Error) };
+      return { type: "failed", id, code, message: (error as Error).message };
     } finally {
       stop();
       this.#running.delete(id);

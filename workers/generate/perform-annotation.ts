@@ -16,6 +16,7 @@ import type { EngineClient } from "./engine-client.ts";
 import { type MadeMap, MapError, type MapTask } from "./maps/made.ts";
 import type { MapThread } from "./maps/thread-client.ts";
 import { runInTime, storeMap } from "./perform.ts";
+import { shownMessage } from "./shown-message.ts";
 
 /** What an annotation is carried out with. */
 export interface AnnotationParts {
@@ -101,7 +102,7 @@ async function byNetwork(
     return outOfTime;
   }
   if (ending.type === "annotated") return ending;
-  if (ending.type === "failed") return failure(ending.code, ending.message);
+  if (ending.type === "failed") return failure(ending.code, shownMessage(ending));
   if (ending.type === "yielded") throw new HandBack();
   return timedOut ? outOfTime : { status: "canceled" };
 }

@@ -14,6 +14,7 @@ import { freeBytes, RESERVE_BYTES } from "../../src/storage/room.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { failure, HandBack, whenRoom } from "../take-jobs.ts";
 import type { Done, Ending, EngineClient, EngineTask, News } from "./engine-client.ts";
+import { shownMessage } from "./shown-message.ts";
 
 /** How long a generation that has run out of time may take to stop before the whole worker counts as stuck. */
 const STUCK_MS = 60_000;
@@ -55,7 +56,7 @@ export async function performGeneration(
     throw new HandBack();
   }
   if (timedOut && ending.type === "canceled") return outOfTime;
-  if (ending.type === "failed") return failure(ending.code, ending.message);
+  if (ending.type === "failed") return failure(ending.code, shownMessage(ending));
   if (ending.type === "canceled") return { status: "canceled" };
   if (ending.type !== "done") throw new Error(`a generation has ended as ${ending.type}`);
   const { storage } = parts;

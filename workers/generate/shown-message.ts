@@ -2,4 +2,4 @@
 const PATH = /(?<=^|[\s'"`(=:])\/(?:[^\s'"`():/]+\/)+/g;
 
 /** An error's message as a client may read it: files are named, and where they lie on the server is not said. */
-export const shownMessage = (error: Error): string => error.message.replace(PATH, "");
+export const shownMessage = ({ message }: { message: string }): string => message.replace(PATH, "");
