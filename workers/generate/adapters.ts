@@ -2,12 +2,11 @@
 import type { Chosen } from "../../src/diffusion/adapters/adapt.ts";
 import type { Runner } from "../../src/diffusion/load.ts";
 import { clipPixels, unshuffle } from "../../src/image/clip-pixels.ts";
-import { decode } from "../../src/image/decode.ts";
 import { grey, hint, mask } from "../../src/image/hint.ts";
 import { resize } from "../../src/image/resize.ts";
 import { UNSHUFFLE } from "../../src/models/t2i-adapter.ts";
-import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
 import type { GenerationRequest } from "../../src/schema/generation-request.ts";
+import { decodingOnce } from "./decoded.ts";
 import type { Opened } from "./shelves.ts";
 
 type AdapterShelf = "loras" | "embeddings" | "ip_adapters" | "adapters";
@@ -27,9 +26,10 @@ export async function chooseAdapters(
   remembering: Runner,
 ): Promise<Chosen> {
   const { width, height } = request;
+  const decoded = decodingOnce(files);
   const picture = async (hash: string) => {
     await turn();
-    return decode(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS });
+    return decoded(hash);
   };
   const fitted = async (hash: string) => resize(await picture(hash), width, height);
   const ip_adapters: Chosen["ip_adapters"][number][] = [];

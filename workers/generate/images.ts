@@ -1,13 +1,12 @@
 import type { Images } from "../../src/diffusion/pipeline.ts";
 import { inpaint } from "../../src/image/annotators/inpaint.ts";
-import { decode } from "../../src/image/decode.ts";
 import { type ResizeMode, resizeModes } from "../../src/image/fit.ts";
 import { grey, hint, mask, sample } from "../../src/image/hint.ts";
 import { mapWarnings } from "../../src/image/map-warnings.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
-import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
 import type { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { mapKindOf } from "../../src/schema/map-kinds.ts";
+import { decodingOnce } from "./decoded.ts";
 import { type ControlMap, isAnnotated } from "./maps/controls.ts";
 
 /**
@@ -25,9 +24,10 @@ export async function readImages(
   warn: (warning: string) => void = () => {},
 ): Promise<Images> {
   const { width, height, controls, image, mask_image } = request;
+  const decoded = decodingOnce(files);
   const read = async (hash: string) => {
     await turn();
-    return decode(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS });
+    return decoded(hash);
   };
   const fit = async (hash: string, mode: ResizeMode = "stretch") => resizeModes[mode](await read(hash), width, height);
   const tensor = (data: Float32Array) => ({ dims: [1, data.length / (width * height), height, width], data });

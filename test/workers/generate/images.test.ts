@@ -33,3 +33,18 @@ test("a generation that is to stop reads no further image", async () => {
   stopped = true;
   await assert.rejects(hints[0]![1]!(), /stopped/);
 });
+
+test("an image that a request names 72 times is decoded once", async () => {
+  let reads = 0;
+  const get = (target: object, hash: string | symbol) => {
+    reads++;
+    return Reflect.get(target, hash);
+  };
+  const counted = new Proxy(files, { get });
+  const control = asked.controls[0]!;
+  const [hash] = Object.keys(files);
+  const many = { ...control, image: Array(8).fill(hash), mask: hash! };
+  const { hints, masks } = await readImages({ ...asked, controls: Array(8).fill(many) }, counted, async () => {});
+  for (const hint of hints.flat()) await hint();
+  assert.deepEqual([hints.flat().length, masks.length, reads], [64, 8, 1]);
+});

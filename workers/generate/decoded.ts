@@ -1,0 +1,26 @@
+import { decode } from "../../src/image/decode.ts";
+import type { Pixels } from "../../src/image/pixels.ts";
+import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
+
+/** Pixels that are kept: the largest image, or hundreds of a usual size. */
+const KEPT_BYTES = 3 * MAX_IMAGE_PIXELS;
+
+/**
+ * Decodes a request's images by their hashes; one that is named again, as for each of many controls, is not decoded again as
+ * long as there is room for it.
+ */
+export function decodingOnce(files: Readonly<Record<string, Uint8Array>>): (hash: string) => Promise<Pixels> {
+  const kept = new Map<string, Pixels>(); // the one that was used last is the last
+  let bytes = 0;
+  return async (hash) => {
+    const pixels = kept.get(hash) ?? (await decode(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS }));
+    if (!kept.delete(hash)) bytes += pixels.data.length;
+    kept.set(hash, pixels);
+    for (const [oldest, { data }] of kept) {
+      if (bytes <= KEPT_BYTES) break;
+      kept.delete(oldest);
+      bytes -= data.length;
+    }
+    return pixels;
+  };
+}
