@@ -33,7 +33,11 @@ export async function accept(seconds: number): Promise<void> {
   const rows: (string | number)[][] = [];
   for (const appendfsync of ["always", "everysec"] as const) {
     await using stack = new AsyncDisposableStack();
-    const { url, gateway } = await startService(stack, { appendfsync }, { MAX_QUEUE: "1000000" });
+    const { url, gateway } = await startService(
+      stack,
+      { appendfsync },
+      { MAX_QUEUE: "1000000", MAX_KEPT_PER_KEY: "1000000" },
+    );
     const send = (request: object, perSecond: number | null, seconds: number) => {
       const connections = perSecond === null ? CLIENTS : CONNECTIONS;
       const job: Job = { url, body: JSON.stringify(request), seconds, connections, perSecond };

@@ -36,11 +36,11 @@ test("a generation that is to stop reads no further image", async () => {
 
 test("an image that a request names 72 times is decoded once", async () => {
   let reads = 0;
-  const get = (target: object, hash: string | symbol) => {
+  const get = (target: typeof files, hash: string | symbol) => {
     reads++;
     return Reflect.get(target, hash);
   };
-  const counted = new Proxy(files, { get });
+  const counted: typeof files = new Proxy(files, { get });
   const control = asked.controls[0]!;
   const [hash] = Object.keys(files);
   const many = { ...control, image: Array(8).fill(hash), mask: hash! };
