@@ -71,6 +71,13 @@ const Environment = z.object({
       ),
     )
     .default([]),
+  /** Origins whose pages may call the service from a browser; `*` = all; unset = none. */
+  CORS_ORIGINS: z
+    .string()
+    .default("")
+    .transform((list, ctx) => list.split(/[\s,]+/).flatMap((entry) => (entry === "" ? [] : originOf(entry, ctx)))),
+  /** `signed`: the addresses of pictures are opened without a key, for an hour or two. Unset = they need one. */
+  PUBLIC_IMAGES: z.literal("signed", "must be signed, or unset").optional(),
   /** How many requests that change something an owner may make in a minute; unset = any number. */
   RATE_LIMIT: z.coerce.number().int().min(1).optional(),
   /** How many generations of an owner may be queued or running at once, and how many trainings; unset = any number. */
@@ -151,6 +158,13 @@ function hostAndPort(entry: string, ctx: z.RefinementCtx): { hostname: string; p
   }
   const port = /:(\d+)$/.exec(text)?.[1]; // not the URL's, which leaves 80 out
   return { hostname: url.hostname.replace(/^\[|\]$/g, ""), port: port === undefined ? null : Number(port) };
+}
+
+/** An origin as browsers send it. */
+function originOf(entry: string, ctx: z.RefinementCtx): string {
+  if (entry === "*" || (/^https?:/.test(entry) && URL.parse(entry)?.origin === entry)) return entry;
+  ctx.addIssue({ code: "custom", message: `"${entry}" is neither * nor an origin such as https://app.example` });
+  return z.NEVER;
 }
 
 /** An address, a network, or a name for some. */

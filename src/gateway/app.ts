@@ -4,6 +4,7 @@ import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
 import { type FastifyPluginAsyncZod, serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { Addresses } from "../jobs/addresses.ts";
 import { Fleet } from "../jobs/fleet.ts";
 import { findImage } from "../jobs/kept-images.ts";
 import { closed } from "../schema/closed.ts";
@@ -11,6 +12,7 @@ import { Uploads } from "../storage/uploads.ts";
 import { authenticate } from "./auth.ts";
 import { readBodies } from "./bodies.ts";
 import { boundsOf } from "./bounds.ts";
+import { allowOrigins } from "./cors.ts";
 import { Decoders } from "./decoding/decoders.ts";
 import { DIALECT_ROUTES } from "./dialects/table.ts";
 import { refuseForeign } from "./foreign.ts";
@@ -35,6 +37,7 @@ import { trainings } from "./routes/trainings.ts";
 import { uploads as uploadRoutes } from "./routes/uploads.ts";
 import { webhooks } from "./routes/webhooks.ts";
 import { Shares } from "./shares.ts";
+import { openSigned } from "./signed.ts";
 import { sweep } from "./sweep.ts";
 import { validatorCompiler } from "./validate.ts";
 
@@ -100,9 +103,12 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.addHook("onRoute", (route) => {
     if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };
   });
+  allowOrigins(app, parts.config.CORS_ORIGINS);
   const bounds = boundsOf(parts.config, parts.bounds);
   const held = new Shares(bounds.heldBytes, bounds.heldBytesOfOwner, "bytes of requests on their way");
   if (parts.config.API_KEYS.length === 0) refuseForeign(app, parts.config);
+  const addresses = new Addresses(parts.config, (command) => parts.queue.ask(command));
+  openSigned(app, addresses, parts.queue); // a signature stands for a key
   authenticate(app, parts.config.API_KEYS);
   countHeld(app, held, bounds);
   readBodies(app, bounds);
@@ -116,7 +122,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash));
   const imagesIn = new ImagesIn(parts.config, { outbound: parts.outbound, uploads, decoders, held, kept });
   const room = new Room(parts.queue, parts.config.DATA_DIR);
-  const service: Service = { ...parts, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
+  const service: Service = { ...parts, addresses, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);
   for (const routes of ROUTES) await app.register(routes, service);

@@ -36,7 +36,7 @@ function basic({ headers }: FastifyRequest): string | undefined {
 export function authenticate(app: FastifyInstance, keys: readonly ApiKey[]): void {
   app.decorateRequest("owner", OWNER_WITHOUT_KEYS);
   app.addHook("onRequest", async (request) => {
-    if (keys.length === 0 || request.routeOptions.config.open) return;
+    if (keys.length === 0 || request.routeOptions.config.open || request.isSigned) return;
     const key = WAYS.map((way) => way(request)).find((sent) => sent !== undefined);
     const owner = key === undefined ? undefined : ownerOfKey(keys, key);
     if (owner === undefined) {

@@ -36,7 +36,7 @@ export function checkFormat(request: FastifyRequest, { output_format }: Pick<Gen
 
 /** The generation as clients see it, with the bytes of its pictures where its request asks for them. */
 export async function withBytes(service: Service, owner: string, record: GenerationRecord): Promise<Generation> {
-  const shown = generation.show(record, service.config.PUBLIC_URL);
+  const shown = generation.show(record, service.addresses);
   if (record.request.response !== "base64") return shown;
   const images: Generation["images"] = [];
   for (const [n, image] of shown.images.entries()) {
@@ -64,7 +64,7 @@ export async function sendEnded(
     return sendProblem(reply, problem(500, error?.code ?? "generation_failed", error?.message ?? "it failed"));
   }
   const found = await findPicture(service, owner, record.id, "0");
-  const { url, seed } = generation.show(record, service.config.PUBLIC_URL).images[0]!;
+  const { url, seed } = generation.show(record, service.addresses).images[0]!;
   reply.header("Content-Location", url).header("X-Seed", String(seed));
   return sendPicture(request, reply, found);
 }

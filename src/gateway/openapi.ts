@@ -46,6 +46,7 @@ export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions
 const MEANINGS = {
   400: "The request is not JSON or does not fit the schema.",
   401: "There is no API key in `Authorization: Bearer`, or none that anybody has.",
+  403: "The address is signed, and its signature is forged or expired: `code` says which.",
   404: "There is no such thing.",
   406: "What `Accept` asks for cannot be had together with what the request says.",
   409: "It cannot be done as things stand; `detail` says why.",

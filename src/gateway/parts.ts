@@ -1,5 +1,6 @@
 /** What the gateway is made of, and what its routes work with. */
 import type { Config } from "../config/config.ts";
+import type { Addresses } from "../jobs/addresses.ts";
 import type { Fleet } from "../jobs/fleet.ts";
 import type { JobQueue } from "../jobs/queue.ts";
 import type { Outbound } from "../outbound/client.ts";
@@ -21,6 +22,7 @@ export interface Parts {
 
 /** What routes get. */
 export interface Service extends Parts {
+  addresses: Addresses;
   fleet: Fleet;
   bounds: Bounds;
   uploads: Uploads;

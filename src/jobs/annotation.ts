@@ -30,9 +30,9 @@ export const annotation: JobKind<AnnotationRecord, View, Progress> = {
         ? { queue_ms: queuedFor(created_at, started_at), load_ms: null, annotate_ms: null }
         : JSON.parse(metrics),
   }),
-  show(record, publicUrl) {
+  show(record, addresses) {
     const images = record.images.map((image, n) => ({
-      url: `${publicUrl}/v1/annotations/${record.id}/images/${n}`,
+      url: addresses.picture(`/v1/annotations/${record.id}/images/${n}`),
       ...image,
     }));
     return { ...record, images, metadata: record.request.metadata };

@@ -46,8 +46,8 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
           }
         : { annotate_ms: null, ...JSON.parse(metrics) },
   }),
-  show(record, publicUrl) {
-    const url = (what: string) => `${publicUrl}/v1/generations/${record.id}/${what}`;
+  show(record, addresses) {
+    const url = (what: string) => addresses.picture(`/v1/generations/${record.id}/${what}`);
     const images = record.images.map((image, n) => ({ url: url(`images/${n}`), ...image }));
     const controls = record.controls.map((map) => ({
       url: url(`controls/${map.control}${map.picture === null ? "" : `?picture=${map.picture}`}`),

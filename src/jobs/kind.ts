@@ -1,6 +1,7 @@
 /** What a kind of job says of itself. A kind is one value of this type in a file of its own, and a row of KINDS. */
 import type { z } from "zod";
 import type { Generation } from "../schema/generation.ts";
+import type { Addresses } from "./addresses.ts";
 
 /** The fields of a record's hash in Redis, or of an event's entry. */
 export type Fields = Readonly<Record<string, string>>;
@@ -47,11 +48,11 @@ export interface JobKind<
   /** What a record of this kind has beside {@link BaseRecord}. */
   parse(fields: Fields, base: BaseRecord): Omit<R, keyof BaseRecord>;
   /** A record as clients see it, in answers, events and webhooks alike. */
-  show(record: R, publicUrl: string): View;
+  show(record: R, addresses: Addresses): View;
   /** The data of a progress event. */
   step(fields: Fields): Step;
   /** The data of a progress event as clients see it. */
-  showStep(id: string, step: Step, publicUrl: string): object;
+  showStep(id: string, step: Step, addresses: Addresses): object;
 }
 
 /** How long a job has waited for its worker, in ms; null = it still does. */

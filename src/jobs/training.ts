@@ -5,6 +5,7 @@ import {
   type Training as View,
 } from "../schema/training.ts";
 import { TrainingRequest } from "../schema/training-request.ts";
+import type { Addresses } from "./addresses.ts";
 import type { JobKind } from "./kind.ts";
 
 export type TrainingRecord = Omit<View, "loss_csv" | "loss_png" | "validation" | "metadata"> & {
@@ -35,11 +36,14 @@ export const training: JobKind<TrainingRecord, View, TrainingProgressEvent> = {
     validation: JSON.parse(validation ?? "[]"),
     controlnet: JSON.parse(controlnet ?? "null"),
   }),
-  show(record, publicUrl) {
-    const url = `${publicUrl}/v1/trainings/${record.id}`;
-    const validation = withUrls(record.id, record.validation, publicUrl);
-    const { metadata } = record.request;
-    return { ...record, validation, loss_csv: `${url}/loss.csv`, loss_png: `${url}/loss.png`, metadata };
+  show(record, addresses) {
+    const path = `/v1/trainings/${record.id}`;
+    const validation = withUrls(record.id, record.validation, addresses);
+    const loss = {
+      loss_csv: `${addresses.publicUrl}${path}/loss.csv`,
+      loss_png: addresses.picture(`${path}/loss.png`),
+    };
+    return { ...record, validation, ...loss, metadata: record.request.metadata };
   },
   step: ({ step, total, loss, learning_rate, validation }) => ({
     step: Number(step),
@@ -48,14 +52,14 @@ export const training: JobKind<TrainingRecord, View, TrainingProgressEvent> = {
     learning_rate: Number(learning_rate),
     validation: JSON.parse(validation ?? "[]"),
   }),
-  showStep: (id, step, publicUrl) => ({ ...step, validation: withUrls(id, step.validation, publicUrl) }),
+  showStep: (id, step, addresses) => ({ ...step, validation: withUrls(id, step.validation, addresses) }),
 };
 
 /** The pictures of a training, with where to get them. */
-function withUrls(id: string, pictures: readonly ValidationPicture[], publicUrl: string) {
+function withUrls(id: string, pictures: readonly ValidationPicture[], addresses: Addresses) {
   return pictures.map(({ step, index }) => ({
     step,
     index,
-    url: `${publicUrl}/v1/trainings/${id}/validation/${step}/${index}`,
+    url: addresses.picture(`/v1/trainings/${id}/validation/${step}/${index}`),
   }));
 }

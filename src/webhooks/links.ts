@@ -4,12 +4,18 @@ import type { Redis } from "ioredis";
 
 const SECRET = "links:secret";
 
-/** The token of a job; the same each time. */
-export async function linkToken(redis: Redis, job: string): Promise<string> {
+/** What all links of an installation are signed with. The first call makes it. */
+export async function linkSecret(redis: Redis): Promise<string> {
   const known = await redis.get(SECRET);
   if (known === null) await redis.setnx(SECRET, randomBytes(32).toString("base64url"));
-  const secret = known ?? (await redis.get(SECRET))!;
-  return createHmac("sha256", secret).update(job).digest("base64url");
+  return known ?? (await redis.get(SECRET))!;
+}
+
+/** The token of a job; the same each time. */
+export async function linkToken(redis: Redis, job: string): Promise<string> {
+  return createHmac("sha256", await linkSecret(redis))
+    .update(job)
+    .digest("base64url");
 }
 
 /** Whether a token is that of the job. Takes as long for one that is nearly right as for any other. */

@@ -1,7 +1,7 @@
 /** One attempt to deliver a webhook. */
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
-import type { Config } from "../../src/config/config.ts";
+import type { Addresses } from "../../src/jobs/addresses.ts";
 import { type JobRecord, kindOf } from "../../src/jobs/kinds.ts";
 import { parseRecord } from "../../src/jobs/record.ts";
 import type { Outbound } from "../../src/outbound/client.ts";
@@ -22,7 +22,7 @@ export interface AttemptAnswer extends Pick<WebhookAttempt, "status" | "error"> 
 
 /** What an attempt is made with. */
 export interface AttemptParts {
-  readonly config: Pick<Config, "PUBLIC_URL">;
+  readonly addresses: Addresses;
   readonly redis: Redis;
   readonly outbound: Outbound;
   readonly log: Logger;
@@ -34,7 +34,7 @@ export interface AttemptParts {
  * @throws nothing: what goes wrong on the way is an answer too
  */
 export async function tryOnce(
-  { config, redis, outbound, log }: AttemptParts,
+  { addresses, redis, outbound, log }: AttemptParts,
   taken: Taken,
   at: Date,
   timeoutMs: number,
@@ -45,7 +45,7 @@ export async function tryOnce(
   try {
     const record = parseRecord(taken.job, taken.record);
     if (record === undefined) return { status: null, error: "an error of the service", final: true };
-    const body = await bodyOf(redis, taken, record, config.PUBLIC_URL);
+    const body = await bodyOf(redis, taken, record, addresses);
     const secrets = await signingSecrets(redis, taken.owner);
     const headers = { "content-type": "application/json", ...signedHeaders(secrets, taken.id, at, body) };
     return await post(outbound, taken.url, { headers, body, timeoutMs });
@@ -56,11 +56,17 @@ export async function tryOnce(
 }
 
 /** What is told, in the words of the API that the job came by. */
-async function bodyOf(redis: Redis, { job, event, created_at, record: fields }: Taken, record: JobRecord, url: string) {
+async function bodyOf(
+  redis: Redis,
+  { job, event, created_at, record: fields }: Taken,
+  record: JobRecord,
+  to: Addresses,
+) {
   if (fields.dialect === "replicate" && record.object === "generation") {
-    return JSON.stringify(predictionOf(record, url, await linkToken(redis, job)));
+    return JSON.stringify(predictionOf(record, to.publicUrl, await linkToken(redis, job)));
   }
-  const data = kindOf(job).show(record, url);
+  await to.ready();
+  const data = kindOf(job).show(record, to);
   return JSON.stringify({ type: `${record.object}.${event}`, timestamp: created_at, data });
 }
 

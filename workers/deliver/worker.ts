@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "pino";
 import { Histogram, type Registry } from "prom-client";
 import type { Config } from "../../src/config/config.ts";
+import { Addresses } from "../../src/jobs/addresses.ts";
 import { openRegistry, publishMetrics } from "../../src/observe/metrics.ts";
 import { span } from "../../src/observe/span.ts";
 import { Outbound } from "../../src/outbound/client.ts";
@@ -44,7 +45,8 @@ export function startDeliverer(config: Config & { REDIS_URL: string }, log: Logg
   const registry = openRegistry(name);
   const measure = measureAttempts(registry);
   const publishing = publishMetrics(redis, "deliver", name, registry);
-  const parts: AttemptParts = { config, redis, outbound, log };
+  const addresses = new Addresses(config, (command) => command(redis));
+  const parts: AttemptParts = { addresses, redis, outbound, log };
   const lanes = new Lanes();
   const underWay = new Set<Promise<void>>();
   const closing = new AbortController();

@@ -58,11 +58,11 @@ export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) 
       const preferred = preferredWait(request.headers.prefer);
       if (preferred !== undefined) reply.header("Preference-Applied", `wait=${preferred}`);
       const wait = preferred ?? (wantsMap ? MAX_WAIT_SECONDS : undefined);
-      if (wait === undefined) return reply.code(202).send(annotation.show(submitted, config.PUBLIC_URL));
+      if (wait === undefined) return reply.code(202).send(annotation.show(submitted, service.addresses));
       const record = await waitForAnnotation(service, submitted, owner, untilNoLonger(reply, closing.signal, wait));
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
       if (wantsMap && hasEnded(record)) return sendMap(request, reply, record);
-      return reply.code(hasEnded(record) ? 200 : 202).send(annotation.show(record, config.PUBLIC_URL));
+      return reply.code(hasEnded(record) ? 200 : 202).send(annotation.show(record, service.addresses));
     },
   );
 
@@ -78,6 +78,7 @@ export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) 
   app.get(
     "/v1/annotations/:id/images/:n",
     {
+      config: { signable: true },
       schema: {
         operationId: "getAnnotationImage",
         summary: "Get a map",
@@ -87,7 +88,7 @@ export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) 
         response: {
           200: { description: "The map.", content: THE_MAP },
           304: z.undefined().describe("The client has it already, by `If-None-Match`."),
-          ...problems(404, 503),
+          ...problems(403, 404, 503),
         },
       },
     },

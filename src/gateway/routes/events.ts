@@ -33,7 +33,7 @@ function lastSeen(header: string | undefined, query: Readonly<Record<string, unk
 
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { bounds, config, queue } = service;
+  const { addresses, bounds, queue } = service;
   const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // clients connect again, to another gateway
@@ -114,8 +114,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
 
   function textOf(job: string, { id, event, data }: JobEvent): string {
     const kind = kindOf(job);
-    const shown =
-      event === "progress" ? kind.showStep(job, data, config.PUBLIC_URL) : kind.show(data, config.PUBLIC_URL);
+    const shown = event === "progress" ? kind.showStep(job, data, addresses) : kind.show(data, addresses);
     return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(shown)}\n\n`;
   }
 };

@@ -21,7 +21,7 @@ import { jobParams, jobRoutes } from "./jobs.ts";
 const PICTURES = binary(...Object.values(CONTENT_TYPES));
 
 export const generations: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { config } = service;
+  const { addresses, config } = service;
   const tags = ["generations"];
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // whoever waits is answered as it stands
@@ -62,12 +62,12 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
       reply.header("Location", `${config.PUBLIC_URL}/v1/generations/${submitted.id}`);
       const wait = preferredWait(request.headers.prefer);
       if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);
-      if (wait === undefined) return reply.code(202).send(generation.show(submitted, config.PUBLIC_URL));
+      if (wait === undefined) return reply.code(202).send(generation.show(submitted, addresses));
       const signal = untilNoLonger(reply, closing.signal, wait);
       const record = await waitForGeneration(service, submitted, owner, signal);
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
       if (hasEnded(record)) return sendEnded(service, request, reply.code(200), record);
-      return reply.code(202).send(generation.show(record, config.PUBLIC_URL));
+      return reply.code(202).send(generation.show(record, addresses));
     },
   );
 
@@ -76,7 +76,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
   app.get(
     "/v1/generations/:id/images/:n",
     {
-      config: { anyQuery: true }, // people append one to get past a cache
+      config: { anyQuery: true, signable: true }, // people append a query to get past a cache
       schema: {
         operationId: "getGenerationImage",
         summary: "Get a picture",
@@ -87,7 +87,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
           200: { description: "The picture, in the request's output_format.", content: PICTURES },
           206: { description: "The part of it that `Range` asks for.", content: PICTURES },
           304: z.undefined().describe("The client has it already, by `If-None-Match`."),
-          ...problems(404, 416, 503),
+          ...problems(403, 404, 416, 503),
         },
       },
     },
@@ -100,6 +100,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
   app.get(
     "/v1/generations/:id/controls/:n",
     {
+      config: { signable: true },
       schema: {
         operationId: "getGenerationControl",
         summary: "Get a control image that an annotator made",
@@ -118,7 +119,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
         response: {
           200: { description: "The control image.", content: { "image/png": { schema: z.unknown() } } },
           304: z.undefined().describe("The client has it already, by `If-None-Match`."),
-          ...problems(400, 404, 503),
+          ...problems(400, 403, 404, 503),
         },
       },
     },

@@ -26,11 +26,11 @@ export function jobRoutes<R extends BaseRecord>(
   showOne?: (record: R, owner: string) => Promise<object>,
 ): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
-  const { config, queue, storage } = service;
+  const { addresses, queue, storage } = service;
   const { name, view, words } = kind;
   const tags = [`${name}s`];
   const path = `/v1/${name}s`;
-  const shown = (record: R) => kind.show(record, config.PUBLIC_URL);
+  const shown = (record: R) => kind.show(record, addresses);
 
   app.get(
     path,

@@ -40,7 +40,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
       const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), log };
       const record = await acceptTraining(service, body, by);
       reply.header("Location", `${config.PUBLIC_URL}/v1/trainings/${record.id}`);
-      return reply.code(202).send(training.show(record, config.PUBLIC_URL));
+      return reply.code(202).send(training.show(record, service.addresses));
     },
   );
 
@@ -49,6 +49,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
   app.get(
     "/v1/trainings/:id/validation/:step/:index",
     {
+      config: { signable: true },
       schema: {
         operationId: "getTrainingPicture",
         summary: "Get a validation picture",
@@ -58,7 +59,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
           step: z.string().describe("At which step, one at which the training was saved."),
           index: z.string().describe("Which of the request's `validation`, from 0."),
         }),
-        response: { 200: file("image/png", "The picture."), ...problems(404, 503) },
+        response: { 200: file("image/png", "The picture."), ...problems(403, 404, 503) },
       },
     },
     async (request, reply) => {
@@ -78,13 +79,14 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
     app.get(
       `/v1/trainings/:id/loss.${type}`,
       {
+        config: type === "png" ? { signable: true } : {},
         schema: {
           operationId: `getTrainingLoss${type === "csv" ? "Csv" : "Png"}`,
           summary: type === "csv" ? "Get the loss of every step" : "Get the curve of the loss",
           description: "As of when the training was last saved.",
           tags,
           params: jobParams,
-          response: { 200: file(content, what), ...problems(404, 503) },
+          response: { 200: file(content, what), ...problems(...(type === "png" ? ([403] as const) : []), 404, 503) },
         },
       },
       async (request, reply) => {
