@@ -92,6 +92,7 @@ export class Engine {
       modelsDir,
       cacheDir,
       executionProvider,
+      provenance: "full",
       maxPixels: 2048 ** 2,
       ...(memoryBudget && { memoryBudget }),
     });

@@ -101,6 +101,8 @@ const Environment = z.object({
     .transform((list) => list.split(/[\s,]+/).filter((name) => name !== "" && name !== "none"))
     .pipe(z.array(z.enum(DIALECTS)))
     .optional(),
+  /** What pictures say of themselves (src/image/provenance.ts). */
+  PROVENANCE: z.enum(["full", "mark", "off"]).default("full"),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 

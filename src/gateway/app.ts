@@ -103,10 +103,10 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.addHook("onRoute", (route) => {
     if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };
   });
-  allowOrigins(app, parts.config.CORS_ORIGINS);
   const bounds = boundsOf(parts.config, parts.bounds);
   const held = new Shares(bounds.heldBytes, bounds.heldBytesOfOwner, "bytes of requests on their way");
-  if (parts.config.API_KEYS.length === 0) refuseForeign(app, parts.config);
+  const isAllowed = allowOrigins(app, parts.config.CORS_ORIGINS);
+  if (parts.config.API_KEYS.length === 0) refuseForeign(app, parts.config, isAllowed);
   const addresses = new Addresses(parts.config, (command) => parts.queue.ask(command));
   openSigned(app, addresses, parts.queue); // a signature stands for a key
   authenticate(app, parts.config.API_KEYS);

@@ -35,14 +35,16 @@ const PREFLIGHT_SECONDS = 600;
  * Says to browsers that these origins may read the answers, and answers their preflights, before a key is asked for: a
  * preflight carries none. Keys are sent in a header, never as cookies, so that credentials need no allowance.
  * @param origins `*` among them = any
+ * @returns whether an origin is one of them
  */
-export function allowOrigins(app: FastifyInstance, origins: readonly string[]): void {
-  if (origins.length === 0) return;
+export function allowOrigins(app: FastifyInstance, origins: readonly string[]): (origin: string) => boolean {
   const any = origins.includes("*");
+  const isAllowed = (origin: string) => any || origins.includes(origin);
+  if (origins.length === 0) return isAllowed;
   app.addHook("onRequest", async ({ method, headers }, reply) => {
     reply.header("Vary", "Origin");
     const { origin, "access-control-request-method": asked } = headers;
-    if (origin === undefined || !(any || origins.includes(origin))) return;
+    if (origin === undefined || !isAllowed(origin)) return;
     reply.header("Access-Control-Allow-Origin", any ? "*" : origin);
     reply.header("Access-Control-Expose-Headers", EXPOSED.join(", "));
     if (method !== "OPTIONS" || asked === undefined) return;
@@ -51,4 +53,5 @@ export function allowOrigins(app: FastifyInstance, origins: readonly string[]): 
     reply.header("Access-Control-Allow-Headers", any && wanted ? wanted : READ.join(", "));
     return reply.header("Access-Control-Max-Age", String(PREFLIGHT_SECONDS)).code(204).send();
   });
+  return isAllowed;
 }

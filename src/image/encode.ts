@@ -3,7 +3,7 @@ import type { OutputFormat } from "../schema/generation-request.ts";
 import type { Pixels } from "./pixels.ts";
 
 /**
- * File formats of results. The same pixels give the same bytes on the same release and kind of machine; no metadata is written.
+ * File formats of results. The same pixels and XMP give the same bytes on the same release and kind of machine; no other metadata is written.
  * - `png`: lossless.
  * - `webp`: lossy at quality 90; colour is stored at half resolution, as WebP always
  *   does, with the slower conversion that keeps coloured edges sharp.
@@ -15,7 +15,13 @@ const encoders = {
   jpeg: (image) => image.jpeg({ quality: 95, chromaSubsampling: "4:4:4" }),
 } satisfies Record<OutputFormat, (image: Sharp) => Sharp>;
 
-export async function encode({ width, height, data }: Pixels, format: OutputFormat): Promise<Uint8Array> {
-  const file = await encoders[format](sharp(data, { raw: { width, height, channels: 3 } })).toBuffer();
+/** @param xmp goes into the file as it is; null = none (src/image/provenance.ts) */
+export async function encode(
+  { width, height, data }: Pixels,
+  format: OutputFormat,
+  xmp: string | null = null,
+): Promise<Uint8Array> {
+  const image = sharp(data, { raw: { width, height, channels: 3 } });
+  const file = await encoders[format](xmp === null ? image : image.withXmp(xmp)).toBuffer();
   return new Uint8Array(file.buffer, file.byteOffset, file.length);
 }

@@ -37,6 +37,9 @@ export const CONTENT_TYPES = { png: "image/png", webp: "image/webp", jpeg: "imag
 export const OutputFormat = z.enum(["png", "webp", "jpeg"]);
 export type OutputFormat = z.infer<typeof OutputFormat>;
 
+/** What pictures may say of themselves: the request that makes them and that they are made; that alone; nothing. */
+export const PROVENANCES = ["full", "mark", "off"] as const;
+
 const sizeOfSdxl = z
   .tuple([z.int().min(0).max(MAX_SIDE), z.int().min(0).max(MAX_SIDE)])
   .nullable()

@@ -8,6 +8,7 @@ import { decode, type GenerationState, type Plan, prepare, step } from "../../sr
 import { isFresh } from "../../src/diffusion/reuse.ts";
 import { encode } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
+import { xmpOf } from "../../src/image/provenance.ts";
 import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
 import { CELL } from "../../src/models/vae.ts";
 import { type Attributes, onSpan, span } from "../../src/observe/span.ts";
@@ -68,7 +69,7 @@ const MEMO_BYTES = 256 * 2 ** 20;
 const place = (shelf: ShelfName, id: string) => `${shelf}/${id}`;
 
 export class Engine {
-  readonly #modelsDir: string;
+  readonly #settings: EngineSettings;
   readonly #provider: Provider;
   readonly #residents: Residents;
   readonly #memo = new Memo(MEMO_BYTES);
@@ -81,13 +82,10 @@ export class Engine {
   readonly #maps: Maps;
   readonly #maxPixels: number;
 
-  private constructor(
-    { modelsDir, cacheDir, memoryBudget, maxPixels }: EngineSettings,
-    provider: Provider,
-    tell: Tell,
-  ) {
+  private constructor(settings: EngineSettings, provider: Provider, tell: Tell) {
+    const { modelsDir, cacheDir, memoryBudget, maxPixels } = settings;
     const cache = new PreparedCache(cacheDir, (message) => tell({ type: "warning", message }));
-    this.#modelsDir = modelsDir;
+    this.#settings = settings;
     this.#provider = provider;
     this.#residents = new Residents(provider, cache, memoryBudget);
     this.#tell = tell;
@@ -122,7 +120,7 @@ export class Engine {
   /** Reads MODELS_DIR again. What is loaded stays as it is, but for this ControlNet. */
   reload(controlnet: string | null): void {
     if (controlnet !== null) this.#ready.delete(place("controlnets", controlnet));
-    this.#library = openLibrary(this.#modelsDir);
+    this.#library = openLibrary(this.#settings.modelsDir);
     this.#maps.reload();
     this.offer();
   }
@@ -239,15 +237,17 @@ export class Engine {
   async #decode(
     plan: Plan,
     { pictures }: GenerationState,
-    { seed, output_format }: GenerationRequest,
+    request: GenerationRequest,
     running: Running,
   ): Promise<MadeImage[]> {
+    const { seed, output_format } = request;
     const [width, height] = [plan.latentDims[2] * CELL, plan.latentDims[1] * CELL];
     const made: MadeImage[] = [];
     for (const [i, picture] of pictures.entries()) {
       await setImmediate();
       if (running.asked === "cancel") throw new Asked();
-      const bytes = await encode(toPixels(await decode(plan, picture), width, height), output_format);
+      const pixels = toPixels(await decode(plan, picture), width, height);
+      const bytes = await encode(pixels, output_format, xmpOf(this.#settings.provenance, request, i));
       made.push({ bytes, seed: seed + i, width, height, content_type: CONTENT_TYPES[output_format] });
     }
     return made;

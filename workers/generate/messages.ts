@@ -21,6 +21,7 @@ export interface EngineSettings {
   memoryBudget?: Config["MEMORY_BUDGET"];
   /** What annotators take follows from it. */
   maxPixels: Config["MAX_PIXELS"];
+  provenance: Config["PROVENANCE"];
 }
 
 export type ToEngine =

@@ -28,6 +28,7 @@ const engineSettings = (config: Config): EngineSettings => ({
   cacheDir: join(config.DATA_DIR, "cache"),
   memoryBudget: config.MEMORY_BUDGET,
   maxPixels: config.MAX_PIXELS,
+  provenance: config.PROVENANCE,
 });
 
 /**
