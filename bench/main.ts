@@ -11,6 +11,7 @@ import { run as hostileFiles } from "./hostile-files.ts";
 import { run as latency } from "./latency.ts";
 import { run as load } from "./load/main.ts";
 import { run as price } from "./price.ts";
+import { run as provenance } from "./provenance.ts";
 import { run as savings } from "./savings.ts";
 import { run as sdxl } from "./sdxl.ts";
 import { run as switching } from "./switch.ts";
@@ -29,6 +30,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   latency,
   load,
   price,
+  provenance,
   savings,
   sdxl,
   switch: switching,
