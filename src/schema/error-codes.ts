@@ -63,6 +63,7 @@ export const PROBLEM_CODES = {
 
 /** Of a job's `error`: why it failed. */
 export const JOB_CODES = {
+  too_many_pixels: "A picture has more pixels than its annotator takes",
   generation_failed: "The engine could not carry the request out",
   not_finite: "A network gave values that are not finite",
   annotation_failed: "The map could not be made",
