@@ -37,7 +37,11 @@ const TOKENIZER_FILES = [
   ...["special_tokens_map.json", "added_tokens.json"],
 ];
 /** The shelf of a folder that is one network, by its class. */
-const SHELF_OF_CLASS: Readonly<Record<string, ShelfName>> = { ControlNetModel: "controlnets", T2IAdapter: "adapters" };
+const SHELF_OF_CLASS: Readonly<Record<string, ShelfName>> = {
+  ControlNetModel: "controlnets",
+  ControlNetUnionModel: "controlnets",
+  T2IAdapter: "adapters",
+};
 
 const isSafetensors = ({ path }: HubFile) => /\.safetensors$/i.test(path);
 
