@@ -15,10 +15,7 @@ const REPEATS = { 512: 20, 2048: 7 } as Record<number, number>;
 const MEASURED = Object.entries(ANNOTATORS).flatMap(([name, { input }]) =>
   input === "picture" || input === "depth" ? [name as Exclude<AnnotatorName, "inpaint" | "openpose_render">] : [],
 );
-const PARAMS: Partial<Record<AnnotatorName, object>> = {
-  tile: { down_sampling_rate: 2.5 },
-  color_grid: { resolution: null },
-};
+const PARAMS: Partial<Record<AnnotatorName, object>> = { tile: { down_sampling_rate: 2.5 } };
 
 /** Soft blobs of all colours with fine grain, which give every annotator something to do. */
 function picture(side: number): Pixels {

@@ -20,7 +20,7 @@ export const number = (least: number, most: number, preset: number, says: string
     .number()
     .min(least)
     .max(most)
-    .default(preset)
+    .default(null)
     .describe(says)
     .meta({ examples: [preset] });
 
@@ -33,7 +33,7 @@ const whole = (least: number, most: number, preset: number, says: string) =>
     .describe(says)
     .meta({ examples: [preset] });
 
-const pixels = (preset: number | null, says: string) =>
+const pixels = (says: string) =>
   z
     .int()
     .min(64)
@@ -46,11 +46,9 @@ const pixels = (preset: number | null, says: string) =>
 /** The sizes that controlnet_aux's annotators work at. */
 export const sized = {
   detect_resolution: pixels(
-    null,
     "About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.",
   ),
   image_resolution: pixels(
-    null,
     "About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.",
   ),
 };
@@ -152,7 +150,7 @@ export const ANNOTATORS = {
     input: "picture",
     feeds: ["color"],
     params: closed({
-      resolution: pixels(512, "Pixels of the shorter side, which are those of the map's; null = the image's own."),
+      resolution: pixels("Pixels of the shorter side, which are those of the map's; null = the image's own size."),
     }),
   },
   recolor_luminance: {

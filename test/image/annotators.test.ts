@@ -14,7 +14,7 @@ const made = (name: (typeof ofPictures)[number], pixels: Pixels, params: object 
   annotate(
     name as "canny",
     pixels as AnnotatorInputOf<"canny">,
-    ANNOTATORS[name].params.parse(name === "color_grid" ? { resolution: null, ...params } : params) as never,
+    ANNOTATORS[name].params.parse(params) as never,
   ) as Pixels;
 
 for (const name of ofPictures)

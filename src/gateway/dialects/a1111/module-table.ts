@@ -124,7 +124,7 @@ export const MODULES: Readonly<Record<string, ModuleRow>> = {
   dw_openpose_full: { annotator: "openpose_full", feeds: ["pose"], sized },
   segmentation: { others: ["seg_ufade20k"], annotator: "segmentation", feeds: ["segmentation"], sized },
   oneformer_ade20k: { others: ["seg_ofade20k"], annotator: "segmentation", feeds: ["segmentation"] },
-  color: { others: ["t2ia_color_grid"], annotator: "color_grid", feeds: ["color"] },
+  color: { others: ["t2ia_color_grid"], annotator: "color_grid", params: { resolution: 512 }, feeds: ["color"] },
   shuffle: { annotator: "shuffle", feeds: ["shuffle"] },
   tile_resample: {
     annotator: "tile",
