@@ -4,7 +4,7 @@ import { createHash } from "node:crypto";
 import { on } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { encode } from "../src/image/encode.ts";
+import { encodeImage } from "../src/image/encode.ts";
 import { GenerationRequest } from "../src/schema/generation-request.ts";
 import type { Speed } from "../src/schema/speed.ts";
 import { imageHash } from "../src/storage/keys.ts";
@@ -62,7 +62,7 @@ const SAMPLING_MS = 50;
 
 async function stripesOf(side: number, pixels: number): Promise<Uint8Array> {
   const data = Uint8Array.from({ length: 3 * side * side }, (_, i) => ((i / 3) % (2 * pixels) < pixels ? 0 : 255));
-  return encode({ width: side, height: side, data }, "png");
+  return encodeImage({ width: side, height: side, data }, "png");
 }
 
 export class Engine {

@@ -1,5 +1,5 @@
 /** What the mark in a picture costs: npm run bench provenance. */
-import { encode } from "../src/image/encode.ts";
+import { encodeImage } from "../src/image/encode.ts";
 import { xmpOf } from "../src/image/provenance.ts";
 import { GenerationRequest, OutputFormat } from "../src/schema/generation-request.ts";
 import { median, printTable } from "./table.ts";
@@ -20,9 +20,9 @@ export async function run(): Promise<void> {
     let bytes = 0;
     for (let i = 0; i < TIMES; i++) {
       const before = performance.now();
-      const { length } = await encode({ width: SIDE, height: SIDE, data }, output_format);
+      const { length } = await encodeImage({ width: SIDE, height: SIDE, data }, output_format);
       const between = performance.now();
-      const file = await encode({ width: SIDE, height: SIDE, data }, output_format, xmpOf("full", request, 0));
+      const file = await encodeImage({ width: SIDE, height: SIDE, data }, output_format, xmpOf("full", request, 0));
       plain.push(between - before);
       marked.push(performance.now() - between);
       bytes = file.length - length;

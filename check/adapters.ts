@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { noResiduals } from "../src/diffusion/control.ts";
 import { clipPixels, unshuffle } from "../src/image/clip-pixels.ts";
-import { decode } from "../src/image/decode.ts";
+import { decodeImage } from "../src/image/decode.ts";
 import { openBase, openControlNet } from "../src/models/base.ts";
 import type { ControlnetConfig } from "../src/models/config.ts";
 import { residualLevels } from "../src/models/encoder.ts";
@@ -42,7 +42,7 @@ export async function checkIpAdapters(dir: string): Promise<Finding[]> {
     }
   };
   for (let i = 0; expected.has(`${i}.pixel_values`); i++) {
-    const pixels = await decode(readFileSync(join(folder, `preprocess_${i}.png`)), { maxPixels: 2 ** 24 });
+    const pixels = await decodeImage(readFileSync(join(folder, `preprocess_${i}.png`)), { maxPixels: 2 ** 24 });
     const pixel_values = { dims: [1, 3, side, side], data: clipPixels(pixels, side) };
     compare(`${i}.pixel_values`, pixel_values);
     const seen = await run(encoder.network, { pixel_values });

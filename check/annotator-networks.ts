@@ -3,9 +3,9 @@ import { join } from "node:path";
 import { type LoadedFolder, lines, loadFolder, networkMaps } from "../src/annotators/annotate.ts";
 import { wholeBodyPoints } from "../src/annotators/dwpose.ts";
 import { openAnnotatorFolder } from "../src/annotators/folder.ts";
-import { type KeyPoint, LEAST_SCORE } from "../src/annotators/key-points.ts";
+import { type FoundPoint, LEAST_SCORE } from "../src/annotators/key-points.ts";
 import { bodyPoints } from "../src/annotators/vitpose.ts";
-import { decode } from "../src/image/decode.ts";
+import { decodeImage } from "../src/image/decode.ts";
 import { resizeImage, resizeLinear } from "../src/image/opencv-resize.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
@@ -49,7 +49,7 @@ export async function check(dir: string): Promise<Finding[]> {
   const { cases } = JSON.parse(readFileSync(join(dir, "neural.json"), "utf8")) as { cases: Case[] };
   const findings: Finding[] = [];
   for (const one of cases) {
-    const picture = await decode(readFileSync(join(dir, `pictures/${one.picture}.png`)), LIMITS);
+    const picture = await decodeImage(readFileSync(join(dir, `pictures/${one.picture}.png`)), LIMITS);
     const resolution = one.params.detect_resolution;
     const shown = resolution === undefined ? picture : resizeImage(picture, resolution);
     const { folder, seen, release } = await load(join(dir, "neural", one.folder));
@@ -111,7 +111,7 @@ async function compare(dir: string, one: Case, shown: Pixels, folder: LoadedFold
     return points(found, one.keypoints_134, (person, k) => ties[person]!.has(k));
   }
   if (one.keypoints !== undefined) {
-    const found: KeyPoint[][] = [];
+    const found: FoundPoint[][] = [];
     for (const [x, y, w, h] of one.boxes_xywh as [number, number, number, number][]) {
       const net = { ...folder.nets.model!, processor: folder.processor! };
       found.push(await bodyPoints(shown, [x, y, x + w, y + h], net));
@@ -127,7 +127,7 @@ async function drawn(dir: string, one: Case, shown: Pixels, folder: LoadedFolder
   const params = { ...DEFAULTS, ...one.params } as never;
   const name = one.params.scribble === true ? one.annotator.replace("softedge", "scribble") : one.annotator;
   const { map } = await networkMaps[name as keyof typeof networkMaps](shown, folder, params);
-  const wanted = await decode(readFileSync(join(dir, one.map!)), LIMITS);
+  const wanted = await decodeImage(readFileSync(join(dir, one.map!)), LIMITS);
   return differing(resizeLinear(map, wanted.width, wanted.height), wanted, one.tolerance!);
 }
 
@@ -137,7 +137,7 @@ function differing(map: Pixels, wanted: Pixels, { levels = 0, share }: { levels?
 }
 
 /** The share of key points that are seen and lie elsewhere. */
-function points(found: KeyPoint[][], wanted: number[][][], skipped: (person: number, k: number) => boolean) {
+function points(found: FoundPoint[][], wanted: number[][][], skipped: (person: number, k: number) => boolean) {
   let [seen, off] = [0, 0];
   for (const [i, person] of wanted.entries()) {
     for (const [k, [x, y, score]] of person.entries()) {

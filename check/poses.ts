@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { decode } from "../src/image/decode.ts";
+import { decodeImage } from "../src/image/decode.ts";
 import { fillCircle } from "../src/image/drawing/circle.ts";
 import { fillConvex } from "../src/image/drawing/convex.ts";
 import { ellipsePolygon } from "../src/image/drawing/ellipse.ts";
@@ -86,7 +86,7 @@ export async function check(dir: string): Promise<Finding[]> {
   const { cases }: { cases: Case[] } = JSON.parse(readFileSync(join(dir, "pose.json"), "utf8"));
   const findings: Finding[] = [];
   for (const reference of cases) {
-    const wanted = await decode(readFileSync(join(dir, reference.map)), { maxPixels: 50_000_000 });
+    const wanted = await decodeImage(readFileSync(join(dir, reference.map)), { maxPixels: 50_000_000 });
     const got = VARIANTS[reference.variant]!(reference);
     const off = wanted.data.reduce((count, value, i) => count + (value === got.data[i] ? 0 : 1), 0);
     const error = got.width === wanted.width ? off / wanted.data.length : 1;

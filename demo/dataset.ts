@@ -1,7 +1,7 @@
 /** Scenes as datasets of the trainer: a folder with metadata.jsonl. */
 import { existsSync, mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { encode } from "../src/image/encode.ts";
+import { encodeImage } from "../src/image/encode.ts";
 import { Dice } from "./world/dice.ts";
 import { type Condition, conditions } from "./world/maps.ts";
 import { render } from "./world/render.ts";
@@ -43,7 +43,7 @@ export const writePictures = (folder: string, count: number, onPicture: (done: n
     for (let seed = 0; seed < count; seed++) {
       const one = scene(seed);
       const name = `images/${seed}.png`;
-      writeFileSync(join(made, name), await encode(await render(one), "png"));
+      writeFileSync(join(made, name), await encodeImage(await render(one), "png"));
       lines.push(JSON.stringify({ file_name: name, text: spoken(one.caption, seed) }));
       onPicture(seed + 1);
     }
@@ -65,7 +65,7 @@ export const writeHints = (
     for (let seed = 0; seed < count; seed++) {
       const one = scene(seed);
       const hint = `hints/${seed}.png`;
-      writeFileSync(join(made, hint), await encode(await conditions[condition](one), "png"));
+      writeFileSync(join(made, hint), await encodeImage(await conditions[condition](one), "png"));
       const text = spoken(one.caption, seed);
       lines.push(JSON.stringify({ file_name: `images/${seed}.png`, conditioning_image: hint, text }));
       onPicture(seed + 1);

@@ -1,7 +1,7 @@
 /** The demo's networks, loaded for benches and pictures of the documentation: no service around them. */
 import { loadControlNet, loadModel, type Runner } from "../src/diffusion/load.ts";
 import type { LoadedControlNet } from "../src/diffusion/model.ts";
-import { decode, prepare, step } from "../src/diffusion/pipeline.ts";
+import { decodePicture, prepare, step } from "../src/diffusion/pipeline.ts";
 import { hint, sample, toPixels } from "../src/image/hint.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import type { Network } from "../src/models/network.ts";
@@ -84,7 +84,7 @@ export function openDemo(dir: string) {
       while (state.step < plan.sampler.total) {
         state = await step(plan, state);
       }
-      return toPixels(await decode(plan, state.pictures[0]!), SIDE, SIDE);
+      return toPixels(await decodePicture(plan, state.pictures[0]!), SIDE, SIDE);
     },
 
     /** A picture through the VAE and back: the best that any picture of the model can be. */

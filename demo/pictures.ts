@@ -8,7 +8,7 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
 import { DEMO_MODELS_DIR } from "../src/config/config.ts";
-import { encode } from "../src/image/encode.ts";
+import { encodeImage } from "../src/image/encode.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import { FIRST_UNSEEN_SEED } from "./dataset.ts";
 import { type Demo, GUIDANCE, openDemo } from "./models.ts";
@@ -110,7 +110,7 @@ async function prompts(demo: Demo): Promise<Pixels[]> {
 
 /** The first of these pictures, as the service is asked for it. */
 async function firstRequest(): Promise<string> {
-  const map = await encode(await conditions.canny(HOUSE), "png");
+  const map = await encodeImage(await conditions.canny(HOUSE), "png");
   const image = `data:image/png;base64,${Buffer.from(map).toString("base64")}`;
   const controls = [{ controlnet: "canny", image }];
   return `${JSON.stringify({ prompt: PROMPTS[0], seed: SEED, guidance_scale: GUIDANCE, controls }, null, 2)}\n`;

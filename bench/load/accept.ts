@@ -5,7 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { readFileSync } from "node:fs";
-import { encode } from "../../src/image/encode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import { elsewhere } from "../../test/support/elsewhere.ts";
 import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
@@ -27,7 +27,7 @@ function cpuSeconds({ pid }: { pid?: number | undefined }): number {
 
 export async function accept(seconds: number): Promise<void> {
   const plain = { prompt: "a red house by the sea", negative_prompt: "people", seed: 7, metadata: { order: 4711 } };
-  const png = await encode({ width: SIDE, height: SIDE, data: edges() }, "png");
+  const png = await encodeImage({ width: SIDE, height: SIDE, data: edges() }, "png");
   const image = `data:image/png;base64,${Buffer.from(png).toString("base64")}`;
   const controlled = { ...plain, controls: [{ controlnet: "canny", image }] };
   const rows: (string | number)[][] = [];

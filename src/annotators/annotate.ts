@@ -8,9 +8,9 @@ import type { NetworkAnnotatorName } from "../schema/network-annotators.ts";
 import { type DepthResample, depthMap, inverseDepth } from "./depth.ts";
 import { wholeBodies } from "./dwpose.ts";
 import type { AnnotatorFolder } from "./folder.ts";
-import { bodyPerson, type Person } from "./key-points.ts";
+import { bodyPerson, type FoundPerson } from "./key-points.ts";
 import { animeLineArtMap, lineArtMap } from "./line-art.ts";
-import { type Line, type MlsdParameters, straightLines } from "./mlsd.ts";
+import { type MlsdParameters, type Segment, segmentsOf } from "./mlsd.ts";
 import type { Net } from "./network.ts";
 import { metricNormalMap, normalMap } from "./normal.ts";
 import type { ProcessorConfig } from "./processor.ts";
@@ -41,7 +41,7 @@ const model = ({ nets, processor, isDistance, palette }: LoadedFolder) => ({
 /** A map, the people in it where it shows people, and what the user should know. */
 export interface Annotated {
   readonly map: Pixels;
-  readonly people?: readonly Person[];
+  readonly people?: readonly FoundPerson[];
   readonly warnings: readonly string[];
 }
 
@@ -79,25 +79,25 @@ export const networkMaps = {
 } satisfies Record<NetworkAnnotatorName, (pixels: Pixels, folder: LoadedFolder, params: never) => Promise<Annotated>>;
 
 export const lines = (pixels: Pixels, folder: LoadedFolder, params: MlsdParameters) =>
-  straightLines(pixels, model(folder), params);
+  segmentsOf(pixels, model(folder), params);
 
 const WHITE = [255, 255, 255] as const;
 
-function linesMap({ width, height }: Pixels, found: readonly Line[]): Annotated {
+function linesMap({ width, height }: Pixels, found: readonly Segment[]): Annotated {
   const map = { width, height, data: new Uint8Array(3 * width * height) };
   for (const ends of found) drawLine(map, ...(ends.map(Math.trunc) as [number, number, number, number]), WHITE);
   return { map, warnings: found.length === 0 ? ["no straight line was found: the map is black"] : [] };
 }
 
-function peopleMap({ width, height }: Pixels, found: readonly Person[]): Annotated {
+function peopleMap({ width, height }: Pixels, found: readonly FoundPerson[]): Annotated {
   const warnings = found.length === 0 ? ["nobody was found: the map is black"] : [];
   return { map: drawPose({ width, height, people: found }), people: found, warnings };
 }
 
-const bodyAlone = ({ body }: Person): Person => ({ body, leftHand: null, rightHand: null, face: null });
+const bodyAlone = ({ body }: FoundPerson): FoundPerson => ({ body, leftHand: null, rightHand: null, face: null });
 
 /** The people in a picture: DWPose finds each, ViTPose takes the whole picture for one. */
-export async function people(pixels: Pixels, folder: LoadedFolder): Promise<Person[]> {
+export async function people(pixels: Pixels, folder: LoadedFolder): Promise<FoundPerson[]> {
   const { detector, pose } = folder.nets;
   return folder.kind === "dwpose"
     ? wholeBodies(pixels, { detector: detector!, pose: pose! })

@@ -1,11 +1,11 @@
 import type { Pixels } from "../image/pixels.ts";
 import { greyMap, infer, type Net, plane } from "./network.ts";
-import { bicubic, bilinear, type Plane, range, resizePlane } from "./plane.ts";
+import { bicubicPlane, bilinear, type Plane, range, resizePlane } from "./plane.ts";
 import { type ProcessorConfig, process } from "./processor.ts";
 
 /** How the network's result becomes as large as the picture: transformers' way, or that of Mikubill/sd-webui-controlnet. */
 export type DepthResample = "bicubic" | "bilinear";
-const kernels = { bicubic, bilinear } satisfies Record<DepthResample, unknown>;
+const kernels = { bicubic: bicubicPlane, bilinear } satisfies Record<DepthResample, unknown>;
 
 /** A depth network and how a picture is made ready for it. */
 export interface DepthNet extends Net {

@@ -1,6 +1,6 @@
 import type { Pixels } from "../image/pixels.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { type KeyPoint, type Person, wholePerson, withNeck } from "./key-points.ts";
+import { type FoundPerson, type FoundPoint, wholePerson, withNeck } from "./key-points.ts";
 import { feedOf, infer, type Net, NetworkError } from "./network.ts";
 import { type Box, personBoxes } from "./person-boxes.ts";
 import { type Crop, warp } from "./warp.ts";
@@ -41,21 +41,21 @@ function cropOf({ x, y, width }: ReturnType<typeof frame>): Crop {
 }
 
 /** 134 points of each person, the likeliest first (Mikubill/sd-webui-controlnet `cv_ox_pose.py` and `wholebody.py`). */
-export async function wholeBodyPoints(pixels: Pixels, nets: DwPoseNets): Promise<KeyPoint[][]> {
+export async function wholeBodyPoints(pixels: Pixels, nets: DwPoseNets): Promise<FoundPoint[][]> {
   const found = await personBoxes(pixels, nets.detector);
   if (found === null) return [];
   const boxes: readonly Box[] = found.length > 0 ? found : [[0, 0, pixels.width, pixels.height]];
-  const people: KeyPoint[][] = [];
+  const people: FoundPoint[][] = [];
   for (const box of boxes) people.push(withNeck(await pointsIn(pixels, box, nets.pose))); // one at a time bounds the memory
   return people;
 }
 
 /** The people of a picture, with hands and faces. */
-export async function wholeBodies(pixels: Pixels, nets: DwPoseNets): Promise<Person[]> {
+export async function wholeBodies(pixels: Pixels, nets: DwPoseNets): Promise<FoundPerson[]> {
   return (await wholeBodyPoints(pixels, nets)).map(wholePerson);
 }
 
-async function pointsIn(pixels: Pixels, box: Box, net: Net): Promise<KeyPoint[]> {
+async function pointsIn(pixels: Pixels, box: Box, net: Net): Promise<FoundPoint[]> {
   const { x, y, width, height } = frame(box);
   const seen = warp(pixels, cropOf({ x, y, width, height }), "opencv");
   const [along, down] = await infer(

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readJson } from "../models/checkpoint.ts";
 import { openBuilt, weightFiles } from "./built.ts";
-import { type Kind, type KindName, kinds } from "./kinds.ts";
+import { type AnnotatorNetworkKind, type Kind, kinds } from "./kinds.ts";
 import { NetworkError } from "./network.ts";
 import { openOnnx, type StoredNetwork } from "./onnx-file.ts";
 import { type ProcessorConfig, parseProcessor } from "./processor.ts";
@@ -10,7 +10,7 @@ import type { Palette } from "./segmentation.ts";
 
 /** A folder of MODELS_DIR/annotators, opened by its headers but not loaded. */
 export interface AnnotatorFolder {
-  readonly kind: KindName;
+  readonly kind: AnnotatorNetworkKind;
   /** By their part in the annotator: `model`, or DWPose's `detector` and `pose`. */
   readonly networks: Readonly<Record<string, StoredNetwork>>;
   /** How a picture is made ready; null for kinds that have a way of their own. */
@@ -21,7 +21,7 @@ export interface AnnotatorFolder {
   readonly isDistance: boolean;
 }
 
-const entries = Object.entries(kinds) as [KindName, Kind][];
+const entries = Object.entries(kinds) as [AnnotatorNetworkKind, Kind][];
 
 /** Image processors of transformers whose arithmetic is that of processor.ts; "FeatureExtractor" is their older name. */
 const PROCESSORS = /^(DPT|Segformer|VitPose|DepthPro|Bit|ViT)(ImageProcessor(Fast|Pil)?|FeatureExtractor)$/;
@@ -58,7 +58,7 @@ interface Config {
   readonly palette?: unknown;
 }
 
-function recognise(dir: string, config: Config | null): [KindName, Kind] {
+function recognise(dir: string, config: Config | null): [AnnotatorNetworkKind, Kind] {
   const folder = basename(dir);
   const found =
     (config && entries.find(([, kind]) => isConfigOf(config, kind))) ??

@@ -11,7 +11,7 @@ import type { NamedWeights } from "./graphs/named-weights.ts";
 import { pidinet } from "./graphs/pidinet.ts";
 import type { StoredNetwork } from "./onnx-file.ts";
 
-export type KindName =
+export type AnnotatorNetworkKind =
   | "depth"
   | "segmentation"
   | "normal"
@@ -198,4 +198,4 @@ export const kinds = {
     published:
       "onnx-community/vitpose-base-simple on Hugging Face: config.json, preprocessor_config.json, onnx/model.onnx",
   },
-} satisfies Record<KindName, Kind>;
+} satisfies Record<AnnotatorNetworkKind, Kind>;

@@ -1,7 +1,7 @@
 import { resizeCubic, resizeLinear } from "../image/opencv-resize.ts";
 import type { Pixels } from "../image/pixels.ts";
 import { feedOf, greyMap, infer, type Net, plane } from "./network.ts";
-import { bicubic, resizePlane } from "./plane.ts";
+import { bicubicPlane, resizePlane } from "./plane.ts";
 
 /**
  * White lines on black, realistic or coarse by the network (Chan et al., arXiv 2203.12691), as controlnet_aux's LineartDetector makes
@@ -34,6 +34,6 @@ export async function animeLineArtMap(pixels: Pixels, net: Net): Promise<Pixels>
   );
   const lines = plane(line!);
   const bytes = { ...lines, data: lines.data.map((value) => Math.fround(value * 127.5) + 127.5) };
-  const { data } = resizePlane(bytes, width, height, bicubic);
+  const { data } = resizePlane(bytes, width, height, bicubicPlane);
   return greyMap(width, height, (p) => 255 - Math.trunc(Math.min(Math.max(data[p]!, 0), 255)));
 }

@@ -3,7 +3,7 @@ import type { Tensor } from "../onnx/tensor.ts";
 import { infer, type Net, NetworkError, plane } from "./network.ts";
 
 /** From x, y to x, y in pixels of the picture; it may end outside. */
-export type Line = readonly [x1: number, y1: number, x2: number, y2: number];
+export type Segment = readonly [x1: number, y1: number, x2: number, y2: number];
 
 export interface MlsdParameters {
   /** The least score of a line, 0.01 … 2. */
@@ -27,14 +27,14 @@ function withOnes({ width, height, data }: Pixels): Tensor {
  * Straight lines of a picture whose sides are multiples of 32 (controlnet_aux `pred_lines`; Gu et al., arXiv 2106.00186). The network
  * gives [1, 9, H/2, W/2]: the score of a line's centre, and from there to its ends x, y, x, y.
  */
-export async function straightLines(pixels: Pixels, net: Net, { thr_v, thr_d }: MlsdParameters): Promise<Line[]> {
+export async function segmentsOf(pixels: Pixels, net: Net, { thr_v, thr_d }: MlsdParameters): Promise<Segment[]> {
   const [map] = await infer(net, withOnes(pixels));
   if (map!.dims.length !== 4 || map!.dims[1]! < 5) {
     throw new NetworkError(`a map of lines has the shape [1, 9, H/2, W/2], not [${map!.dims}]`);
   }
   const [centre, ...ends] = [0, 1, 2, 3, 4].map((c) => plane(map!, c));
   const { width, data: scores } = centre!;
-  const lines: Line[] = [];
+  const lines: Segment[] = [];
   for (const p of peaks(centre!)) {
     const [x1, y1, x2, y2] = ends.map(({ data }) => data[p]!) as [number, number, number, number];
     if (1 / (1 + Math.exp(-scores[p]!)) <= thr_v || Math.hypot(x1 - x2, y1 - y2) <= thr_d) continue;

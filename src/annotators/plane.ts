@@ -28,7 +28,7 @@ export const bilinear: Kernel = (inSize, outSize) => {
 };
 
 /** torch's `interpolate(mode="bicubic", align_corners=False)` and OpenCV's INTER_CUBIC on float32: Keys' kernel with a = -0.75. */
-export const bicubic: Kernel = (inSize, outSize) => {
+export const bicubicPlane: Kernel = (inSize, outSize) => {
   const index = new Int32Array(4 * outSize);
   const weight = new Float32Array(4 * outSize);
   for (let i = 0; i < outSize; i++) {

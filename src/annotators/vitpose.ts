@@ -1,5 +1,5 @@
 import type { Pixels } from "../image/pixels.ts";
-import type { KeyPoint } from "./key-points.ts";
+import type { FoundPoint } from "./key-points.ts";
 import { infer, type Net, NetworkError, plane } from "./network.ts";
 import type { Box } from "./person-boxes.ts";
 import type { Plane } from "./plane.ts";
@@ -16,7 +16,7 @@ const [POINTS, MARGIN] = [17, 1.25];
 const [COLDEST, HOTTEST] = [0.001, 50];
 
 /** COCO's 17 points of whoever is in the box (transformers' VitPoseImageProcessor and `post_process_pose_estimation`). */
-export async function bodyPoints(pixels: Pixels, [x1, y1, x2, y2]: Box, net: VitPoseNet): Promise<KeyPoint[]> {
+export async function bodyPoints(pixels: Pixels, [x1, y1, x2, y2]: Box, net: VitPoseNet): Promise<FoundPoint[]> {
   const { size } = net.processor;
   if (typeof size !== "object" || !("height" in size))
     throw new NetworkError("a pose network needs a height and a width");

@@ -100,7 +100,7 @@ export interface Group extends Pick<Settled, "controlnet" | "windows" | "control
 }
 
 /** A ControlNet with what the request says of it, settled for a picture of `height` latent cells. */
-export function settle(
+export function settleControl(
   { control, controlnet, windows, control_type }: Group,
   request: GenerationRequest,
   { mask, height }: { mask: Tensor | null; height: number },

@@ -1,7 +1,7 @@
 /** The control images of a request, once: through the hint encoders, those of one ControlNet-Union together. */
 import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema/generation-request.ts";
-import { type Control, type ControlRequest, type Group, runsAt, settle } from "./control.ts";
+import { type Control, type ControlRequest, type Group, runsAt, settleControl } from "./control.ts";
 import { checkFinite } from "./finite.ts";
 import type { LoadedControlNet } from "./model.ts";
 import { fill } from "./rows.ts";
@@ -60,7 +60,7 @@ export async function prepareControls(
 ): Promise<Control[][]> {
   const controls: Control[][] = Array.from({ length: request.num_images }, () => []);
   for (const group of groupControls(request.controls, controlnets)) {
-    const settled = settle(group, request, { mask: masks[group.hints[0]?.index ?? 0]!, height });
+    const settled = settleControl(group, request, { mask: masks[group.hints[0]?.index ?? 0]!, height });
     if (!Array.from({ length: total }).some((_, step) => runsAt(settled, step, total))) {
       continue;
     }

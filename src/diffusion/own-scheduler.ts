@@ -5,7 +5,7 @@ import { SCHEDULERS, type SchedulerName } from "../schema/schedulers.ts";
 import {
   type Key,
   type RawConfig,
-  readConfig,
+  readSchedulerConfig,
   type SchedulerConfig,
   SchedulerConfigError,
 } from "./scheduler-config.ts";
@@ -18,7 +18,7 @@ import { rowOf, schedulerConfig } from "./scheduler-table.ts";
 export function ownScheduler(raw: RawConfig): SchedulerName {
   const named = SCHEDULERS.filter((name) => rowOf(name).algorithm.scheduler.className === raw._class_name);
   if (named.length === 0) throw new SchedulerConfigError("_class_name", raw._class_name, "is not supported");
-  const config = readConfig(rowOf(named[0]!).algorithm.scheduler, raw);
+  const config = readSchedulerConfig(rowOf(named[0]!).algorithm.scheduler, raw);
   if (config.algorithm_type === "deis") config.algorithm_type = "dpmsolver++";
   const own = named.find((name) =>
     Object.entries(rowOf(name).sets).every(([key, value]) => config[key as Key] === value),

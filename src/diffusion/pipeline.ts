@@ -250,7 +250,7 @@ export async function decodeLatents(
 }
 
 /** A picture's image, [3, H, W], by the decoder that the request names. */
-export async function decode(plan: Plan, state: PictureState): Promise<Float32Array> {
+export async function decodePicture(plan: Plan, state: PictureState): Promise<Float32Array> {
   const image = await decoded(plan, state);
   checkFinite("the VAE's decoder", [image]);
   return image;

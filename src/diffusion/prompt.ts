@@ -3,7 +3,7 @@ import type { LongPrompt, PromptSyntax } from "../schema/generation-request.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
 /** A piece of a prompt whose tokens have one weight. */
-export interface Span {
+export interface WeightedText {
   readonly text: string;
   readonly weight: number;
 }
@@ -25,7 +25,7 @@ const PIECES = /\\([()[\]\\]?)|:\s*([+-]?(?:\d+(?:\.\d*)?|\.\d+))\s*\)|[()[\]:]|
  * reaches to the end, one that was never opened is text.
  * @returns the sections between BREAKs. One inside brackets counts too; there, it is a word of negative weight.
  */
-export function parseWeighted(prompt: string): Span[][] {
+export function parseWeighted(prompt: string): WeightedText[][] {
   const spans: { text: string | typeof BREAK; weight: number }[] = [];
   const opened: Record<"(" | "[", number[]> = { "(": [], "[": [] };
   const multiply = (from: number, factor: number) => {
@@ -64,7 +64,7 @@ export function parseWeighted(prompt: string): Span[][] {
     multiply(from, 1 / EMPHASIS);
   }
 
-  const sections: Span[][] = [[]];
+  const sections: WeightedText[][] = [[]];
   for (const { text, weight } of spans) {
     if (text === BREAK) {
       sections.push([]);
@@ -76,8 +76,8 @@ export function parseWeighted(prompt: string): Span[][] {
 }
 
 /** Neighbours of one weight as one span: their tokens may reach across. */
-function merge(spans: readonly Span[]): Span[] {
-  const merged: Span[] = [];
+function merge(spans: readonly WeightedText[]): WeightedText[] {
+  const merged: WeightedText[] = [];
   for (const { text, weight } of spans) {
     const last = merged.at(-1);
     if (last?.weight === weight) {
@@ -92,7 +92,7 @@ function merge(spans: readonly Span[]): Span[] {
 const SYNTAXES = {
   plain: (prompt) => [[{ text: prompt, weight: 1 }]],
   weighted: parseWeighted,
-} satisfies Record<PromptSyntax, (prompt: string) => Span[][]>;
+} satisfies Record<PromptSyntax, (prompt: string) => WeightedText[][]>;
 
 interface Token {
   readonly id: number;

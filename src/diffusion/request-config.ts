@@ -1,7 +1,7 @@
 /** The scheduler config that a request runs with: the checkpoint's, as diffusers' pipeline mends it, with what the request overrides. */
 import type { GenerationRequest } from "../schema/generation-request.ts";
 import { ownScheduler } from "./own-scheduler.ts";
-import { type RawConfig, readConfig } from "./scheduler-config.ts";
+import { type RawConfig, readSchedulerConfig } from "./scheduler-config.ts";
 import { rowOf } from "./scheduler-table.ts";
 
 /** What of a request decides over it. */
@@ -21,7 +21,7 @@ function mended(raw: RawConfig, request: Deciding): { changes: Record<string, un
   const changes: Record<string, unknown> = {};
   const own = ownClass(raw);
   if (own === null) return { changes, warnings: [] };
-  const config = readConfig(own, raw);
+  const config = readSchedulerConfig(own, raw);
   const knows = (key: "steps_offset" | "clip_sample") => own.keys.includes(key) || key in raw;
   if (knows("steps_offset") && (own.keys.includes("steps_offset") ? config.steps_offset : raw.steps_offset) !== 1) {
     changes.steps_offset = 1;

@@ -161,7 +161,7 @@ export const SOLVER = [
 const SPACINGS = ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] as const;
 
 /** The config of one class, out of what a scheduler_config.json of any class says. @throws SchedulerConfigError */
-export function readConfig({ className, keys, defaults }: SchedulerClass, raw: RawConfig): SchedulerConfig {
+export function readSchedulerConfig({ className, keys, defaults }: SchedulerClass, raw: RawConfig): SchedulerConfig {
   const said: Record<string, unknown> = {};
   for (const key of keys) {
     const value = raw[key];

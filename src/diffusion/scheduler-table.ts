@@ -12,7 +12,7 @@ import { dpm2, dpm2Ancestral, dpmpp2sAncestral, dpmppSde } from "./samplers/seco
 import { singlestep } from "./samplers/singlestep.ts";
 import type { Algorithm } from "./samplers/step.ts";
 import { unipc } from "./samplers/unipc.ts";
-import { type RawConfig, readConfig, type SchedulerConfig, SchedulerConfigError } from "./scheduler-config.ts";
+import { type RawConfig, readSchedulerConfig, type SchedulerConfig, SchedulerConfigError } from "./scheduler-config.ts";
 
 interface Row {
   readonly algorithm: Algorithm;
@@ -94,7 +94,7 @@ function requireSameNoise(name: SchedulerName, raw: RawConfig): void {
 export function schedulerConfig(name: SchedulerName, raw: RawConfig): SchedulerConfig {
   requireSameNoise(name, raw);
   const { algorithm, sets } = rowOf(name);
-  const config = readConfig(algorithm.scheduler, { ...raw, ...sets });
+  const config = readSchedulerConfig(algorithm.scheduler, { ...raw, ...sets });
   if (!SCHEDULER_FACTS[name].prediction_types.includes(config.prediction_type)) {
     const reason = `is not supported by ${algorithm.scheduler.className}`;
     throw new SchedulerConfigError("prediction_type", config.prediction_type, reason);

@@ -57,6 +57,6 @@ const webhook = ({ name, words: { title } }: JobKind, event: string) => ({
 });
 
 /** By type; the schemas of the bodies are those of the routes. */
-export const webhooks = Object.fromEntries(
+export const webhookOperations = Object.fromEntries(
   ALL_KINDS.flatMap((kind) => WEBHOOK_EVENTS.map((event) => [`${kind.name}.${event}`, webhook(kind, event)])),
 );

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { Problem } from "../schema/problem.ts";
 import { idempotencyHeader } from "./idempotency.ts";
 import { finishDocument } from "./openapi-finish.ts";
-import { webhooks } from "./openapi-webhooks.ts";
+import { webhookOperations } from "./openapi-webhooks.ts";
 
 /** @param publicUrl its path is what the operations lie under, wherever the document is read */
 export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions => ({
@@ -17,7 +17,7 @@ export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions
       version: "1.0.0",
     },
     servers: [{ url: new URL(publicUrl).pathname }],
-    webhooks,
+    webhooks: webhookOperations,
     security: [{ apiKey: [] }],
     components: {
       securitySchemes: {

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
-import { SHELVES, type ShelfName } from "../schema/catalog.ts";
+import { SHELF_ROUTES, type ShelfName } from "../schema/catalog.ts";
 import { type Choice, choose, type Wanted } from "./choose.ts";
 import { download } from "./download.ts";
 import { type Hub, type HubFile, type Repository, requireName } from "./hub.ts";
@@ -57,7 +57,7 @@ const idOfFile = (name: string, path: string) =>
 /** What was fetched under a name before. */
 export function findPulled(models: string, name: string): Pulled | null {
   requireName(name);
-  const found = (Object.keys(SHELVES) as ShelfName[]).map((shelf) => readRecord(placeOf(models, shelf, name)));
+  const found = (Object.keys(SHELF_ROUTES) as ShelfName[]).map((shelf) => readRecord(placeOf(models, shelf, name)));
   return found.find((one) => one !== null) ?? null;
 }
 
@@ -67,7 +67,9 @@ export function listPulled(models: string): Pulled[] {
     existsSync(dir)
       ? readdirSync(dir, { withFileTypes: true }).flatMap((one) => (one.isDirectory() ? [join(dir, one.name)] : []))
       : [];
-  const places = (Object.keys(SHELVES) as ShelfName[]).map((shelf) => join(models, shelf === "models" ? "" : shelf));
+  const places = (Object.keys(SHELF_ROUTES) as ShelfName[]).map((shelf) =>
+    join(models, shelf === "models" ? "" : shelf),
+  );
   return places
     .flatMap(folders)
     .flatMap(folders)

@@ -2,7 +2,7 @@ import type { ANNOTATORS, AnnotatorInput, AnnotatorName, AnnotatorParams } from 
 import type { PoseJson } from "../schema/pose.ts";
 import { canny } from "./annotators/canny.ts";
 import { colorGrid } from "./annotators/color-grid.ts";
-import { houghLines } from "./annotators/hough-lines.ts";
+import { houghLinesMap } from "./annotators/hough-lines.ts";
 import { inpaint } from "./annotators/inpaint.ts";
 import { invert } from "./annotators/invert.ts";
 import { lineartStandard } from "./annotators/lineart-standard.ts";
@@ -37,7 +37,7 @@ export type AnnotatorInputOf<N extends AnnotatorName> = KindOf<N>["input"];
 const makers = {
   canny: (pixels, { low_threshold, high_threshold }) => canny(pixels, low_threshold, high_threshold),
   hough_lines: (pixels, params) =>
-    houghLines(pixels, {
+    houghLinesMap(pixels, {
       lowThreshold: params.low_threshold,
       highThreshold: params.high_threshold,
       rho: params.rho,

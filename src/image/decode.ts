@@ -49,14 +49,14 @@ interface Opened {
  * Truncated files and those with errors in their data are refused where Pillow refuses them.
  * @throws {ImageError}
  */
-export async function decode(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
+export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
   const opened = await open(bytes, limits);
   const { data, info } = await decodeRaw(opened, limits);
   return { width: info.width, height: info.height, data: opened.isCmyk ? cmykToRgb(data) : plain(data) };
 }
 
 /**
- * As {@link decode}, but what is transparent is blended with white, in float32 and truncated: what annotators read
+ * As {@link decodeImage}, but what is transparent is blended with white, in float32 and truncated: what annotators read
  * (controlnet_aux `HWC3`).
  * @throws {ImageError}
  */
@@ -67,7 +67,7 @@ export async function decodeOverWhite(bytes: Uint8Array, limits: DecodeLimits): 
 }
 
 /**
- * Whether {@link decode} takes it, and the size that it then has. It keeps nothing of the pixels, and leaves out what `decode`
+ * Whether {@link decodeImage} takes it, and the size that it then has. It keeps nothing of the pixels, and leaves out what `decode`
  * computes of CMYK: 0.6 s for 50 megapixels.
  * @param goesOn told the size that the header announces, whether the pixels are looked at too
  * @throws {ImageError}
@@ -88,7 +88,7 @@ export async function verify(
 const OPAQUE = 250;
 
 /**
- * The share of a picture's pixels that are not opaque, 0 … 1; what {@link decode} drops of it.
+ * The share of a picture's pixels that are not opaque, 0 … 1; what {@link decodeImage} drops of it.
  * @throws {ImageError}
  */
 export async function transparentShare(bytes: Uint8Array, limits: DecodeLimits): Promise<number> {

@@ -16,7 +16,7 @@ const encoders = {
 } satisfies Record<OutputFormat, (image: Sharp) => Sharp>;
 
 /** @param xmp goes into the file as it is; null = none (src/image/provenance.ts) */
-export async function encode(
+export async function encodeImage(
   { width, height, data }: Pixels,
   format: OutputFormat,
   xmp: string | null = null,

@@ -1,7 +1,7 @@
 import type { Computation } from "../onnx/build.ts";
 import { add, concat, conv, filledLike, mul, reshape, slice, transpose } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
-import { layer } from "./clip.ts";
+import { clipLayer } from "./clip.ts";
 import type { ClipVisionConfig } from "./config.ts";
 import { linear, norm } from "./layers.ts";
 import type { Weights } from "./weights.ts";
@@ -34,7 +34,7 @@ export function clipVision(weights: Weights, config: ClipVisionConfig): Computat
   }
   const states = [embed(w, config, pixels)];
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    states.push(layer(w.at(`encoder.layers.${i}`), states[i]!, null, config));
+    states.push(clipLayer(w.at(`encoder.layers.${i}`), states[i]!, null, config));
   }
   const pooled = norm(
     w.at("post_layernorm"),

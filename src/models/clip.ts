@@ -25,7 +25,7 @@ export type LayerConfig = Pick<
 >;
 
 /** One transformer layer over x [B, T, D]. */
-export function layer(w: Weights, x: Value, mask: Value | null, config: LayerConfig): Value {
+export function clipLayer(w: Weights, x: Value, mask: Value | null, config: LayerConfig): Value {
   const size = config.hidden_size;
   const before = norm(w.at("layer_norm1"), x, config.layer_norm_eps);
   const project = (name: string) => linear(w.at(`self_attn.${name}`), before, size);
@@ -65,7 +65,7 @@ export function hiddenStates(
 
   const hidden = [add(label(gather(words, ids), WORDS), positions)]; // [B, 77, D]
   for (let i = 0; i < config.num_hidden_layers; i++) {
-    hidden.push(layer(w.at(`encoder.layers.${i}`), hidden[i]!, mask, config));
+    hidden.push(clipLayer(w.at(`encoder.layers.${i}`), hidden[i]!, mask, config));
   }
   return { hidden, finalNorm: (x) => norm(w.at("final_layer_norm"), x, config.layer_norm_eps) };
 }

@@ -7,7 +7,7 @@ import { type Checkpoint, findCheckpoint, readCheckpoint, readJson } from "./che
 import { clipVision } from "./clip-vision.ts";
 import { type ClipVisionConfig, clipVisionConfig, parseConfig, UnsupportedError } from "./config.ts";
 import { linear, mix, norm } from "./layers.ts";
-import { layersOf } from "./lora/layers.ts";
+import { namedLayers } from "./lora/layers.ts";
 import { type Network, storedNetwork } from "./network.ts";
 import type { BaseModel } from "./opened.ts";
 import { count } from "./original-names.ts";
@@ -175,7 +175,7 @@ export function crossAttentions(unet: Network): { at: string; width: number }[] 
   const order = ["down_blocks", "up_blocks", "mid_block"];
   const key = (path: string) => [order.indexOf(path.split(".", 1)[0]!), ...(path.match(/\d+/g) ?? []).map(Number)];
   const compare = (a: number[], b: number[]) => a.map((n, i) => n - (b[i] ?? 0)).find((d) => d !== 0) ?? 0;
-  return [...layersOf(unet)]
+  return [...namedLayers(unet)]
     .filter(([path]) => path.endsWith(".attn2.to_q"))
     .map(([path, { weight }]) => ({ at: path.slice(0, -".to_q".length), width: weight.shape[0] as number }))
     .sort((a, b) => compare(key(a.at), key(b.at)));

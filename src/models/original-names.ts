@@ -17,11 +17,11 @@ type Form =
  * A layer or a tensor: the names below it stay as they are. Several names of diffusers are equal parts of one tensor, along its first axis.
  */
 type Row = readonly [original: string, diffusers: string | readonly string[], form?: Form];
-export type Names = readonly Row[];
+export type OriginalNames = readonly Row[];
 
 const range = (length: number) => Array.from({ length }, (_, i) => i);
 
-function under(original: string, diffusers: string, names: Names): Names {
+function under(original: string, diffusers: string, names: OriginalNames): OriginalNames {
   return names.map(([from, to, form]): Row => {
     const target = typeof to === "string" ? `${diffusers}.${to}` : to.map((name) => `${diffusers}.${name}`);
     return form === undefined ? [`${original}.${from}`, target] : [`${original}.${from}`, target, form];
@@ -34,7 +34,7 @@ export function count(names: Iterable<string>, list: string): number {
   return new Set(entries.map((entry) => entry.split(".", 1)[0])).size;
 }
 
-const RESNET: Names = [
+const RESNET: OriginalNames = [
   ["in_layers.0", "norm1"],
   ["in_layers.2", "conv1"],
   ["emb_layers.1", "time_emb_proj"],
@@ -44,7 +44,7 @@ const RESNET: Names = [
 ];
 
 /** Input block 0 is the first convolution; then each level has its layers and, but for the last, a downsampler. */
-function encoder(layers: readonly number[]): Names {
+function encoder(layers: readonly number[]): OriginalNames {
   let next = 1;
   return [
     ["time_embed.0", "time_embedding.linear_1"],
@@ -53,12 +53,12 @@ function encoder(layers: readonly number[]): Names {
     ["label_emb.0.0", "add_embedding.linear_1"],
     ["label_emb.0.2", "add_embedding.linear_2"],
     ["input_blocks.0.0", "conv_in"],
-    ...layers.flatMap((count, i): Names => {
+    ...layers.flatMap((count, i): OriginalNames => {
       const first = next;
       next += count + 1;
       return [
         ...range(count).flatMap(
-          (j): Names => [
+          (j): OriginalNames => [
             ...under(`input_blocks.${first + j}.0`, `down_blocks.${i}.resnets.${j}`, RESNET),
             [`input_blocks.${first + j}.1`, `down_blocks.${i}.attentions.${j}`],
           ],
@@ -73,16 +73,16 @@ function encoder(layers: readonly number[]): Names {
 }
 
 /** Each level has one layer more than on the way down; the upsampler follows the last one, or its transformer. */
-function decoder(layers: readonly number[]): Names {
+function decoder(layers: readonly number[]): OriginalNames {
   let next = 0;
   return [
-    ...layers.toReversed().flatMap((count, i): Names => {
+    ...layers.toReversed().flatMap((count, i): OriginalNames => {
       const first = next;
       next += count + 1;
       const last = `output_blocks.${first + count}`;
       return [
         ...range(count + 1).flatMap(
-          (j): Names => [
+          (j): OriginalNames => [
             ...under(`output_blocks.${first + j}.0`, `up_blocks.${i}.resnets.${j}`, RESNET),
             [`output_blocks.${first + j}.1`, `up_blocks.${i}.attentions.${j}`],
           ],
@@ -103,13 +103,13 @@ function layersOf(tensors: Tensors): number[] {
   return [...downsamplers, end].map((i, level, all) => i - (all[level - 1] ?? 0) - 1);
 }
 
-const unet = (tensors: Tensors): Names => originalUnet(layersOf(tensors));
+const unet = (tensors: Tensors): OriginalNames => originalUnet(layersOf(tensors));
 
 /** Of a U-Net with so many layers at each level. */
-export const originalUnet = (layers: readonly number[]): Names => [...encoder(layers), ...decoder(layers)];
+export const originalUnet = (layers: readonly number[]): OriginalNames => [...encoder(layers), ...decoder(layers)];
 
 /** The hint encoder is a list of convolutions and, between them, activations; every residual has a zero convolution. */
-function controlnet(tensors: Tensors): Names {
+function controlnet(tensors: Tensors): OriginalNames {
   const hint = count(tensors.keys(), "input_hint_block");
   return [
     ...encoder(layersOf(tensors)),
@@ -121,7 +121,7 @@ function controlnet(tensors: Tensors): Names {
   ];
 }
 
-const VAE_RESNET: Names = [
+const VAE_RESNET: OriginalNames = [
   ["norm1", "norm1"],
   ["conv1", "conv1"],
   ["norm2", "norm2"],
@@ -129,7 +129,7 @@ const VAE_RESNET: Names = [
   ["nin_shortcut", "conv_shortcut"],
 ];
 
-const VAE_MIDDLE: Names = [
+const VAE_MIDDLE: OriginalNames = [
   ...under("block_1", "resnets.0", VAE_RESNET),
   ["attn_1.norm", "attentions.0.group_norm"],
   ["attn_1.q", "attentions.0.to_q", "convolution"],
@@ -140,10 +140,10 @@ const VAE_MIDDLE: Names = [
 ];
 
 /** The original numbers the decoder's levels from the image down, diffusers from the latents up. */
-function vae(tensors: Tensors): Names {
+function vae(tensors: Tensors): OriginalNames {
   const levels = count(tensors.keys(), "encoder.down");
   const layers = count(tensors.keys(), "encoder.down.0.block");
-  const half = (part: string): Names => [
+  const half = (part: string): OriginalNames => [
     [`${part}.conv_in`, `${part}.conv_in`],
     ...under(`${part}.mid`, `${part}.mid_block`, VAE_MIDDLE),
     [`${part}.norm_out`, `${part}.conv_norm_out`],
@@ -152,7 +152,7 @@ function vae(tensors: Tensors): Names {
   return [
     ...half("encoder"),
     ...half("decoder"),
-    ...range(levels).flatMap((i): Names => {
+    ...range(levels).flatMap((i): OriginalNames => {
       const [down, up] = [`encoder.down_blocks.${i}`, `decoder.up_blocks.${levels - 1 - i}`];
       return [
         ...range(layers).flatMap((j) => under(`encoder.down.${i}.block.${j}`, `${down}.resnets.${j}`, VAE_RESNET)),
@@ -167,12 +167,12 @@ function vae(tensors: Tensors): Names {
 }
 
 /** OpenAI's tower is stored as transformers names it. */
-const clip = (tensors: Tensors): Names =>
+const clip = (tensors: Tensors): OriginalNames =>
   [...new Set([...tensors.keys()].map((name) => name.split(".", 1)[0]!))].map((part): Row => [part, part]);
 
 const projections = (kind: string) => ["q_proj", "k_proj", "v_proj"].map((name) => `self_attn.${name}.${kind}`);
 
-const OPEN_CLIP_LAYER: Names = [
+const OPEN_CLIP_LAYER: OriginalNames = [
   ["ln_1", "layer_norm1"],
   ["attn.in_proj_weight", projections("weight")],
   ["attn.in_proj_bias", projections("bias")],
@@ -182,7 +182,7 @@ const OPEN_CLIP_LAYER: Names = [
   ["mlp.c_proj", "mlp.fc2"],
 ];
 
-const openClip = (tensors: Tensors): Names => [
+const openClip = (tensors: Tensors): OriginalNames => [
   ["token_embedding", "text_model.embeddings.token_embedding"],
   ["positional_embedding", "text_model.embeddings.position_embedding.weight"],
   ...range(count(tensors.keys(), "transformer.resblocks")).flatMap((i) =>
@@ -192,7 +192,7 @@ const openClip = (tensors: Tensors): Names => [
 ];
 
 /** SDXL's second tower gives pooled text too. */
-const openClipPooled = (tensors: Tensors): Names => [
+const openClipPooled = (tensors: Tensors): OriginalNames => [
   ...openClip(tensors),
   ["text_projection", "text_projection.weight", "transposed"],
   // Written so by diffusers' convert_diffusers_to_original_sdxl.py of before 2024.
@@ -202,7 +202,7 @@ const openClipPooled = (tensors: Tensors): Names => [
 /** The name map of a network, from its tensors' own names: they show how many levels, layers and blocks there are. */
 export const originalNames = { unet, controlnet, vae, clip, openClip, openClipPooled } satisfies Record<
   string,
-  (tensors: Tensors) => Names
+  (tensors: Tensors) => OriginalNames
 >;
 
 function inForm(source: WeightSource, form: Form | undefined): WeightSource {
@@ -232,7 +232,7 @@ function find(rows: ReadonlyMap<string, Row>, name: string): [row: Row, rest: st
 }
 
 /** The tensors that `names` knows, as diffusers names them; `unknown` gets the names of the others. */
-export function renamed(tensors: Tensors, names: Names, unknown: string[]): Map<string, WeightSource> {
+export function renamed(tensors: Tensors, names: OriginalNames, unknown: string[]): Map<string, WeightSource> {
   const rows = new Map(names.map((row) => [row[0], row]));
   const result = new Map<string, WeightSource>();
   for (const [name, source] of tensors) {

@@ -6,7 +6,7 @@ import { LONGEST_PICKLE, type PickleBytes } from "./pickle-bytes.ts";
 import { CheckpointError, type StoredDType } from "./safetensors.ts";
 
 /** The numbers of one `torch.save`d storage. */
-export interface Storage {
+export interface PickleStorage {
   readonly kind: "storage";
   readonly dtype: StoredDType;
   readonly key: string;
@@ -16,7 +16,7 @@ export interface Storage {
 /** A view of a storage; offset and strides in elements. */
 export interface PickledTensor {
   readonly kind: "tensor";
-  readonly storage: Storage;
+  readonly storage: PickleStorage;
   readonly offset: number;
   readonly shape: readonly number[];
   readonly strides: readonly number[];
@@ -37,7 +37,7 @@ export type Pickled =
   | Uint8Array
   | Pickled[]
   | Map<Pickled, Pickled>
-  | Storage
+  | PickleStorage
   | PickledTensor
   | Named;
 
@@ -90,7 +90,7 @@ const [MOST_VALUES, LONGEST_NUMBER] = [2 ** 21, 16];
 class Machine {
   readonly bytes: PickleBytes;
   readonly memo = new Map<number, Pickled>();
-  readonly storages = new Map<string, Storage>();
+  readonly storages = new Map<string, PickleStorage>();
   stack: Pickled[] = [];
   readonly #marks: Pickled[][] = [];
   #made = 0;
@@ -182,7 +182,7 @@ class Machine {
     if (tag !== "storage" || dtype === undefined || typeof key !== "string" || !isCount(elements)) {
       throw new CheckpointError("the pickle refers to something that is no storage of numbers");
     }
-    const storage: Storage = { kind: "storage", dtype, key, elements };
+    const storage: PickleStorage = { kind: "storage", dtype, key, elements };
     this.storages.set(key, storage);
     this.push(storage);
   }
@@ -247,7 +247,7 @@ const STOP = 0x2e;
  * One pickled value, and every storage that it refers to by key; `bytes` stands behind it then.
  * @throws CheckpointError for anything but plain values and tensors
  */
-export function readPickle(bytes: PickleBytes): { value: Pickled; storages: ReadonlyMap<string, Storage> } {
+export function readPickle(bytes: PickleBytes): { value: Pickled; storages: ReadonlyMap<string, PickleStorage> } {
   const machine = new Machine(bytes);
   const start = bytes.at;
   for (let code = bytes.number(1); code !== STOP; code = bytes.number(1)) {

@@ -35,7 +35,7 @@ function midBlock(w: Weights, x: Value, config: VaeConfig): Value {
 }
 
 /** The decoder's forward pass: latents [B, 4, h, w], already divided by scaling_factor → image [B, 3, 8h, 8w], about -1 to 1. */
-export function decode(weights: Weights, config: VaeConfig, latents: Value): Value {
+export function vaeDecode(weights: Weights, config: VaeConfig, latents: Value): Value {
   const w = weights.at("decoder");
   const channels = [...config.block_out_channels].reverse();
   const z = config.use_post_quant_conv
@@ -57,14 +57,14 @@ export function decode(weights: Weights, config: VaeConfig, latents: Value): Val
 
 export function vaeDecoder(weights: Weights, config: VaeConfig): Computation {
   const latents = input("latents", "float32", ["B", config.latent_channels, "h", "w"]);
-  return { inputs: [latents], outputs: { image: decode(weights, config, latents) } };
+  return { inputs: [latents], outputs: { image: vaeDecode(weights, config, latents) } };
 }
 
 /**
  * The encoder's forward pass: image [B, 3, H, W] in -1 to 1 → moments [B, 8, h, w]: the mean and the logarithm of the
  * variance of the latents.
  */
-export function encode(weights: Weights, config: VaeConfig, image: Value): Value {
+export function vaeEncode(weights: Weights, config: VaeConfig, image: Value): Value {
   const w = weights.at("encoder");
   let h = convolution(w.at("conv_in"), image, config.block_out_channels[0]!);
   config.block_out_channels.forEach((size, i, all) => {
@@ -86,5 +86,5 @@ export function encode(weights: Weights, config: VaeConfig, image: Value): Value
 
 export function vaeEncoder(weights: Weights, config: VaeConfig): Computation {
   const image = input("image", "float32", ["B", config.in_channels, "H", "W"]);
-  return { inputs: [image], outputs: { moments: encode(weights, config, image) } };
+  return { inputs: [image], outputs: { moments: vaeEncode(weights, config, image) } };
 }

@@ -20,13 +20,13 @@ export interface Span {
 }
 
 /** Hears of a span at its end, so of its parts before it. What it throws is thrown at who has made the span. */
-export type Listener = (span: Span) => void;
+export type SpanListener = (span: Span) => void;
 
-const listeners = new Set<Listener>();
+const listeners = new Set<SpanListener>();
 const current = new AsyncLocalStorage<Span>();
 
 /** Hears every span of this thread until the function is called that comes back. */
-export function onSpan(listener: Listener): () => void {
+export function onSpan(listener: SpanListener): () => void {
   listeners.add(listener);
   return () => void listeners.delete(listener);
 }

@@ -1,4 +1,4 @@
-import { bytes, concat, float, int, message } from "./protobuf.ts";
+import { bytes, float, int, joinBytes, message } from "./protobuf.ts";
 import {
   type Attribute,
   type Dim,
@@ -28,7 +28,7 @@ function tensor(name: string, dtype: DType, shape: Shape, data: External | Uint8
     parts.push(entry("location", data.location), entry("offset", `${data.offset}`), entry("length", `${data.length}`));
     parts.push(int(14, EXTERNAL));
   }
-  return concat(parts);
+  return joinBytes(parts);
 }
 
 /** A graph's input or output; "?" is a size that nobody knows. */
@@ -36,20 +36,20 @@ export function valueInfo(name: string, { dtype, shape }: Pick<Value, "dtype" | 
   const dimension = (dim: Dim) => (typeof dim === "number" ? [int(1, dim)] : dim === "?" ? [] : [bytes(2, dim)]);
   const dims = shape.map((dim) => message(1, ...dimension(dim)));
   const type = message(1, int(1, ELEMENT_TYPES[dtype]), message(2, ...dims));
-  return concat([bytes(1, name), message(2, type)]);
+  return joinBytes([bytes(1, name), message(2, type)]);
 }
 
 export function attributeProto(name: string, value: Attribute): Uint8Array {
   if (typeof value === "number") {
-    return concat([bytes(1, name), int(3, value), int(20, 2)]);
+    return joinBytes([bytes(1, name), int(3, value), int(20, 2)]);
   }
   if (typeof value === "string") {
-    return concat([bytes(1, name), bytes(4, value), int(20, 3)]);
+    return joinBytes([bytes(1, name), bytes(4, value), int(20, 3)]);
   }
   if ("float" in value) {
-    return concat([bytes(1, name), float(2, value.float), int(20, 1)]);
+    return joinBytes([bytes(1, name), float(2, value.float), int(20, 1)]);
   }
-  return concat([bytes(1, name), ...value.map((item) => int(8, item)), int(20, 7)]);
+  return joinBytes([bytes(1, name), ...value.map((item) => int(8, item)), int(20, 7)]);
 }
 
 /** What a graph is built of. */
@@ -110,7 +110,7 @@ class Writer {
 
   /** Gives a value a second name. */
   writeIdentity(value: Value, name: string): void {
-    this.nodes.push(concat([bytes(1, this.nameOf(value)), bytes(2, name), bytes(4, "Identity")]));
+    this.nodes.push(joinBytes([bytes(1, this.nameOf(value)), bytes(2, name), bytes(4, "Identity")]));
   }
 
   #writeInitializer(value: Value, { name, data }: Initializer): void {
@@ -131,7 +131,7 @@ class Writer {
     parts.push(bytes(3, name), bytes(4, op));
     parts.push(...Object.entries(attributes).map(([name, value]) => message(5, attributeProto(name, value))));
     parts.push(bytes(7, domain));
-    this.nodes.push(concat(parts));
+    this.nodes.push(joinBytes(parts));
   }
 }
 
@@ -159,7 +159,7 @@ export function build(
     }
   }
 
-  const graph = concat([
+  const graph = joinBytes([
     ...writer.nodes.map((node) => bytes(1, node)),
     bytes(2, "graph"),
     ...writer.initializers.map((initializer) => bytes(5, initializer)),
@@ -167,5 +167,5 @@ export function build(
     ...Object.entries(outputs).map(([name, value]) => bytes(12, valueInfo(name, value))),
   ]);
   const opset = (domain: string, version: number) => message(8, bytes(1, domain), int(2, version));
-  return concat([int(1, IR_VERSION), bytes(7, graph), opset("", OPSET), opset("com.microsoft", 1)]);
+  return joinBytes([int(1, IR_VERSION), bytes(7, graph), opset("", OPSET), opset("com.microsoft", 1)]);
 }

@@ -26,7 +26,7 @@ export const dataTypes: Readonly<Record<number, readonly [name: string, bits: nu
 };
 
 /** The fields that a message may have: how each is encoded. */
-export type Fields = Readonly<Record<number, readonly number[]>>;
+export type FieldsByNumber = Readonly<Record<number, readonly number[]>>;
 const [number, bytes, numbers, floats, doubles] = [
   [VARINT],
   [BYTES],
@@ -57,4 +57,4 @@ export const messages = {
   tensorType: { 1: number, 2: bytes },
   shape: { 1: bytes },
   dimension: { 1: number, 2: bytes, 3: bytes },
-} satisfies Record<string, Fields>;
+} satisfies Record<string, FieldsByNumber>;

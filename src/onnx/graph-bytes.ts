@@ -1,5 +1,5 @@
 /** An ONNX model taken apart as far as a change of its graph needs, and put together again. Nothing else of it is read. */
-import { bytes, concat, fields } from "./protobuf.ts";
+import { bytes, fields, joinBytes } from "./protobuf.ts";
 
 const text = new TextDecoder();
 
@@ -72,7 +72,7 @@ export function parseModel(model: Uint8Array): ParsedModel {
 }
 
 function writeNode({ name, op, domain, inputs, outputs, attributes }: ParsedNode): Uint8Array {
-  return concat([
+  return joinBytes([
     ...inputs.map((input) => bytes(NODE.input, input)),
     ...outputs.map((output) => bytes(NODE.output, output)),
     bytes(NODE.name, name),
@@ -83,11 +83,11 @@ function writeNode({ name, op, domain, inputs, outputs, attributes }: ParsedNode
 }
 
 export function writeModel({ nodes, moreInputs, moreOutputs, restOfGraph, restOfModel }: ParsedModel): Uint8Array {
-  const graph = concat([
+  const graph = joinBytes([
     ...nodes.map((node) => bytes(IN_GRAPH.node, writeNode(node))),
     ...restOfGraph,
     ...moreInputs.map((input) => bytes(IN_GRAPH.input, input)),
     ...moreOutputs.map((output) => bytes(IN_GRAPH.output, output)),
   ]);
-  return concat([...restOfModel, bytes(GRAPH, graph)]);
+  return joinBytes([...restOfModel, bytes(GRAPH, graph)]);
 }

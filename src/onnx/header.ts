@@ -2,9 +2,9 @@
  * What an ONNX file of strangers says of itself: its inputs, outputs and other files. Everything is walked but the weights, which are
  * passed over, and every claim is checked before a runtime sees the file. Field numbers: onnx.proto3 (github.com/onnx/onnx, IR 13).
  */
-import { dataTypes, type Fields, messages } from "./fields.ts";
+import { dataTypes, type FieldsByNumber, messages } from "./fields.ts";
 import type { Dim } from "./value.ts";
-import { type ByteSource, type Field, OnnxError, WireReader } from "./wire.ts";
+import { type ByteSource, OnnxError, type WireField, WireReader } from "./wire.ts";
 
 /** An input or output; a size is a number, a name, or "?" where the file does not say. */
 export interface ModelValue {
@@ -55,8 +55,8 @@ class Survey {
     this.reader = new WireReader(source);
   }
 
-  *fields(message: keyof typeof messages, { start, end }: Range): Generator<Field> {
-    const known: Fields = messages[message];
+  *fields(message: keyof typeof messages, { start, end }: Range): Generator<WireField> {
+    const known: FieldsByNumber = messages[message];
     for (const field of this.reader.fields(start, end)) {
       const wires = known[field.number];
       if (wires?.includes(field.wire) !== true) {
@@ -90,7 +90,7 @@ class Survey {
       throw new OnnxError(`more than ${MOST_NODES} operators`);
     }
     let op = "";
-    const attributes: Field[] = [];
+    const attributes: WireField[] = [];
     for (const field of this.fields("node", range)) {
       if (field.number === 4) op = this.reader.text(field);
       else if (field.number === 5) attributes.push(field);

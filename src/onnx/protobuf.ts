@@ -17,7 +17,7 @@ function varint(value: bigint): Part {
 
 const tag = (field: number, wire: number) => varint(BigInt((field << 3) | wire));
 
-export function concat(parts: Part[]): Uint8Array {
+export function joinBytes(parts: Part[]): Uint8Array {
   const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
@@ -30,19 +30,19 @@ export function concat(parts: Part[]): Uint8Array {
 /** A length-delimited field: bytes, a string, or an embedded message. */
 export function bytes(field: number, value: Uint8Array | string): Part {
   const content = typeof value === "string" ? utf8.encode(value) : value;
-  return concat([tag(field, 2), varint(BigInt(content.length)), content]);
+  return joinBytes([tag(field, 2), varint(BigInt(content.length)), content]);
 }
 
-export const message = (field: number, ...parts: Part[]) => bytes(field, concat(parts));
+export const message = (field: number, ...parts: Part[]) => bytes(field, joinBytes(parts));
 
 /** int32, int64, enum: negative numbers as their 64-bit two's complement. */
-export const int = (field: number, value: number) => concat([tag(field, 0), varint(BigInt(value))]);
+export const int = (field: number, value: number) => joinBytes([tag(field, 0), varint(BigInt(value))]);
 
 /** float: 4 bytes, little endian. */
 export function float(field: number, value: number): Part {
   const content = new Uint8Array(4);
   new DataView(content.buffer).setFloat32(0, value, true);
-  return concat([tag(field, 5), content]);
+  return joinBytes([tag(field, 5), content]);
 }
 
 /** One field of a message: a length-delimited one's content, else its whole encoding after the tag. */

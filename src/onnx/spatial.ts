@@ -49,7 +49,7 @@ export function enlarge(x: Value, weight: Value, bias: Value | null): Value {
 }
 
 /** The picture mirrored `size` pixels beyond its edges, which it does not repeat. */
-export function reflect(x: Value, size: number): Value {
+export function reflectPad(x: Value, size: number): Value {
   const pads = constant("int64", [8], [0, 0, size, size, 0, 0, size, size]);
   return node("Pad", [x, pads], open(x), { attributes: { mode: "reflect" } });
 }

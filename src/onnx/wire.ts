@@ -18,7 +18,7 @@ export const FIXED_64 = 1;
 export const BYTES = 2;
 export const FIXED_32 = 5;
 
-export interface Field {
+export interface WireField {
   readonly number: number;
   readonly wire: number;
   /** A VARINT's value. */
@@ -69,7 +69,7 @@ export class WireReader {
   }
 
   /** The fields of the message that lies in [start, end), which is within the file. */
-  *fields(start: number, end: number): Generator<Field> {
+  *fields(start: number, end: number): Generator<WireField> {
     let at = start;
     while (at < end) {
       const [tag, content] = this.#varint(at, end);
@@ -94,7 +94,7 @@ export class WireReader {
     }
   }
 
-  text({ start, end }: Field): string {
+  text({ start, end }: WireField): string {
     if (end - start > LONGEST_TEXT) {
       throw new OnnxError(`a name of ${end - start} bytes: at most ${LONGEST_TEXT} are allowed`);
     }
@@ -106,7 +106,7 @@ export class WireReader {
   }
 
   /** The whole numbers of a repeated field, packed or one of many; at most `most`. */
-  integers({ wire, value, start, end }: Field, most: number): bigint[] {
+  integers({ wire, value, start, end }: WireField, most: number): bigint[] {
     if (wire === VARINT) {
       return [BigInt.asIntN(64, value)];
     }

@@ -10,9 +10,9 @@ const fit = {
   warnings: fileWarnings,
 };
 
-export const Lora = z.object({ id: Id, object: typeName("lora"), ...fit }).meta({ id: "Lora" });
+export const LoraEntry = z.object({ id: Id, object: typeName("lora"), ...fit }).meta({ id: "Lora" });
 
-export const Embedding = z
+export const EmbeddingEntry = z
   .object({
     id: Id,
     object: typeName("embedding"),
@@ -28,7 +28,7 @@ export const Embedding = z
   })
   .meta({ id: "Embedding" });
 
-export const IpAdapter = z
+export const IpAdapterEntry = z
   .object({
     id: Id,
     object: typeName("ip_adapter"),
@@ -39,7 +39,7 @@ export const IpAdapter = z
   })
   .meta({ id: "IpAdapter" });
 
-export const Adapter = z
+export const T2iAdapterEntry = z
   .object({
     id: Id,
     object: typeName("adapter"),

@@ -20,7 +20,7 @@ export const number = (least: number, most: number, preset: number, says: string
     .number()
     .min(least)
     .max(most)
-    .default(null)
+    .default(preset)
     .describe(says)
     .meta({ examples: [preset] });
 
@@ -39,7 +39,7 @@ const pixels = (says: string) =>
     .min(64)
     .max(2048)
     .nullable()
-    .default(preset)
+    .default(null)
     .describe(says)
     .meta({ examples: [512] });
 

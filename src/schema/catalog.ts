@@ -1,7 +1,7 @@
 /** What an installation offers. */
 
 import { z } from "zod";
-import { Adapter, Embedding, IpAdapter, Lora } from "./adapter-entries.ts";
+import { EmbeddingEntry, IpAdapterEntry, LoraEntry, T2iAdapterEntry } from "./adapter-entries.ts";
 import { fileWarnings, Id } from "./fields.ts";
 import { SchedulerName } from "./scheduler-names.ts";
 import { PredictionType } from "./schedulers.ts";
@@ -58,7 +58,7 @@ export const Model = z
   .meta({ id: "Model" });
 export type Model = z.infer<typeof Model>;
 
-export const ControlNet = z
+export const ControlNetEntry = z
   .object({
     id: Id,
     object: z.literal("controlnet").describe("The type of this object."),
@@ -78,7 +78,7 @@ export const ControlNet = z
     warnings: fileWarnings,
   })
   .meta({ id: "ControlNet" });
-export type ControlNet = z.infer<typeof ControlNet>;
+export type ControlNetEntry = z.infer<typeof ControlNetEntry>;
 
 /** How a shelf is listed over HTTP. */
 export interface ShelfRoute {
@@ -92,7 +92,7 @@ export interface ShelfRoute {
  * What an installation may hold, one shelf a kind: `GET /v1/<shelf>` lists its entries. How a folder and how a file of MODELS_DIR
  * becomes one of them is in workers/generate/shelves.ts.
  */
-export const SHELVES = {
+export const SHELF_ROUTES = {
   models: {
     entry: Model,
     operationId: "listModels",
@@ -100,41 +100,41 @@ export const SHELVES = {
     description: "What `model` of a request can be, with its native size and its schedulers.",
   },
   controlnets: {
-    entry: ControlNet,
+    entry: ControlNetEntry,
     operationId: "listControlNets",
     summary: "List the ControlNets",
     description: "What `controls[].controlnet` can be, and which models each fits.",
   },
   loras: {
-    entry: Lora,
+    entry: LoraEntry,
     operationId: "listLoras",
     summary: "List the LoRAs",
     description: "What `loras[].lora` can be, and which models each fits.",
   },
   embeddings: {
-    entry: Embedding,
+    entry: EmbeddingEntry,
     operationId: "listEmbeddings",
     summary: "List the textual inversions",
     description: "What `embeddings[].embedding` can be, the token of each, and which models it fits.",
   },
   ip_adapters: {
-    entry: IpAdapter,
+    entry: IpAdapterEntry,
     operationId: "listIpAdapters",
     summary: "List the IP-Adapters",
     description: "What `ip_adapters[].ip_adapter` can be, and which models each fits.",
   },
   adapters: {
-    entry: Adapter,
+    entry: T2iAdapterEntry,
     operationId: "listAdapters",
     summary: "List the T2I-Adapters",
     description: "What `adapters[].adapter` can be, and which models each fits.",
   },
 } as const satisfies Record<string, ShelfRoute>;
-export type ShelfName = keyof typeof SHELVES;
+export type ShelfName = keyof typeof SHELF_ROUTES;
 
 /** Something in MODELS_DIR that is not served, and why. */
 export const Unavailable = z.object({
-  shelf: z.enum([...(Object.keys(SHELVES) as [ShelfName, ...ShelfName[]]), "annotators"]),
+  shelf: z.enum([...(Object.keys(SHELF_ROUTES) as [ShelfName, ...ShelfName[]]), "annotators"]),
   id: z
     .string()
     .describe("The id that it would have.")
@@ -156,12 +156,12 @@ const NetworkAnnotator = z.object({
 
 /** What a worker offers: it publishes this when it starts, and the gateway answers from it. */
 export const Catalog = z.object({
-  models: z.array(SHELVES.models.entry),
-  controlnets: z.array(SHELVES.controlnets.entry),
-  loras: z.array(SHELVES.loras.entry),
-  embeddings: z.array(SHELVES.embeddings.entry),
-  ip_adapters: z.array(SHELVES.ip_adapters.entry),
-  adapters: z.array(SHELVES.adapters.entry),
+  models: z.array(SHELF_ROUTES.models.entry),
+  controlnets: z.array(SHELF_ROUTES.controlnets.entry),
+  loras: z.array(SHELF_ROUTES.loras.entry),
+  embeddings: z.array(SHELF_ROUTES.embeddings.entry),
+  ip_adapters: z.array(SHELF_ROUTES.ip_adapters.entry),
+  adapters: z.array(SHELF_ROUTES.adapters.entry),
   annotators: z.array(NetworkAnnotator).describe("The annotators that need networks."),
   skipped: z.array(Unavailable).describe("What MODELS_DIR holds that is not served."),
   execution_provider: z.string(),

@@ -5,7 +5,7 @@ import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "../mod
 import { controlResiduals, embedHint } from "../models/controlnet.ts";
 import { skipChannels } from "../models/encoder.ts";
 import { denoise } from "../models/unet.ts";
-import { CELL, decode, encode } from "../models/vae.ts";
+import { CELL, vaeDecode, vaeEncode } from "../models/vae.ts";
 import { type WeightStore, Weights } from "../models/weights.ts";
 import { build } from "../onnx/build.ts";
 import { gradient } from "../onnx/gradient.ts";
@@ -152,10 +152,10 @@ export function vaeStep(config: VaeConfig, parameters: Shapes, { batch, height, 
   const w = new Weights(trained);
   const image = input("image", "float32", [batch, config.in_channels, CELL * height, CELL * width]);
   const noise = input("noise", "float32", [batch, config.latent_channels, height, width]);
-  const moments = encode(w, config, image);
+  const moments = vaeEncode(w, config, image);
   const latent = slice(moments, 1, 0, config.latent_channels);
   const logVariance = slice(moments, 1, config.latent_channels, 2 * config.latent_channels);
-  const decoded = decode(w, config, add(latent, mul(exp(scale(logVariance, 0.5)), noise)));
+  const decoded = vaeDecode(w, config, add(latent, mul(exp(scale(logVariance, 0.5)), noise)));
 
   const difference = sub(decoded, image);
   const reconstruction = [

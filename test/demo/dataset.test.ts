@@ -7,7 +7,7 @@ import { writeHints, writePictures } from "../../demo/dataset.ts";
 import { conditions } from "../../demo/world/maps.ts";
 import { render } from "../../demo/world/render.ts";
 import { scene } from "../../demo/world/scene.ts";
-import { decode } from "../../src/image/decode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import { readDataset } from "../../src/training/dataset.ts";
 
 const root = mkdtempSync(join(tmpdir(), "scenes-"));
@@ -24,8 +24,8 @@ test("scenes become a dataset that the trainer reads: picture i, map i and capti
   assert.deepEqual([plain.length, hinted.length], [5, 5]);
   for (const [seed, { image, hint, prompt }] of hinted.entries()) {
     const one = scene(seed);
-    assert.deepEqual(await decode(readFileSync(image), LIMITS), await render(one));
-    assert.deepEqual(await decode(readFileSync(hint!), LIMITS), await conditions.pose(one));
+    assert.deepEqual(await decodeImage(readFileSync(image), LIMITS), await render(one));
+    assert.deepEqual(await decodeImage(readFileSync(hint!), LIMITS), await conditions.pose(one));
     assert.equal(prompt, plain[seed]!.prompt);
     assert.ok(prompt.split(", ").every((words) => one.caption.includes(words)));
   }

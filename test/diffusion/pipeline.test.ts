@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { deserialize, serialize } from "node:v8";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
-import { decode, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { decodePicture, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { hint } from "../../src/image/hint.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
 import type { Network } from "../../src/models/network.ts";
@@ -161,7 +161,7 @@ test("sizes whose latents halve to odd numbers are drawn, with control", async (
 
 test("a picture of more than 1024 × 1024 is decoded in tiles", async () => {
   const large = await plan({ width: 1024, height: 1032 });
-  const image = await decode(large, large.start.pictures[0]!);
+  const image = await decodePicture(large, large.start.pictures[0]!);
   assert.equal(image.length, 3 * 1024 * 1032);
   assert.equal(rowsOf(base.networks.vae_decoder).length, 9); // of 64 × 64 cells, 48 apart
 });

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
-import { chunkPrompt, parseWeighted, type Span } from "../../src/diffusion/prompt.ts";
+import { chunkPrompt, parseWeighted, type WeightedText } from "../../src/diffusion/prompt.ts";
 import { loadTokenizer } from "../../src/diffusion/tokenizer.ts";
 import type { PromptSyntax } from "../../src/schema/generation-request.ts";
 
@@ -15,7 +15,7 @@ const expected = JSON.parse(readFileSync(join(fixtures, "prompts.json"), "utf8")
 };
 
 /** Sections as the web UI has them: one list with ["BREAK", -1] in between; white space about a BREAK does not count. */
-function flat(sections: Span[][]): [string, number][] {
+function flat(sections: WeightedText[][]): [string, number][] {
   const lists = sections.map((spans) => spans.map(({ text, weight }): [string, number] => [text.trim(), weight]));
   return lists.flatMap((list, i) => (i === 0 ? list : [["BREAK", -1] as [string, number], ...list]));
 }

@@ -6,12 +6,12 @@ import { test } from "node:test";
 import { loadControlNet, loadModel } from "../../src/diffusion/load.ts";
 import { type Images, prepare } from "../../src/diffusion/pipeline.ts";
 import { requestConfig } from "../../src/diffusion/request-config.ts";
-import { decode } from "../../src/image/decode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import { hint, mask, sample } from "../../src/image/hint.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
 import { finish, HASH, readImage, request, runner, SD15, SIZE } from "../support/tiny.ts";
 
-const expected = await decode(readFileSync(join(SD15, "../request-config.png")), { maxPixels: 2 ** 20 });
+const expected = await decodeImage(readFileSync(join(SD15, "../request-config.png")), { maxPixels: 2 ** 20 });
 const channels = expected.data.length / (expected.width * expected.height);
 
 /** dB of a decoded image [3, H, W] in -1 … 1, rounded to 8 bits, against the `row`th picture. */

@@ -4,7 +4,7 @@ import { readFileSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import sharp from "sharp";
-import { decode } from "../../src/image/decode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import type { Annotation } from "../../src/schema/annotation.ts";
 import type { AnnotatorEntry } from "../../src/schema/annotator-entry.ts";
 import { ANNOTATORS } from "../../src/schema/annotators.ts";
@@ -28,7 +28,7 @@ const uri = (bytes: Uint8Array) => `data:image/png;base64,${Buffer.from(bytes).t
 const picture = (name: string) => uri(readFileSync(join(REFERENCES, `pictures/${name}.png`)));
 const post = (body: object, wait = 60) => http.post("/v1/annotations").set("Prefer", `wait=${wait}`).send(body);
 const bytesOf = async (url: string) => (await http.get(url.slice(config.PUBLIC_URL.length))).body as Buffer;
-const pixelsOf = async (bytes: Uint8Array) => decode(bytes, { maxPixels: 1e7 });
+const pixelsOf = async (bytes: Uint8Array) => decodeImage(bytes, { maxPixels: 1e7 });
 
 async function annotated(body: object): Promise<Annotation> {
   const { status, body: made } = await post(body);

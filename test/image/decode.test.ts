@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { crc32 } from "node:zlib";
 import sharp from "sharp";
-import { decode, verify } from "../../src/image/decode.ts";
+import { decodeImage, verify } from "../../src/image/decode.ts";
 import { ImageError } from "../../src/image/image-error.ts";
 
 const limits = { maxPixels: 10_000 };
@@ -16,7 +16,7 @@ const reference: { files: Record<string, { size: [number, number]; sha256: strin
 
 for (const [path, { size, sha256 }] of Object.entries(reference.files))
   test(`${path} decodes to Pillow's bytes`, async () => {
-    const { width, height, data } = await decode(fixture(path), limits);
+    const { width, height, data } = await decodeImage(fixture(path), limits);
     assert.deepEqual([width, height, data.length], [...size, size[0] * size[1] * 3]);
     assert.equal(createHash("sha256").update(data).digest("hex"), sha256);
     assert.deepEqual(await verify(fixture(path), limits), { width, height });
@@ -24,7 +24,7 @@ for (const [path, { size, sha256 }] of Object.entries(reference.files))
 
 /** By what decodes and by what only looks whether it could. */
 async function refused(bytes: Uint8Array, message: RegExp, maxPixels = limits.maxPixels) {
-  for (const read of [decode, verify]) {
+  for (const read of [decodeImage, verify]) {
     await assert.rejects(read(bytes, { maxPixels }), (error) => {
       assert.ok(error instanceof ImageError, String(error));
       assert.match(error.message, message);
@@ -81,12 +81,12 @@ test("a picture with a side of more than 65,535 pixels is refused, however few i
   await refused(announcing(65_536, 1), /65536×1 pixels: at most 65535 a side are allowed/, 100_000);
   await refused(announcing(1, 65_536), /1×65536 pixels: at most 65535 a side/, 100_000);
   const row = sharp({ create: { width: 65_535, height: 1, channels: 3, background: "teal" } });
-  assert.equal((await decode(await row.png().toBuffer(), { maxPixels: 100_000 })).width, 65_535);
+  assert.equal((await decodeImage(await row.png().toBuffer(), { maxPixels: 100_000 })).width, 65_535);
 });
 
 test("a picture with more pixels than allowed is refused from its header", async (t) => {
   await refused(fixture("image/decode/rgb.png"), /13×9 pixels: at most 116 in all/, 116);
-  await decode(fixture("image/decode/rgb.png"), { maxPixels: 117 });
+  await decodeImage(fixture("image/decode/rgb.png"), { maxPixels: 117 });
 
   const bomb = announcing(20_000, 20_000); // 1.2 GB of pixels
   const before = process.memoryUsage().rss;

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import sharp from "sharp";
-import { decode } from "../../src/image/decode.ts";
-import { encode } from "../../src/image/encode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { CONTENT_TYPES, OutputFormat } from "../../src/schema/generation-request.ts";
 
@@ -26,9 +26,9 @@ for (const [format, dB] of [
   ["jpeg", 45],
 ] as const)
   test(`${format} comes back ${dB === Number.POSITIVE_INFINITY ? "as it was" : `within ${dB} dB`}, and is the same file every time`, async (t) => {
-    const file = await encode(pixels, OutputFormat.parse(format));
-    assert.deepEqual(await encode({ ...pixels, data: data.slice() }, format), file);
-    const back = await decode(file, { maxPixels: width * height });
+    const file = await encodeImage(pixels, OutputFormat.parse(format));
+    assert.deepEqual(await encodeImage({ ...pixels, data: data.slice() }, format), file);
+    const back = await decodeImage(file, { maxPixels: width * height });
     assert.deepEqual([back.width, back.height], [width, height]);
     const measured = psnr(back.data, data);
     t.diagnostic(`${file.length} bytes, ${measured.toFixed(1)} dB`);

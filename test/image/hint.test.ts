@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { decode } from "../../src/image/decode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import { hint, mask, sample, toPixels } from "../../src/image/hint.ts";
 
 const two = { width: 2, height: 1, data: Uint8Array.of(0, 51, 255, 128, 1, 127) };
@@ -51,7 +51,7 @@ test("a picture that diffusers decoded becomes the PNG that diffusers wrote", as
   for (let p = 0; p < height * width; p++)
     for (let c = 0; c < 3; c++) decoded[c * height * width + p] = 2 * file.readFloatLE(start + (p * 3 + c) * 4) - 1;
 
-  const expected = await decode(readFileSync(new URL("expected_0.png", folder)), { maxPixels: 1e6 });
+  const expected = await decodeImage(readFileSync(new URL("expected_0.png", folder)), { maxPixels: 1e6 });
   const pixels = toPixels(decoded, width, height);
   const worst = expected.data.reduce((most, value, i) => Math.max(most, Math.abs(value - pixels.data[i]!)), 0);
   t.diagnostic(`worst difference ${worst} of 255`);

@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import sharp from "sharp";
-import { encode } from "../../src/image/encode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import { readProvenance, requestOfPicture, xmpOf } from "../../src/image/provenance.ts";
 import { GenerationInput, GenerationRequest, OutputFormat } from "../../src/schema/generation-request.ts";
 import { temporaryFolder } from "../support/processes.ts";
@@ -48,16 +48,16 @@ for (const format of OutputFormat.options) {
 
     test("the mark leaves every pixel as it is, and the same request gives the same bytes", async () => {
       const [plain, marked, again] = [
-        await encode(pixels, format),
-        await encode(pixels, format, xmp),
-        await encode(pixels, format, xmp),
+        await encodeImage(pixels, format),
+        await encodeImage(pixels, format, xmp),
+        await encodeImage(pixels, format, xmp),
       ];
       assert.deepEqual(await sharp(marked).raw().toBuffer(), await sharp(plain).raw().toBuffer());
       assert.deepEqual(marked, again);
     });
 
     test("a picture says which request makes it alone: its own seed and control image, no webhook, no metadata", async () => {
-      const told = await readProvenance(await encode(pixels, format, xmp));
+      const told = await readProvenance(await encodeImage(pixels, format, xmp));
       assert.equal(told.digitalSourceType, SOURCE);
       const request = told.request as Record<string, unknown>;
       assert.deepEqual(request, requestOfPicture(requestOf(format), 1));
@@ -70,10 +70,13 @@ for (const format of OutputFormat.options) {
 
     test("PROVENANCE=mark tells no request, off nothing", async () => {
       const mark = xmpOf("mark", requestOf(format), 0);
-      const told = await readProvenance(await encode(pixels, format, mark));
+      const told = await readProvenance(await encodeImage(pixels, format, mark));
       assert.deepEqual(told, { digitalSourceType: SOURCE, request: null });
       assert.equal(xmpOf("off", requestOf(format), 0), null);
-      assert.deepEqual(await readProvenance(await encode(pixels, format)), { digitalSourceType: null, request: null });
+      assert.deepEqual(await readProvenance(await encodeImage(pixels, format)), {
+        digitalSourceType: null,
+        request: null,
+      });
     });
 
     test("exiftool reads the source type and the request", {
@@ -81,7 +84,7 @@ for (const format of OutputFormat.options) {
     }, async () => {
       const file = join(await temporaryFolder(stack), `picture.${format}`);
       const fields = { prompt: "a <house> & a lake" };
-      await writeFile(file, await encode(pixels, format, xmpOf("full", requestOf(format, fields), 0)));
+      await writeFile(file, await encodeImage(pixels, format, xmpOf("full", requestOf(format, fields), 0)));
       const args = ["-json", "-XMP-iptcExt:DigitalSourceType", "-XMP:all", "-validate", "-warning", file];
       const [read] = JSON.parse(execFileSync("exiftool", args, { encoding: "utf8" }));
       assert.equal(read.DigitalSourceType, SOURCE);
@@ -100,13 +103,13 @@ test("a request that a JPEG has no room for is left out, and the mark stays", as
   }));
   const long = { prompt: "&".repeat(10_000), negative_prompt: "家".repeat(10_000), num_images: 1, controls };
   const told = async (format: OutputFormat) =>
-    readProvenance(await encode(pixels, format, xmpOf("full", requestOf(format, long), 0)));
+    readProvenance(await encodeImage(pixels, format, xmpOf("full", requestOf(format, long), 0)));
   assert.deepEqual(await told("jpeg"), { digitalSourceType: SOURCE, request: null });
   assert.equal(((await told("png")).request as { prompt: string }).prompt, long.prompt);
 });
 
 test("a picture of another program has no request", async () => {
-  const foreign = await encode(
+  const foreign = await encodeImage(
     pixels,
     "png",
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><cns:Request>{}</cns:Request></x:xmpmeta>',

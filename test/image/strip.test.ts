@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { crc32, deflateSync } from "node:zlib";
 import sharp from "sharp";
-import { decode, verify } from "../../src/image/decode.ts";
+import { decodeImage, verify } from "../../src/image/decode.ts";
 import { isIntactPng } from "../../src/image/png-intact.ts";
 import { stripGif } from "../../src/image/strip/gif.ts";
 import { stripJpeg } from "../../src/image/strip/jpeg.ts";
@@ -29,18 +29,18 @@ test("text that would unpack to gigabytes is left out of a PNG, and its picture 
   const text = chunk("zTXt", Buffer.concat([Buffer.from("bomb\0\0"), deflateSync(Buffer.alloc(50_000_000))]));
   const bomb = withChunks(...Array.from({ length: 100 }, () => text));
   assert.ok(stripPng(bomb).length <= png.length);
-  assert.deepEqual(await decode(bomb, limits), await decode(png, limits));
+  assert.deepEqual(await decodeImage(bomb, limits), await decodeImage(png, limits));
 });
 
 test("text that is damaged is refused, with the name of its chunk", async () => {
   const text = chunk("tEXt", Buffer.from("Title\0A house"));
-  assert.deepEqual(await decode(withChunks(text), limits), await decode(png, limits));
+  assert.deepEqual(await decodeImage(withChunks(text), limits), await decodeImage(png, limits));
   text[10]! ^= 1;
-  for (const read of [decode, verify]) await assert.rejects(read(withChunks(text), limits), /damaged .*"tEXt"/);
+  for (const read of [decodeImage, verify]) await assert.rejects(read(withChunks(text), limits), /damaged .*"tEXt"/);
 });
 
 test("EXIF of more than 64 kB is refused: to leave it out would turn the picture", async () => {
-  await assert.rejects(decode(withChunks(chunk("eXIf", Buffer.alloc(70_000))), limits), /70000 bytes of EXIF/);
+  await assert.rejects(decodeImage(withChunks(chunk("eXIf", Buffer.alloc(70_000))), limits), /70000 bytes of EXIF/);
 });
 
 /** A progressive JPEG whose last scan comes so many times. */
@@ -57,7 +57,7 @@ function jpegOfScans(scans: number): Buffer {
 }
 
 test("a JPEG may have 100 scans, and no more", async () => {
-  for (const read of [decode, verify]) {
+  for (const read of [decodeImage, verify]) {
     await assert.rejects(read(jpegOfScans(101), limits), /the jpeg image has more than the 100 scans/);
     await assert.rejects(read(jpegOfScans(2646), limits), /the jpeg image has more than the 100 scans/);
   }
@@ -71,7 +71,7 @@ test("profiles, comments and what follows the end are left out of a JPEG, and it
   const more = [0xe1, 0xe2, 0xed, 0xfe].flatMap((marker) => [segment(marker), segment(marker)]);
   const large = Buffer.concat([jpeg.subarray(0, 2), ...more, jpeg.subarray(2), Buffer.alloc(1000)]);
   assert.ok(stripJpeg(large).length <= jpeg.length);
-  assert.deepEqual(await decode(large, limits), await decode(jpeg, limits));
+  assert.deepEqual(await decodeImage(large, limits), await decodeImage(jpeg, limits));
 });
 
 for (const [format, strip] of [
@@ -88,7 +88,7 @@ for (const [format, strip] of [
     assert.equal((await sharp(many).metadata()).pages, 40);
     const [first, both] = await Promise.all([
       sharp(many, { page: 0 }).removeAlpha().raw().toBuffer(),
-      decode(many, limits),
+      decodeImage(many, limits),
     ]);
     assert.ok(strip(many).length < many.length / 4, `${strip(many).length} of ${many.length} bytes`);
     assert.deepEqual(Buffer.from(both.data), first);
@@ -107,7 +107,7 @@ test("a plain PNG is known to be whole without being decoded, and no damaged one
     const damaged = Buffer.from(whole);
     random = (random * 48271) % 0x7fffffff;
     damaged[random % damaged.length]! ^= 1 << (round % 8);
-    const isRefused = await decode(damaged, limits).then(
+    const isRefused = await decodeImage(damaged, limits).then(
       () => false,
       () => true,
     );

@@ -7,7 +7,7 @@ import { noFeatures } from "../../src/diffusion/adapters/t2i-adapters.ts";
 import { noResiduals } from "../../src/diffusion/control.ts";
 import { openBase } from "../../src/models/base.ts";
 import { grafted } from "../../src/models/grafted.ts";
-import { layersOf } from "../../src/models/lora/layers.ts";
+import { namedLayers } from "../../src/models/lora/layers.ts";
 import { deepOutput, maxBranch } from "../../src/models/shallow.ts";
 import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
@@ -33,7 +33,7 @@ const feeds = {
   ...noResiduals(base.unet),
   ...noFeatures(base.unet),
 };
-const layers = [...layersOf(base.networks.unet).values()];
+const layers = [...namedLayers(base.networks.unet).values()];
 const RANK = 3;
 
 /** The same change of every layer, as two factors or as their product. */

@@ -5,7 +5,7 @@ import { test } from "node:test";
 import { build } from "../../src/onnx/build.ts";
 import { readModelHeader } from "../../src/onnx/header.ts";
 import { add, relu } from "../../src/onnx/operators.ts";
-import { bytes, concat, int, message } from "../../src/onnx/protobuf.ts";
+import { bytes, int, joinBytes, message } from "../../src/onnx/protobuf.ts";
 import { constant, external, input } from "../../src/onnx/value.ts";
 import { OnnxError } from "../../src/onnx/wire.ts";
 import { CPU, openSession } from "../../workers/runtime/runtime.ts";
@@ -35,10 +35,16 @@ test("weights outside of the folder, and of another length than their shape's, a
 });
 
 test("a tensor whose shape is larger than its bytes is refused before anything is allocated", () => {
-  const tensor = concat([int(1, 2 ** 20), int(1, 2 ** 10), int(2, 1), bytes(8, "huge"), bytes(9, new Uint8Array(4))]);
+  const tensor = joinBytes([
+    int(1, 2 ** 20),
+    int(1, 2 ** 10),
+    int(2, 1),
+    bytes(8, "huge"),
+    bytes(9, new Uint8Array(4)),
+  ]);
   const graph = message(7, bytes(5, tensor), bytes(12, bytes(1, "y")));
   assert.throws(
-    () => read(concat([int(1, 10), graph, message(8, int(2, 17))])),
+    () => read(joinBytes([int(1, 10), graph, message(8, int(2, 17))])),
     /"huge": \[1048576,1024\] takes 4294967296/,
   );
 });
@@ -47,8 +53,8 @@ test("what is no ONNX file, or one of a later operator set, is said", () => {
   assert.throws(() => read(new Uint8Array(0)), /it has no graph/);
   assert.throws(() => read(readFileSync(import.meta.filename)), OnnxError);
   const plain = build([x], { y: relu(x) });
-  assert.throws(() => read(concat([plain, message(8, int(2, 99))])), /its operator set is 99/);
-  assert.throws(() => read(concat([plain, bytes(7, "")])), /two graphs/);
+  assert.throws(() => read(joinBytes([plain, message(8, int(2, 99))])), /its operator set is 99/);
+  assert.throws(() => read(joinBytes([plain, bytes(7, "")])), /two graphs/);
 });
 
 const FIXTURES = join(import.meta.dirname, "../fixtures/annotators/neural");

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import sharp, { type Sharp } from "sharp";
 import { readTensors } from "../../check/tensors.ts";
-import { decode } from "../../src/image/decode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import type { Generation } from "../../src/schema/generation.ts";
 import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../support/processes.ts";
 
@@ -102,7 +102,7 @@ async function psnr(pictures: readonly Uint8Array[], expected: ArrayLike<number>
   let squares = 0;
   let i = 0;
   for (const picture of pictures) {
-    for (const value of (await decode(picture, { maxPixels: 2 ** 24 })).data) {
+    for (const value of (await decodeImage(picture, { maxPixels: 2 ** 24 })).data) {
       squares += (value / 255 - expected[i++]!) ** 2;
     }
   }

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { NoiseGenerator } from "../../src/diffusion/noise.ts";
-import { encode } from "../../src/image/encode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 
 const COLOURS = {
@@ -52,8 +52,8 @@ export async function writeCircles(folder: string, count: number, side: number, 
   }
   for (let i = first; i < first + count; i++) {
     const { hint, image, prompt } = circle(i, side);
-    writeFileSync(join(folder, "source", `${i}.png`), await encode(hint, "png"));
-    writeFileSync(join(folder, "target", `${i}.png`), await encode(image, "png"));
+    writeFileSync(join(folder, "source", `${i}.png`), await encodeImage(hint, "png"));
+    writeFileSync(join(folder, "target", `${i}.png`), await encodeImage(image, "png"));
     lines.push(JSON.stringify({ source: `source/${i}.png`, target: `target/${i}.png`, prompt }));
   }
   writeFileSync(join(folder, "prompt.json"), `${lines.join("\n")}\n`);

@@ -4,8 +4,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { after } from "node:test";
 import type { Runner } from "../../src/diffusion/load.ts";
-import { decode, type GenerationState, type Plan, step } from "../../src/diffusion/pipeline.ts";
-import { decode as decodeImage } from "../../src/image/decode.ts";
+import { decodePicture, type GenerationState, type Plan, step } from "../../src/diffusion/pipeline.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { resize } from "../../src/image/resize.ts";
 import type { Network } from "../../src/models/network.ts";
@@ -69,6 +69,6 @@ export async function finish(plan: Plan, between = (state: GenerationState) => s
   let state = plan.start;
   while (state.step < plan.sampler.total) state = between(await step(plan, state));
   const images: Float32Array[] = [];
-  for (const picture of state.pictures) images.push(await decode(plan, picture));
+  for (const picture of state.pictures) images.push(await decodePicture(plan, picture));
   return images;
 }

@@ -8,13 +8,13 @@ import { HubError } from "../../src/hub/hub-fetch.ts";
 import { modelsFolder } from "../../src/hub/own-models.ts";
 import { inBytes, progress } from "../../src/hub/progress.ts";
 import { idOf, listPulled, pull, removePulled } from "../../src/hub/pull.ts";
-import { SHELVES, type ShelfName } from "../../src/schema/catalog.ts";
+import { SHELF_ROUTES, type ShelfName } from "../../src/schema/catalog.ts";
 import { explain } from "./explain.ts";
 import { openLibrary } from "./library.ts";
 
 const USAGE = `npm run models -- check [DIR]            what a folder or file of models is, or why it is not served
 npm run models -- pull org/name          fetch a model, ControlNet, LoRA or T2I-Adapter from the hub
-    [--revision R] [--variant fp16] [--file NAME.safetensors] [--shelf ${Object.keys(SHELVES).join("|")}]
+    [--revision R] [--variant fp16] [--file NAME.safetensors] [--shelf ${Object.keys(SHELF_ROUTES).join("|")}]
 npm run models -- list                   what was fetched
 npm run models -- remove org/name        remove what was fetched`;
 
@@ -30,8 +30,8 @@ function readCommandLine() {
   if (variant !== null && variant !== "fp16") {
     throw new HubError(`--variant ${variant}: fp16 is the only one; without it the plain weights are fetched`);
   }
-  if (shelf !== null && !(shelf in SHELVES)) {
-    throw new HubError(`--shelf ${shelf}: must be one of ${Object.keys(SHELVES).join(", ")}`);
+  if (shelf !== null && !(shelf in SHELF_ROUTES)) {
+    throw new HubError(`--shelf ${shelf}: must be one of ${Object.keys(SHELF_ROUTES).join(", ")}`);
   }
   const [command = "", name] = positionals;
   return {

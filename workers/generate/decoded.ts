@@ -1,4 +1,4 @@
-import { decode } from "../../src/image/decode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
 
@@ -13,7 +13,7 @@ export function decodingOnce(files: Readonly<Record<string, Uint8Array>>): (hash
   const kept = new Map<string, Pixels>(); // the one that was used last is the last
   let bytes = 0;
   return async (hash) => {
-    const pixels = kept.get(hash) ?? (await decode(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS }));
+    const pixels = kept.get(hash) ?? (await decodeImage(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS }));
     if (!kept.delete(hash)) bytes += pixels.data.length;
     kept.set(hash, pixels);
     for (const [oldest, { data }] of kept) {

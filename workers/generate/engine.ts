@@ -4,9 +4,9 @@ import { adapt } from "../../src/diffusion/adapters/adapt.ts";
 import { NotFinite } from "../../src/diffusion/finite.ts";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
-import { decode, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { decodePicture, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { isFresh } from "../../src/diffusion/reuse.ts";
-import { encode } from "../../src/image/encode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
 import { xmpOf } from "../../src/image/provenance.ts";
 import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
@@ -246,8 +246,8 @@ export class Engine {
     for (const [i, picture] of pictures.entries()) {
       await setImmediate();
       if (running.asked === "cancel") throw new Asked();
-      const pixels = toPixels(await decode(plan, picture), width, height);
-      const bytes = await encode(pixels, output_format, xmpOf(this.#settings.provenance, request, i));
+      const pixels = toPixels(await decodePicture(plan, picture), width, height);
+      const bytes = await encodeImage(pixels, output_format, xmpOf(this.#settings.provenance, request, i));
       made.push({ bytes, seed: seed + i, width, height, content_type: CONTENT_TYPES[output_format] });
     }
     return made;

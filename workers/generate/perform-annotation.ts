@@ -2,7 +2,7 @@
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../../src/config/config.ts";
-import { encode } from "../../src/image/encode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import type { AnnotationRecord } from "../../src/jobs/annotation.ts";
 import { type Claim, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
 import { span } from "../../src/observe/span.ts";
@@ -50,7 +50,7 @@ export async function performAnnotation(
   const store = async (): Promise<MapRecord> => ({
     width: map.width,
     height: map.height,
-    ...(await storeMap(parts.storage, id, await encode(map, "png"))),
+    ...(await storeMap(parts.storage, id, await encodeImage(map, "png"))),
   });
   const image = await whenRoom(parts.redis, claimed, signal, () => span("store", { id }, store));
   if (image === "canceled") return { status: "canceled" };

@@ -1,6 +1,6 @@
 import type { LoadedModel } from "../../src/diffusion/model.ts";
 import { preview } from "../../src/diffusion/preview.ts";
-import { encode } from "../../src/image/encode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { resize } from "../../src/image/resize.ts";
@@ -12,7 +12,7 @@ const PREVIEW_SIDE = 256;
 /** What latents [1, C, h, w] look like, roughly and small. */
 export async function previewJpeg(model: LoadedModel, denoised: Tensor): Promise<Uint8Array> {
   const { dims, data } = await preview(model, denoised);
-  return encode(small(toPixels(data as Float32Array, dims[3]!, dims[2]!)), "jpeg");
+  return encodeImage(small(toPixels(data as Float32Array, dims[3]!, dims[2]!)), "jpeg");
 }
 
 function small(pixels: Pixels): Pixels {

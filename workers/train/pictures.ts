@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
-import { decode } from "../../src/image/decode.ts";
+import { decodeImage } from "../../src/image/decode.ts";
 import { resizeModes } from "../../src/image/fit.ts";
 import { ImageError } from "../../src/image/image-error.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
@@ -27,7 +27,7 @@ export class Pictures {
     if (kept !== undefined) {
       return kept;
     }
-    const whole = await decode(readFileSync(file), { maxPixels: MAX_IMAGE_PIXELS });
+    const whole = await decodeImage(readFileSync(file), { maxPixels: MAX_IMAGE_PIXELS });
     const pixels = this.#side === null ? whole : resizeModes.crop(whole, this.#side, this.#side);
     if (this.#bytes + pixels.data.length <= BUDGET_BYTES) {
       this.#kept.set(file, pixels);

@@ -2,7 +2,7 @@
 import { existsSync, mkdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import sharp from "sharp";
-import { encode } from "../../src/image/encode.ts";
+import { encodeImage } from "../../src/image/encode.ts";
 import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import { curve, type StepRecord } from "../../src/training/curve.ts";
 import { Draws } from "../../src/training/draws.ts";
@@ -143,7 +143,7 @@ async function savePictures(
   for await (const picture of subject.show?.(average ?? parameters, files.length, signal) ?? []) {
     const file = pictureFile(work, step, files.length);
     mkdirSync(join(work, "validation"), { recursive: true });
-    writeFileSync(`${file}.part`, await encode(picture, "png"));
+    writeFileSync(`${file}.part`, await encodeImage(picture, "png"));
     renameSync(`${file}.part`, file);
     files.push(file);
   }

@@ -3,7 +3,7 @@ import { stack } from "../../src/diffusion/rows.ts";
 import { sample } from "../../src/image/hint.ts";
 import { readJson } from "../../src/models/checkpoint.ts";
 import type { VaeConfig } from "../../src/models/config.ts";
-import { encode } from "../../src/models/vae.ts";
+import { vaeEncode } from "../../src/models/vae.ts";
 import { Weights } from "../../src/models/weights.ts";
 import { build } from "../../src/onnx/build.ts";
 import { input } from "../../src/onnx/value.ts";
@@ -30,7 +30,7 @@ async function deviation(
   const shapes = new Map([...parameters.tensors].map(([name, { dims }]) => [name, dims]));
   const weights = new TrainableWeights(shapes);
   const image = input("image", "float32", [1, vae.in_channels, side, side]);
-  const moments = encode(new Weights(weights), vae, image);
+  const moments = vaeEncode(new Weights(weights), vae, image);
   const bytes = build([image, ...weights.inputs.values()], { moments });
   const session = await openSession({ bytes, folder: "." }, CPU);
   let [count, sum, squares] = [0, 0, 0];

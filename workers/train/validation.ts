@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import { defaultScheduler } from "../../src/diffusion/own-scheduler.ts";
-import { decode, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { decodePicture, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { hint, toPixels } from "../../src/image/hint.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
@@ -82,7 +82,7 @@ export async function* validate(
         }
         state = await step(plan, state);
       }
-      yield toPixels(await decode(plan, state.pictures[0]!), resolution, resolution);
+      yield toPixels(await decodePicture(plan, state.pictures[0]!), resolution, resolution);
     }
   } finally {
     for (const session of sessions.values()) {

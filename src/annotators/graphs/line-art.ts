@@ -1,6 +1,6 @@
 import type { Computation } from "../../onnx/build.ts";
 import { add, concat, relu, sigmoid, tanh } from "../../onnx/operators.ts";
-import { conv2d, enlarge, instanceNorm, leakyRelu, reflect } from "../../onnx/spatial.ts";
+import { conv2d, enlarge, instanceNorm, leakyRelu, reflectPad } from "../../onnx/spatial.ts";
 import { input, type Value } from "../../onnx/value.ts";
 import type { NamedWeights } from "./named-weights.ts";
 
@@ -9,7 +9,7 @@ const NO_PADS = [0, 0, 0, 0] as const;
 /** A convolution of a mirrored picture. */
 function mirrored(w: NamedWeights, layer: string, x: Value): Value {
   const kernel = w.weight(layer).shape[2] as number;
-  return w.conv(layer, reflect(x, (kernel - 1) / 2), { pads: NO_PADS });
+  return w.conv(layer, reflectPad(x, (kernel - 1) / 2), { pads: NO_PADS });
 }
 
 /**

@@ -4,13 +4,13 @@ import type { Key, SchedulerConfig } from "../scheduler-config.ts";
 import { karrasSigmas } from "../sigmas.ts";
 import { dpmSolverStep } from "./dpm-solver.ts";
 import { eulerStep } from "./euler.ts";
-import { type Algorithm, type Level, type Schedule, sum, type X0 } from "./step.ts";
+import { type Algorithm, type NoiseLevel, type Schedule, sum, type X0 } from "./step.ts";
 
 const f32 = Math.fround;
 
 /** Karras et al. 2022 (arXiv:2206.00364), table 1: c_skip and c_out; the network predicts no image by itself. */
 function preconditioning(sigmaData: number): typeof X0 {
-  const denoised = (sign: 1 | -1) => (level: Level, x: Float32Array, output: Float32Array) =>
+  const denoised = (sign: 1 | -1) => (level: NoiseLevel, x: Float32Array, output: Float32Array) =>
     sum([(sigmaData / level.norm) ** 2, x], [(sign * level.sigma * sigmaData) / level.norm, output]);
   return { epsilon: denoised(1), v_prediction: denoised(-1), sample: (_level, _x, output) => output };
 }

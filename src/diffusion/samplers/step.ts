@@ -22,7 +22,7 @@ export class StepCountError extends Error {
 }
 
 /** latents = alpha · x₀ + sigma · noise; the network is shown latents / norm. */
-export interface Level {
+export interface NoiseLevel {
   alpha: number;
   sigma: number;
   norm: number;
@@ -31,9 +31,9 @@ export interface Level {
 /** A run's noise schedule, one entry an evaluation; `sigmas`, and the levels of solvers, have the final one too. */
 export interface Schedule {
   timesteps: number[];
-  levels: Level[];
+  levels: NoiseLevel[];
   /** Where an image is noised to another level than the evaluation's: an intermediate one. */
-  noised?: Level[];
+  noised?: NoiseLevel[];
   initNoiseSigma: number;
   /** ᾱ of every training timestep */
   alphas: number[];
@@ -89,7 +89,7 @@ export const X0 = {
   sample: (_level, _x, output) => output,
 } satisfies Record<
   SchedulerConfig["prediction_type"],
-  (level: Level, x: Float32Array, output: Float32Array) => Float32Array
+  (level: NoiseLevel, x: Float32Array, output: Float32Array) => Float32Array
 >;
 
 /** The noise that a model output stands for. */

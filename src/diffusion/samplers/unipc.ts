@@ -2,7 +2,7 @@
 import { BETAS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
 import { solverSchedule } from "./dpm-solver.ts";
 import { lambda } from "./levels.ts";
-import { type Algorithm, type Level, type Next, type Step, sum, type Term, x0Of } from "./step.ts";
+import { type Algorithm, type Next, type NoiseLevel, type Step, sum, type Term, x0Of } from "./step.ts";
 
 /** x with A·x = b, by elimination with partial pivoting; A is small. */
 function solve(a: readonly (readonly number[])[], b: readonly number[]): number[] {
@@ -26,7 +26,7 @@ function unipcUpdate(
   config: SchedulerConfig,
   x: Float32Array,
   outputs: readonly Float32Array[],
-  levels: { to: Level; from: Level; before: readonly Level[] },
+  levels: { to: NoiseLevel; from: NoiseLevel; before: readonly NoiseLevel[] },
   corrected: Float32Array | null,
 ): Float32Array {
   const { to, from, before } = levels;

@@ -2,7 +2,7 @@ import type { FastifyInstance } from "fastify";
 import type { FastifyPluginAsyncZod, ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
-import { type Catalog, SHELVES, type ShelfName, type ShelfRoute, Unavailable } from "../../schema/catalog.ts";
+import { type Catalog, SHELF_ROUTES, type ShelfName, type ShelfRoute, Unavailable } from "../../schema/catalog.ts";
 import { SCHEDULER_FACTS, SCHEDULERS, Scheduler } from "../../schema/schedulers.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
@@ -29,7 +29,7 @@ const list = <T>(data: T[]) => ({ object: "list" as const, data, next_cursor: nu
 /** What this installation offers: the models and ControlNets that its workers have, and the schedulers. */
 export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   const tags = ["catalog"];
-  for (const [shelf, { entry, operationId, summary, description }] of Object.entries(SHELVES) as [
+  for (const [shelf, { entry, operationId, summary, description }] of Object.entries(SHELF_ROUTES) as [
     ShelfName,
     ShelfRoute,
   ][]) {

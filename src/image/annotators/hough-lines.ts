@@ -17,7 +17,7 @@ export function straightLines(pixels: Pixels, options: HoughLinesOptions): Line[
 }
 
 /** Straight lines, white on black, one pixel thick. */
-export function houghLines(pixels: Pixels, options: HoughLinesOptions): Pixels {
+export function houghLinesMap(pixels: Pixels, options: HoughLinesOptions): Pixels {
   const { width, height } = pixels;
   const map = { width, height, data: new Uint8Array(width * height * 3) };
   for (const line of straightLines(pixels, options)) drawLine(map, ...line, [255, 255, 255]);

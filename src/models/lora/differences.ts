@@ -8,7 +8,7 @@ import { ShapeError, show, type Value } from "../../onnx/value.ts";
 import { type Network, storedNetwork } from "../network.ts";
 import { CheckpointError } from "../safetensors.ts";
 import type { Weights } from "../weights.ts";
-import type { KindName } from "./keys.ts";
+import type { LoraKind } from "./keys.ts";
 import type { Lora, Matched } from "./lora.ts";
 
 const sizes = (x: Value) => x.shape as number[];
@@ -77,7 +77,7 @@ const whole = {
   },
   diff: ({ get }) => get("diff"),
   bias: null,
-} satisfies Record<KindName, ((parts: Parts) => Value) | null>;
+} satisfies Record<LoraKind, ((parts: Parts) => Value) | null>;
 
 function partsOf(weights: Weights, { checkpoint, alphaOf }: Lora, { change }: Matched): Parts {
   const get = (part: string) => {

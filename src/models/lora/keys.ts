@@ -39,7 +39,7 @@ interface Kind {
 }
 
 const SCALED = ["alpha", "dora_scale", "diff_b"];
-export const KINDS = {
+export const LORA_KINDS = {
   low_rank: { needs: ["down", "up"], takes: ["mid", ...SCALED] },
   loha: { needs: ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"], takes: ["hada_t1", "hada_t2", ...SCALED] },
   lokr: {
@@ -49,7 +49,7 @@ export const KINDS = {
   diff: { needs: ["diff"], takes: ["diff_b", "alpha"] },
   bias: { needs: ["diff_b"], takes: ["alpha"] },
 } satisfies Record<string, Kind>;
-export type KindName = keyof typeof KINDS;
+export type LoraKind = keyof typeof LORA_KINDS;
 
 export type Component = "unet" | "text_encoder" | "text_encoder_2";
 
@@ -73,7 +73,7 @@ export interface LayerChange {
   readonly component: Component;
   /** The layer's name in the file's spelling, dots as underscores. */
   readonly layer: string;
-  readonly kind: KindName;
+  readonly kind: LoraKind;
   /** The names of its tensors in the file. */
   readonly parts: Readonly<Record<string, string>>;
 }
@@ -116,11 +116,11 @@ function layerOf(name: string): Pick<LayerChange, "component" | "layer"> {
   return { component, layer: today.replaceAll(".", "_").replace(/^text_model_/, "") };
 }
 
-function kindOf(parts: Readonly<Record<string, string>>): KindName {
+function kindOf(parts: Readonly<Record<string, string>>): LoraKind {
   const names = Object.keys(parts);
   const one = Object.values(parts)[0]!;
-  const kind = (Object.keys(KINDS) as KindName[]).find((name) => {
-    const { needs, takes }: Kind = KINDS[name];
+  const kind = (Object.keys(LORA_KINDS) as LoraKind[]).find((name) => {
+    const { needs, takes }: Kind = LORA_KINDS[name];
     return needs.every((part) => part in parts) && names.every((part) => needs.includes(part) || takes.includes(part));
   });
   if (kind === undefined || (kind === "lokr" && !isWholeLokr(parts))) {

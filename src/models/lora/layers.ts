@@ -39,7 +39,7 @@ function weightOf({ op, inputs }: Node): Value | null {
 const layersOfNetwork = new WeakMap<Network, ReadonlyMap<string, Omit<Layer, "component">>>();
 
 /** By their paths, such as "mid_block.resnets.0.conv1". */
-export function layersOf(network: Network): ReadonlyMap<string, Omit<Layer, "component">> {
+export function namedLayers(network: Network): ReadonlyMap<string, Omit<Layer, "component">> {
   const known = layersOfNetwork.get(network);
   if (known !== undefined) return known;
   const layers = new Map<string, Omit<Layer, "component">>();
@@ -72,13 +72,13 @@ export function layersOfBase(model: BaseModel): ReadonlyMap<string, Layer> {
   const known = layersOfModel.get(model);
   if (known !== undefined) return known;
   const layers = new Map<string, Layer>();
-  for (const [path, layer] of layersOf(model.networks.unet)) {
+  for (const [path, layer] of namedLayers(model.networks.unet)) {
     const own: Layer = { component: "unet", ...layer };
     for (const name of [path, ...originals(model, path)]) layers.set(`unet ${flat(name)}`, own);
   }
   for (const [i, tower] of model.text.entries()) {
     const component: Component = i === 0 ? "text_encoder" : "text_encoder_2";
-    for (const [path, layer] of layersOf(tower.network)) {
+    for (const [path, layer] of namedLayers(tower.network)) {
       layers.set(`${component} ${flat(path.replace(/^text_model\./, ""))}`, { component, ...layer });
     }
   }

@@ -1,11 +1,12 @@
 /** A request's images, as a worker reads them. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { encode } from "../../../src/image/encode.ts";
+import { encodeImage } from "../../../src/image/encode.ts";
 import { readImages } from "../../../workers/generate/images.ts";
 import { request } from "../../support/tiny.ts";
 
-const grey = async (value: number) => encode({ width: 8, height: 8, data: new Uint8Array(192).fill(value) }, "png");
+const grey = async (value: number) =>
+  encodeImage({ width: 8, height: 8, data: new Uint8Array(192).fill(value) }, "png");
 const hash = (digit: string) => `sha256:${digit.repeat(64)}`;
 const files = { [hash("1")]: await grey(51), [hash("2")]: await grey(102) };
 const asked = request({ num_images: 2 }, [{ image: [hash("1"), hash("2")] }, { image: hash("1"), mask: hash("2") }]);

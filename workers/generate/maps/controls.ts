@@ -1,5 +1,5 @@
 /** The maps of a generation's controls: made of pictures or key points, before anything else. */
-import { encode } from "../../../src/image/encode.ts";
+import { encodeImage } from "../../../src/image/encode.ts";
 import { mapModes } from "../../../src/image/map-modes.ts";
 import type { Pixels } from "../../../src/image/pixels.ts";
 import type { GenerationRequest } from "../../../src/schema/generation-request.ts";
@@ -61,7 +61,7 @@ export async function makeControlMaps(
 export async function showMaps(made: readonly ControlMap[]): Promise<ShownMap[]> {
   const shown: ShownMap[] = [];
   for (const { map, ...rest } of made) {
-    shown.push({ ...rest, width: map.width, height: map.height, png: await encode(map, "png") });
+    shown.push({ ...rest, width: map.width, height: map.height, png: await encodeImage(map, "png") });
   }
   return shown;
 }
