@@ -2,13 +2,14 @@
  * The demo's annotators, as folders of networks in the layouts of published ones: depth with normals as Metric3D's, classes as
  * SegFormer's with the demo's own palette.
  */
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { basename, join } from "node:path";
 import { readCheckpoint } from "../src/models/checkpoint.ts";
 import { StoredWeights, Weights } from "../src/models/weights.ts";
 import { build } from "../src/onnx/build.ts";
 import { add, div, relu, slice } from "../src/onnx/operators.ts";
 import { constant, input, type Value } from "../src/onnx/value.ts";
+import { readParameters, writeSafetensors } from "../src/training/stored.ts";
 import { look, READER } from "./reader.ts";
 import { CHANNELS, SURFACES } from "./surfaces.ts";
 import { SIDE } from "./world/landscape.ts";
@@ -36,9 +37,9 @@ const pictures = () => input("pixel_values", "float32", [1, 3, SIDE, SIDE]);
 /** No distance is beyond a hundred of the nearest: the sky. */
 const LEAST_NEAR = 0.01;
 
-function surfaces(): Made {
+function surfaces(open: typeof weightsOf): Made {
   const image = pictures();
-  const seen = look(weightsOf(SURFACES), image, CHANNELS);
+  const seen = look(open(SURFACES), image, CHANNELS);
   const near = add(relu(add(slice(seen, 1, 0, 1), scalar(-LEAST_NEAR))), scalar(LEAST_NEAR));
   return {
     name: "demo-surfaces",
@@ -50,7 +51,7 @@ function surfaces(): Made {
   };
 }
 
-function classes(): Made {
+function classes(open: typeof weightsOf): Made {
   const image = pictures();
   return {
     name: "demo-classes",
@@ -63,20 +64,25 @@ function classes(): Made {
     },
     processor: { ...square, image_processor_type: "SegformerImageProcessor" },
     inputs: [image],
-    outputs: { logits: look(weightsOf(READER), image, CLASSES.length) },
+    outputs: { logits: look(open(READER), image, CLASSES.length) },
   };
 }
 
-/** Writes each into its folder of `dir`, its weights beside it. */
+/**
+ * Writes each into its folder of `dir`, its weights beside it: in 8-bit floats, for what is shipped has 25 MB at most.
+ */
 export function writeAnnotators(dir: string): void {
-  for (const { name, weights, config, processor, inputs, outputs } of [surfaces(), classes()]) {
+  for (const make of [surfaces, classes]) {
+    const { name, weights, config, processor } = make(weightsOf);
     const folder = join(dir, name);
     mkdirSync(join(folder, "onnx"), { recursive: true });
     const json = (file: string, value: object) =>
       writeFileSync(join(folder, file), `${JSON.stringify(value, null, 2)}\n`);
     json("config.json", config);
     json("preprocessor_config.json", processor);
-    cpSync(weights, join(folder, "onnx", weights.split("/").at(-1)!));
+    const small = join(folder, "onnx", basename(weights));
+    writeSafetensors(small, readParameters(readCheckpoint(weights)).tensors, "F8_E4M3");
+    const { inputs, outputs } = make(() => weightsOf(small));
     writeFileSync(join(folder, "onnx/model.onnx"), build(inputs, outputs));
   }
 }

@@ -102,7 +102,7 @@ const Environment = z.object({
     .pipe(z.array(z.enum(DIALECTS)))
     .optional(),
   /** What pictures say of themselves (src/image/provenance.ts). */
-  PROVENANCE: z.enum(["full", "mark", "off"]).default("full"),
+  PROVENANCE: z.enum(["full", "mark", "off"]).default("mark"),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 

@@ -43,11 +43,11 @@ export async function* upTo(most: number, what: string, pieces: AsyncIterable<Bu
   let bytes = 0;
   for await (const piece of pieces) {
     bytes += piece.length;
-    if (bytes > most) throw tooLarge(most, what);
+    if (bytes > most) throw tooLargeBody(most, what);
     yield piece;
   }
 }
 
-export function tooLarge(most: number, what: string): Refused {
+export function tooLargeBody(most: number, what: string): Refused {
   return new Refused(413, "body_too_large", `${what} has more than the ${most} bytes that are allowed`);
 }

@@ -7,7 +7,7 @@ import { Refused } from "../errors.ts";
 import type { Bounds } from "./bounds.ts";
 import { GrowingBytes } from "./growing-bytes.ts";
 import { heldPieces } from "./held.ts";
-import { readJson } from "./json-body.ts";
+import { parseJsonBody } from "./json-body.ts";
 
 const JSON_TYPE = /^application\/([\w.+-]+\+)?json$/i;
 const UTF8 = /^(utf-?8|us-ascii|ascii)$/i;
@@ -56,7 +56,7 @@ async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { j
   if (charset !== undefined && !UTF8.test(charset)) {
     throw new Refused(415, "unsupported_charset", `the charset ${charset} is not read: send UTF-8`);
   }
-  return readJson(pieces, jsonBytes);
+  return parseJsonBody(pieces, jsonBytes);
 }
 
 /** How many bytes of a body of another type are looked at to say what would be right. */

@@ -1,7 +1,7 @@
 /** Bodies and answers that are held in memory: so many bytes at once, and as long as something moves. */
 import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { arriving, tooLarge, upTo } from "./arriving.ts";
+import { arriving, tooLargeBody, upTo } from "./arriving.ts";
 import { ownerOf } from "./auth.ts";
 import type { Bounds } from "./bounds.ts";
 import { GrowingBytes } from "./growing-bytes.ts";
@@ -50,7 +50,7 @@ export async function* heldPieces(request: FastifyRequest, body: IncomingMessage
   const { bodyLimit: most } = request.routeOptions;
   const { share, bounds } = counted.get(request)!;
   const announced = Number(request.headers["content-length"] ?? 0);
-  if (announced > most) throw tooLarge(most, "the body");
+  if (announced > most) throw tooLargeBody(most, "the body");
   share.add(announced);
   for await (const piece of upTo(most, "the body", arriving(body, bounds))) {
     if (announced === 0) share.add(piece.length);

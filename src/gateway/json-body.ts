@@ -9,7 +9,7 @@ type Container = Record<string, unknown>;
  * @returns undefined when there is no body
  * @throws {Refused} 400 when it is not JSON in UTF-8
  */
-export async function readJson(pieces: AsyncIterable<Buffer>, most: number): Promise<unknown> {
+export async function parseJsonBody(pieces: AsyncIterable<Buffer>, most: number): Promise<unknown> {
   const splitter = new JsonSplitter(most);
   let isEmpty = true;
   for await (const piece of pieces) {

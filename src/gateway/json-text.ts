@@ -3,7 +3,7 @@
  * a body of 30 MB costs the event loop what its fields cost, not what its images do, and one without images is short.
  */
 import { randomBytes } from "node:crypto";
-import { tooLarge } from "./arriving.ts";
+import { tooLargeBody } from "./arriving.ts";
 import { GrowingBytes } from "./growing-bytes.ts";
 
 /** Shorter ones stay in the rest: they may be anything that begins like one. */
@@ -49,7 +49,7 @@ export class JsonSplitter {
       this.#inString = !this.#inString;
     }
     const open = this.#inString && !this.#mayBeUri() ? this.#string.length : 0;
-    if (this.#rest.length + open > this.#most) throw tooLarge(this.#most, "the JSON, beside its data: URIs,");
+    if (this.#rest.length + open > this.#most) throw tooLargeBody(this.#most, "the JSON, beside its data: URIs,");
   }
 
   end(): SplitJson {

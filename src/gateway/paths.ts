@@ -37,7 +37,11 @@ export function answerUnknown(app: FastifyInstance): void {
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split("?")[0]!.replace(/\/{2,}/g, "/");
     const found = [...known.values()].filter(({ pattern }) => pattern.test(path));
-    if (found.length === 0) {
+    // A route that has the method found nothing there itself.
+    if (
+      found.length === 0 ||
+      (request.method !== "OPTIONS" && found.some(({ methods }) => methods.has(request.method)))
+    ) {
       return sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${path}`));
     }
     const allow = [...new Set(found.flatMap(({ methods }) => [...methods]))].sort().join(", ");

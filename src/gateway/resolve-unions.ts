@@ -27,7 +27,7 @@ function typeOf({ controlnet, control_type }: Control, types: readonly string[][
 }
 
 /** The type of each control, by its number. @throws {Refused} */
-export function controlTypes(controls: readonly Control[], { controlnets }: Catalog): (number | null)[] {
+export function controlTypesOf(controls: readonly Control[], { controlnets }: Catalog): (number | null)[] {
   return controls.map((control, i) => {
     const types = controlnets.find(({ id }) => id === control.controlnet)?.control_types ?? [];
     const number = typeOf(control, types, `controls[${i}].control_type`);

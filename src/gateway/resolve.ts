@@ -12,7 +12,7 @@ import { checkNetwork } from "./annotate.ts";
 import { checkSize } from "./annotator-size.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
-import { controlTypes } from "./resolve-unions.ts";
+import { controlTypesOf } from "./resolve-unions.ts";
 import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
 
 export interface Resolved {
@@ -50,7 +50,7 @@ export async function resolve(
     checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
     checkLayerScales(layer_scales, model, `controls[${index}].layer_scales`);
   }
-  const types = controlTypes(input.controls, catalog);
+  const types = controlTypesOf(input.controls, catalog);
   checkAdapters(input, model, catalog, [width, height]);
   const { scheduler = model.scheduler } = input;
   checkScheduler(scheduler, input.num_inference_steps, model);

@@ -5,7 +5,7 @@ import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { archiveTypeOf } from "../storage/archive-type.ts";
 import { HEAD, type Received, type Storage } from "../storage/storage.ts";
-import { arriving, tooLarge, upTo } from "./arriving.ts";
+import { arriving, tooLargeBody, upTo } from "./arriving.ts";
 import type { Bounds } from "./bounds.ts";
 import { readBytes } from "./held.ts";
 
@@ -49,7 +49,7 @@ export function readUploads(
   app.addContentTypeParser(/^image\//, (request: FastifyRequest, body: IncomingMessage) => readBytes(request, body));
   app.addContentTypeParser(ARCHIVE, async (request: FastifyRequest, body: IncomingMessage) => {
     const announced = Number(request.headers["content-length"] ?? 0);
-    if (announced > most) throw tooLarge(most, "the archive");
+    if (announced > most) throw tooLargeBody(most, "the archive");
     return new ArchiveBody(await storage.receive(upTo(most, "the archive", arriving(body, bounds)), announced));
   });
   app.addContentTypeParser("application/octet-stream", async (request: FastifyRequest, body: IncomingMessage) =>

@@ -4,7 +4,7 @@ import type { ShelfName } from "../schema/catalog.ts";
 import type { HubFile, Repository } from "./hub.ts";
 import { HubError } from "./hub-fetch.ts";
 
-export interface Choice {
+export interface FileChoice {
   readonly shelf: ShelfName;
   /** A folder in the diffusers layout, or one file. */
   readonly form: "folder" | "file";
@@ -12,7 +12,7 @@ export interface Choice {
   readonly files: readonly HubFile[];
 }
 
-export interface Wanted {
+export interface WantedFiles {
   readonly variant: "fp16" | null;
   /** One file of a repository that holds several. */
   readonly file: string | null;
@@ -46,7 +46,7 @@ const SHELF_OF_CLASS: Readonly<Record<string, ShelfName>> = {
 const isSafetensors = ({ path }: HubFile) => /\.safetensors$/i.test(path);
 
 /** @throws HubError when the repository holds nothing that is served here, or more than one thing */
-export async function choose(repository: Repository, wanted: Wanted, read: Read): Promise<Choice> {
+export async function choose(repository: Repository, wanted: WantedFiles, read: Read): Promise<FileChoice> {
   const files = new Map(repository.files.map((file) => [file.path, file]));
   const folder = new Folder(files, wanted, read);
   if (wanted.file !== null) return oneFile(files, wanted.file, wanted.shelf);
@@ -79,7 +79,7 @@ export async function choose(repository: Repository, wanted: Wanted, read: Read)
 const bySize = (files: readonly HubFile[]) => [...new Set(files)].sort((a, b) => a.size - b.size);
 
 /** On which shelf a file belongs; its name alone tells. */
-function oneFile(files: ReadonlyMap<string, HubFile>, path: string, shelf: ShelfName | null): Choice {
+function oneFile(files: ReadonlyMap<string, HubFile>, path: string, shelf: ShelfName | null): FileChoice {
   const file = files.get(path);
   if (file === undefined || !isSafetensors(file)) {
     throw new HubError(`it has no ${path}${file === undefined ? "" : " that is served: only .safetensors files are"}`);
@@ -103,7 +103,7 @@ class Folder {
   readonly #variants: readonly string[];
   readonly #read: Read;
 
-  constructor(files: ReadonlyMap<string, HubFile>, { variant }: Wanted, read: Read) {
+  constructor(files: ReadonlyMap<string, HubFile>, { variant }: WantedFiles, read: Read) {
     this.#files = files;
     this.#variants = variant === null ? ["", ".fp16"] : [`.${variant}`, ""];
     this.#read = read;

@@ -1,7 +1,7 @@
 /** What a person sees while models are fetched: a bar where there is a terminal, else a line for every tenth of it. */
 import { basename } from "node:path";
 import type { Hub } from "./hub.ts";
-import type { Listener } from "./pull.ts";
+import type { PullListener } from "./pull.ts";
 
 const WIDTH = 30;
 const UNITS = ["bytes", "kB", "MB", "GB", "TB"];
@@ -14,7 +14,7 @@ export function inBytes(bytes: number): string {
 const bar = (share: number) => "█".repeat(Math.round(share * WIDTH)).padEnd(WIDTH, "░");
 
 /** @param say writes one line */
-export function progress(hub: Hub, say: (line: string) => void): Listener {
+export function progress(hub: Hub, say: (line: string) => void): PullListener {
   const started = performance.now();
   let tenths = 0;
   let shown = -1;

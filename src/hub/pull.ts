@@ -3,13 +3,13 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:f
 import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import { SHELF_ROUTES, type ShelfName } from "../schema/catalog.ts";
-import { type Choice, choose, type Wanted } from "./choose.ts";
+import { choose, type FileChoice, type WantedFiles } from "./choose.ts";
 import { download } from "./download.ts";
 import { type Hub, type HubFile, type Repository, requireName } from "./hub.ts";
 import { HubError } from "./hub-fetch.ts";
 
 /** What stands beside a fetched model's files. */
-export interface Pulled extends Omit<Wanted, "shelf"> {
+export interface Pulled extends Omit<WantedFiles, "shelf"> {
   readonly name: string;
   readonly shelf: ShelfName;
   /** As it was asked for. */
@@ -19,14 +19,14 @@ export interface Pulled extends Omit<Wanted, "shelf"> {
   readonly files: readonly HubFile[];
 }
 
-export interface Asked extends Wanted {
+export interface Asked extends WantedFiles {
   readonly name: string;
   readonly revision: string;
 }
 
 /** Told what happens. */
-export interface Listener {
-  onChosen(repository: Repository, choice: Choice): void;
+export interface PullListener {
+  onChosen(repository: Repository, choice: FileChoice): void;
   /** `have` of all the bytes are there. */
   onBytes(file: HubFile, have: number, total: number): void;
 }
@@ -92,7 +92,12 @@ export function removePulled(models: string, name: string): void {
  * @returns what is there now; where it was fetched before and is still the same, nothing is fetched
  * @throws HubError
  */
-export async function pull(hub: Hub, models: string, asked: Asked, { onChosen, onBytes }: Listener): Promise<Pulled> {
+export async function pull(
+  hub: Hub,
+  models: string,
+  asked: Asked,
+  { onChosen, onBytes }: PullListener,
+): Promise<Pulled> {
   const { name, revision, variant } = asked;
   const repository = await hub.repository(name, revision);
   const blobs = join(models, UNFINISHED, name.replace("/", "--"));

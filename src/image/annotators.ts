@@ -10,7 +10,7 @@ import { normalFromDepth } from "./annotators/normal-from-depth.ts";
 import { recolorIntensity, recolorLuminance } from "./annotators/recolor.ts";
 import { scribbleXdog } from "./annotators/scribble-xdog.ts";
 import { shuffle } from "./annotators/shuffle.ts";
-import { binary, scribble, threshold } from "./annotators/threshold.ts";
+import { binaryMap, scribble, threshold } from "./annotators/threshold.ts";
 import { tile } from "./annotators/tile.ts";
 import { gaussianBlur } from "./gaussian-blur.ts";
 import { greyLevels } from "./grey-level.ts";
@@ -51,7 +51,7 @@ const makers = {
   scribble,
   scribble_xdog: (pixels, params) => scribbleXdog(pixels, params.threshold),
   threshold: (pixels, params) => threshold(pixels, params.threshold),
-  binary: (pixels, params) => binary(pixels, params.threshold),
+  binary: (pixels, params) => binaryMap(pixels, params.threshold),
   invert,
   normal_from_depth: (pixels, { bg_threshold, a }) =>
     normalFromDepth({ ...pixels, data: greyLevels(pixels) }, bg_threshold, a),

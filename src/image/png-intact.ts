@@ -1,5 +1,5 @@
 import { inflateSync } from "node:zlib";
-import { type Chunk, chunksOf, isWhole } from "./strip/png.ts";
+import { chunksOf, isWholePng, type PngChunk } from "./strip/png.ts";
 
 /** What is inflated at once: a picture of 4096² in RGB, about. */
 const MAX_BYTES = 64 * 2 ** 20;
@@ -17,7 +17,7 @@ export function isIntactPng(png: Buffer): boolean {
   const [header, ...data] = chunks;
   if (header?.type !== "IHDR" || header.bytes.length !== 25 || data.pop()?.bytes.length !== 12 || rest.length > 0)
     return false;
-  if (data.length === 0 || data.some(({ type }) => type !== "IDAT") || !chunks.every(isWhole)) return false;
+  if (data.length === 0 || data.some(({ type }) => type !== "IDAT") || !chunks.every(isWholePng)) return false;
   const [width, height] = [header.bytes.readUInt32BE(8), header.bytes.readUInt32BE(12)];
   const [depth, color, compression, filter, interlace] = header.bytes.subarray(16, 21);
   const channels = CHANNELS[color!];
@@ -31,7 +31,7 @@ export function isIntactPng(png: Buffer): boolean {
 }
 
 /** The chunks' data as it was before it was compressed; null when it has not so many bytes, or is damaged. */
-function inflated(chunks: readonly Chunk[], bytes: number): Buffer | null {
+function inflated(chunks: readonly PngChunk[], bytes: number): Buffer | null {
   const data = Buffer.concat(chunks.map((chunk) => chunk.bytes.subarray(8, -4)));
   try {
     const { buffer, engine } = inflateSync(data, { info: true, maxOutputLength: bytes }) as unknown as {

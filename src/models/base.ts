@@ -17,7 +17,7 @@ import { requireFit } from "./fit.ts";
 import { requireLevels } from "./levels.ts";
 import { type Network, storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
-import { naming, refuseForeign, requireClass } from "./recognize.ts";
+import { naming, refuseForeignFile, requireClass } from "./recognize.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
@@ -213,7 +213,7 @@ export function openControlNet(folder: string): ControlNet {
   const json = readJson(join(folder, "config.json"));
   requireClass(json, "config.json", "ControlNetModel", "ControlNetUnionModel");
   const checkpoint = findCheckpoint(folder, WEIGHTS);
-  refuseForeign(checkpoint.tensors, "controlnets");
+  refuseForeignFile(checkpoint.tensors, "controlnets");
   const warnings: string[] = [];
   return controlNetOf(parseConfig(controlnetConfig, json, "config.json", warnings), checkpoint, warnings);
 }

@@ -35,7 +35,7 @@ const CONTROLNETS: typeof BY_TENSOR = [
 ];
 
 /** @throws UnsupportedError that names what the tensors are of, where that is known and not what `place` is for */
-export function refuseForeign(tensors: Tensors, place: "models" | "controlnets" = "models"): void {
+export function refuseForeignFile(tensors: Tensors, place: "models" | "controlnets" = "models"): void {
   const names = [...tensors.keys()];
   const among = (table: typeof BY_TENSOR) => table.find(([pattern]) => names.some((name) => pattern.test(name)))?.[1];
   const misplaced = place === "models" ? among(CONTROLNETS) : undefined;

@@ -12,7 +12,7 @@ import { storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { originalNames, renamed } from "./original-names.ts";
 import { saidOfPrediction } from "./prediction.ts";
-import { refuseForeign } from "./recognize.ts";
+import { refuseForeignFile } from "./recognize.ts";
 import { CheckpointError } from "./safetensors.ts";
 import { shallowUnet } from "./shallow.ts";
 import { unet } from "./unet.ts";
@@ -85,7 +85,7 @@ function familyOf(unet: Tensors, tensors: Tensors = unet): FamilyName {
  */
 export function openSingleFile(file: string, table: Readonly<Record<FamilyName, Family>> = families): BaseModel {
   const { folder, tensors, metadata } = readCheckpoint(file);
-  refuseForeign(tensors);
+  refuseForeignFile(tensors);
   const prefixes: string[] = [];
   const open = (prefix: string, names: keyof typeof originalNames, what: string): Component => {
     const own = below(tensors, prefix);
@@ -168,7 +168,7 @@ export function openSingleFileControlNet(
   table: Readonly<Record<FamilyName, Family>> = families,
 ): ControlNet {
   const checkpoint = readCheckpoint(file);
-  refuseForeign(checkpoint.tensors, "controlnets");
+  refuseForeignFile(checkpoint.tensors, "controlnets");
   const unknown: string[] = [];
   const own = { folder: checkpoint.folder, tensors: controlnetTensors(checkpoint.tensors, unknown) };
   const config = deriveControlnet(own.tensors, table[familyOf(own.tensors)], /shuffle/i.test(basename(file)));

@@ -5,7 +5,7 @@
 import { closest, distance } from "fastest-levenshtein";
 
 /** Names that mean a field elsewhere, with blanks between, by the field's path. */
-export type Names = Readonly<Record<string, string>>;
+export type FieldNames = Readonly<Record<string, string>>;
 
 /**
  * By our field, as a path into the request of a generation, the names that mean it elsewhere. A name may stand for several. What has
@@ -73,7 +73,7 @@ export const GENERATION_NAMES = {
   "adapters[].image": "adapter_image input_image control_image",
   "adapters[].conditioning_scale": "adapter_conditioning_scale weight strength scale",
   "adapters[].conditioning_factor": "adapter_conditioning_factor",
-} as const satisfies Names;
+} as const satisfies FieldNames;
 
 /** Of the request of a training: kohya's scripts, diffusers' and the original's. */
 export const TRAINING_NAMES = {
@@ -94,7 +94,7 @@ export const TRAINING_NAMES = {
   checkpointing_steps: "save_every save_every_n_steps save_steps checkpoint_every",
   validation: "validation_prompt validation_prompts validation_image validation_images",
   "webhook.url": "webhook_url callback_url callback",
-} as const satisfies Names;
+} as const satisfies FieldNames;
 
 /** A name without capitals and signs: clients write camelCase, kebab-case and snake_case. */
 const plain = (name: string) => name.toLowerCase().replace(/[^a-z0-9]/g, "");
@@ -126,7 +126,7 @@ export const meantByItself: Meant = (unknown, known) => {
 };
 
 /** What was meant by a name, by what it means elsewhere, in each object of a request: by its path ("", "controls[]."). */
-export function meantElsewhere(names: Names): (home: string) => Meant {
+export function meantElsewhere(names: FieldNames): (home: string) => Meant {
   const paths = new Map<string, string[]>();
   for (const [path, others] of Object.entries(names)) {
     for (const name of new Set([lastOf(path), ...others.split(" ")].map(plain))) {

@@ -36,11 +36,26 @@ export function readParameters({ folder, tensors }: Checkpoint): Block {
   return parameters;
 }
 
+/** The 127 values of float8 E4M3 that are not negative (arXiv 2209.05433), by their bits. */
+const E4M3 = Array.from({ length: 127 }, (_, bits) => {
+  const [exponent, mantissa] = [bits >> 3, bits & 7];
+  return exponent === 0 ? mantissa * 2 ** -9 : (8 + mantissa) * 2 ** (exponent - 10);
+});
+
+/** The nearest value's bits; what is larger than all of them becomes the largest. */
+function toFloat8(value: number): number {
+  const size = Math.abs(value);
+  const above = E4M3.findIndex((one) => one >= size);
+  const bits = above < 0 ? 126 : above > 0 && size - E4M3[above - 1]! < E4M3[above]! - size ? above - 1 : above;
+  return bits | (value < 0 ? 128 : 0);
+}
+
 const encoders = {
   F32: (values: Float32Array) => new Uint8Array(values.buffer, values.byteOffset, values.byteLength),
   F16: (values: Float32Array) => new Uint8Array(new Float16Array(values).buffer),
+  F8_E4M3: (values: Float32Array) => Uint8Array.from(values, toFloat8),
 };
-const elementBytes = { F32: 4, F16: 2 };
+const elementBytes = { F32: 4, F16: 2, F8_E4M3: 1 };
 export type FloatDType = keyof typeof encoders;
 
 /** Writes a whole file or none: under another name first, on the disk before it gets its own. */

@@ -51,6 +51,8 @@ describe("with API keys", () => {
     ids["/v1/trainings/"] = conforms(await as(ANN, http.post("/v1/trainings").send(training))).body.id;
     ids["/v1/uploads/"] = upload = conforms(await as(ANN, http.post("/v1/uploads").type("image/png").send(png))).body
       .id;
+    const annotation = { annotator: "canny", image: `upload:${upload}` };
+    ids["/v1/annotations/"] = conforms(await as(ANN, http.post("/v1/annotations").send(annotation))).body.id;
   });
 
   for (const { method, path } of ROUTES) {

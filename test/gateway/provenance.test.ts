@@ -16,7 +16,7 @@ const pngInfo = (file: string) =>
   execFileSync(process.execPath, [join(root, "png-info.ts"), file], { encoding: "utf8" });
 
 test("png-info prints what POST /v1/generations takes, and the same bytes come of it", async () => {
-  const { http, work } = await startGateway(stack);
+  const { http, work } = await startGateway(stack, { PROVENANCE: "full" });
   await work();
   const make = async (body: object) =>
     (await http.post("/v1/generations").set("Prefer", "wait=60").send(body).expect(200)).body;

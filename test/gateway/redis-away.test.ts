@@ -73,7 +73,7 @@ test("a Redis that is full is told as that, with 503; an answer of Redis that is
   await gateway.connection.config("SET", "maxmemory", "1");
   const refused = conforms(await gateway.http.post("/v1/generations").send({ prompt: "x" }));
   assert.equal(refused.status, 503);
-  assert.match(refused.body.detail, /Redis answers OOM/);
+  assert.match(refused.body.detail, /Redis' memory is nearly full/);
   await gateway.connection.config("SET", "maxmemory", "0");
   assert.equal(conforms(await gateway.http.post("/v1/generations").send({ prompt: "x" })).status, 202);
 

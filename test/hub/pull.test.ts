@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { Hub } from "../../src/hub/hub.ts";
-import { findPulled, idOf, type Listener, listPulled, pull, removePulled } from "../../src/hub/pull.ts";
+import { findPulled, idOf, listPulled, type PullListener, pull, removePulled } from "../../src/hub/pull.ts";
 import { openLibrary } from "../../workers/generate/library.ts";
 import { filesBelow, localHub } from "../support/hub.ts";
 
@@ -51,7 +51,7 @@ beforeEach(() => {
   hub.manners = {};
 });
 
-const quiet: Listener = { onChosen() {}, onBytes() {} };
+const quiet: PullListener = { onChosen() {}, onBytes() {} };
 const asked = (name: string, more: object = {}) => ({
   ...{ name, revision: "main", variant: null, file: null, shelf: null },
   ...more,
@@ -131,7 +131,7 @@ test("a hub that knows no ranges is asked for the whole again", async () => {
   const models = newFolder();
   const half = Math.floor(base.get(UNET)!.length / 2);
   hub.manners = { cutAfter: half };
-  const onBytes: Listener["onBytes"] = ({ path }) => {
+  const onBytes: PullListener["onBytes"] = ({ path }) => {
     if (path === UNET) hub.manners = { ignoresRanges: true };
     hub.cut();
   };

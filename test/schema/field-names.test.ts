@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { z } from "zod";
-import { GENERATION_NAMES, type Names, TRAINING_NAMES } from "../../src/schema/field-names.ts";
+import { type FieldNames, GENERATION_NAMES, TRAINING_NAMES } from "../../src/schema/field-names.ts";
 import { GenerationInput } from "../../src/schema/generation-request.ts";
 import { TrainingInput } from "../../src/schema/training-request.ts";
 
@@ -191,7 +191,7 @@ test("every field that the tables of names tell of is there", () => {
       while (object !== undefined && object.type !== "object") object = def(object.innerType ?? object.element);
       return (object?.shape as Record<string, unknown> | undefined)?.[part.replace("[]", "")];
     }, schema);
-  const tables: [z.ZodType, Names][] = [
+  const tables: [z.ZodType, FieldNames][] = [
     [GenerationInput, GENERATION_NAMES],
     [TrainingInput, TRAINING_NAMES],
   ];

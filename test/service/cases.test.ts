@@ -182,8 +182,7 @@ for (const [mistake, [name, make]] of Object.entries(MISTAKES)) {
 
 test("what is cut off a prompt is told in the answer", async () => {
   const { warnings } = await generation("sd15", readRequest(join(FIXTURES, "sd15/cases/long_prompt")));
-  assert.equal(warnings.length, 1);
-  assert.match(warnings[0]!, /longer than the text encoder reads; cut off: "/);
+  assert.equal(warnings.filter((text) => /longer than the text encoder reads; cut off: "/.test(text)).length, 1);
 });
 
 test("an untrained ControlNet changes not one byte", async () => {

@@ -5,7 +5,7 @@ import type { Tensor } from "../../src/onnx/tensor.ts";
 import { CPU, openSession } from "../runtime/runtime.ts";
 
 /** What the thread is given once. Parameters and gradients are memory that it shares with the optimiser's thread. */
-export interface Share {
+export interface TurnShare {
   /** A step over the share's rows: src/training/loss.ts. */
   readonly graph: Graph;
   readonly parameters: Readonly<Record<string, Tensor>>;
@@ -20,7 +20,7 @@ export type ToShare = Readonly<Record<string, Tensor>> | null;
 export type FromShare = "ready" | number;
 
 const port = parentPort!;
-const { graph, parameters, gradients, threads } = workerData as Share;
+const { graph, parameters, gradients, threads } = workerData as TurnShare;
 const send = (message: FromShare) => port.postMessage(message);
 
 const session = await openSession(graph, { ...CPU, options: { ...CPU.options, intraOpNumThreads: threads } });

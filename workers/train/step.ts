@@ -8,7 +8,7 @@ import type { Tensor } from "../../src/onnx/tensor.ts";
 import { type AdamWSettings, adamw, clipNorm, type Moments, moveAverage } from "../../src/training/adamw.ts";
 import { gradientOf } from "../../src/training/loss.ts";
 import { type Block, block } from "../../src/training/parameters.ts";
-import type { FromShare, Share, ToShare } from "./share.ts";
+import type { FromShare, ToShare, TurnShare } from "./share.ts";
 
 export interface OptimizerSettings extends AdamWSettings {
   readonly max_grad_norm: number;
@@ -71,7 +71,7 @@ export class Stepper {
     const threads = Array.from({ length: count }, (): Thread => {
       const gradients = block(shapes);
       const named = Object.fromEntries([...gradients.tensors].map(([name, tensor]) => [gradientOf(name), tensor]));
-      const workerData: Share = { ...share, gradients: named };
+      const workerData: TurnShare = { ...share, gradients: named };
       return { worker: new Worker(join(import.meta.dirname, "share.ts"), { workerData }), gradients };
     });
     await Promise.all(threads.map(({ worker }) => once(worker, "message"))); // rejects when the thread fails

@@ -8,7 +8,7 @@ import { ownerOf } from "../auth.ts";
 import type { Service } from "../parts.ts";
 import { problem, problemOf, sendError } from "../problems.ts";
 import { ImageToImageBody, TextToImageBody } from "./a1111/body.ts";
-import { controlnet } from "./a1111/controlnet.ts";
+import { controlnetRoutes } from "./a1111/controlnet.ts";
 import { asSource } from "./a1111/image-source.ts";
 import { fieldsOf } from "./a1111/infotext.ts";
 import { LISTS, NOT_THERE, NOTHING_TO_DO } from "./a1111/lists.ts";
@@ -39,7 +39,7 @@ export const a1111: FastifyPluginAsyncZod<Service> = async (app, service) => {
   progress(app, service);
   lists(app, service);
   pngInfo(app, service);
-  controlnet(app, service, closing.signal);
+  controlnetRoutes(app, service, closing.signal);
 };
 
 function pictures(instance: FastifyInstance, service: Service, closing: AbortSignal): void {

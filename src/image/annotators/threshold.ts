@@ -19,7 +19,7 @@ function black({ width, height, data }: Pixels, isWhite: (darkest: number) => bo
  * White where the picture is dark: its grey at most `level`, or with 0 or 255 what Otsu's method finds
  * (Mikubill/sd-webui-controlnet `binary`).
  */
-export function binary(pixels: Pixels, level: number): Pixels {
+export function binaryMap(pixels: Pixels, level: number): Pixels {
   const levels = greyLevels(pixels);
   const limit = level === 0 || level === 255 ? otsu(levels) : level;
   for (let p = 0; p < levels.length; p++) levels[p] = levels[p]! > limit ? 0 : 255;

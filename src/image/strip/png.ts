@@ -10,14 +10,14 @@ const FRAME_BYTES = 12;
 const KEPT = new Set(["tRNS", "eXIf"]);
 
 /** One chunk (PNG 5.3), with its frame. */
-export interface Chunk {
+export interface PngChunk {
   readonly type: string;
   readonly bytes: Buffer;
 }
 
 /** The chunks as far as they are whole, up to IEND; `rest` is what follows them when no IEND does. */
-export function chunksOf(png: Buffer): { chunks: Chunk[]; rest: Buffer } {
-  const chunks: Chunk[] = [];
+export function chunksOf(png: Buffer): { chunks: PngChunk[]; rest: Buffer } {
+  const chunks: PngChunk[] = [];
   let at = SIGNATURE_BYTES;
   while (at + FRAME_BYTES <= png.length) {
     const end = at + FRAME_BYTES + png.readUInt32BE(at);
@@ -31,7 +31,8 @@ export function chunksOf(png: Buffer): { chunks: Chunk[]; rest: Buffer } {
 }
 
 /** Whether the checksum is that of type and data (PNG 5.5). */
-export const isWhole = ({ bytes }: Chunk) => crc32(bytes.subarray(4, -4)) === bytes.readUInt32BE(bytes.length - 4);
+export const isWholePng = ({ bytes }: PngChunk) =>
+  crc32(bytes.subarray(4, -4)) === bytes.readUInt32BE(bytes.length - 4);
 
 /**
  * The file without the chunks that do not change a pixel: text, profiles, later frames. A decoder inflates each of them, and 50 kB
@@ -40,9 +41,9 @@ export const isWhole = ({ bytes }: Chunk) => crc32(bytes.subarray(4, -4)) === by
  */
 export function stripPng(png: Buffer): Buffer {
   const { chunks, rest } = chunksOf(png);
-  const isKept = ({ type }: Chunk) => KEPT.has(type) || /^[A-Z]/.test(type);
+  const isKept = ({ type }: PngChunk) => KEPT.has(type) || /^[A-Z]/.test(type);
   const kept = chunks.filter(isKept);
-  const damaged = chunks.find((chunk) => !isKept(chunk) && !isWhole(chunk));
+  const damaged = chunks.find((chunk) => !isKept(chunk) && !isWholePng(chunk));
   if (damaged !== undefined) {
     throw new ImageError(`the png image is damaged (the checksum of a chunk ${JSON.stringify(damaged.type)} is wrong)`);
   }

@@ -1,4 +1,4 @@
-/** The requests of programs that are no packages of npm, as their sources write them. */
+/** The requests of programs that are no packages of npm, written by hand from what is public of them; the programs themselves were not run. */
 import assert from "node:assert/strict";
 import sharp from "sharp";
 import { type Call, passes, refused } from "./call.ts";

@@ -2,7 +2,7 @@ import { Worker as Thread } from "node:worker_threads";
 import type { PlainChoice } from "../../../src/schema/annotator-choice.ts";
 import { type MadeMap, MapError, type MapTask } from "./made.ts";
 
-export type Answer =
+export type MapAnswer =
   | { readonly type: "made"; readonly made: MadeMap }
   | { readonly type: "failed"; readonly code: string; readonly message: string };
 
@@ -36,7 +36,7 @@ export class MapThread {
       () => reject(new MapError("timed_out", `the map was not made within ${MOST_MS / 1000} s`)),
       MOST_MS,
     );
-    const hear = (answer: Answer) => {
+    const hear = (answer: MapAnswer) => {
       if (answer.type === "made") resolve(answer.made);
       else reject(answer.code === "internal" ? new Error(answer.message) : new MapError(answer.code, answer.message));
     };

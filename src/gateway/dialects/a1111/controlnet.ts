@@ -13,7 +13,7 @@ import { annotateAtOnce } from "../at-once.ts";
 import { detailOf, fieldErrors } from "../issues.ts";
 import { asSource } from "./image-source.ts";
 import { annotatorOf, controlTypes, moduleList } from "./modules.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 
 /** The version of the extension's API that is spoken. */
 const VERSION = 3;
@@ -36,7 +36,7 @@ const DetectBody = closed({
   low_vram: z.unknown().optional(), // how memory is used is not the client's to say here
 });
 
-export function controlnet(instance: FastifyInstance, service: Service, closing: AbortSignal): void {
+export function controlnetRoutes(instance: FastifyInstance, service: Service, closing: AbortSignal): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
   const { fleet } = service;
   app.get("/controlnet/version", { schema: noQuery }, async () => ({ version: VERSION }));
@@ -81,9 +81,9 @@ async function detect(
   ) ?? { name: "none", params: {} };
   const pictures = body.controlnet_input_images ?? body.controlnet_images ?? [];
   const masks = body.controlnet_masks ?? [];
-  if (pictures.length === 0) throw refuse("controlnet_input_images", "No image selected");
+  if (pictures.length === 0) throw refuseA1111("controlnet_input_images", "No image selected");
   if (masks.length > 0 && masks.length !== pictures.length) {
-    throw refuse("controlnet_masks", `has ${masks.length} masks for ${pictures.length} images`);
+    throw refuseA1111("controlnet_masks", `has ${masks.length} masks for ${pictures.length} images`);
   }
   const inputs = pictures.map((picture, i) => ({
     annotator,
@@ -104,7 +104,7 @@ async function mapsOf(
 ) {
   const checked = inputs.map((input) => {
     const { data, error } = AnnotationInput.safeParse(input);
-    if (error !== undefined) throw refuse("controlnet_module", detailOf(fieldErrors(error)));
+    if (error !== undefined) throw refuseA1111("controlnet_module", detailOf(fieldErrors(error)));
     return data;
   });
   const records = await Promise.all(checked.map((input) => annotateAtOnce(service, request, reply, input, closing)));

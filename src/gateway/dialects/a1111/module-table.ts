@@ -143,7 +143,7 @@ export const MODULES: Readonly<Record<string, ModuleRow>> = {
 };
 
 /** The extension's control types, and what ControlNets of each read. */
-export const CONTROL_TYPES: Readonly<Record<string, MapKind>> = {
+export const A1111_CONTROL_TYPES: Readonly<Record<string, MapKind>> = {
   Blur: "blur",
   Canny: "canny",
   Depth: "depth",

@@ -2,9 +2,9 @@
 import type { Catalog } from "../../../schema/catalog.ts";
 import { mapKindOf } from "../../../schema/map-kinds.ts";
 import { isNetworkAnnotator } from "../../../schema/network-annotators.ts";
-import { CONTROL_TYPES, MODULES, type ModuleRow, type Slider } from "./module-table.ts";
+import { A1111_CONTROL_TYPES, MODULES, type ModuleRow, type Slider } from "./module-table.ts";
 import { isNone } from "./names.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 
 const RESOLUTION = { name: "Resolution", min: 64, max: 2048, value: 512, step: 8 };
 
@@ -31,7 +31,7 @@ export function annotatorOf({ module, pixel_perfect, ...said }: Settings, field:
   const row = BY_NAME.get(module!.trim().toLowerCase());
   if (row === undefined) {
     const shown = JSON.stringify(module!.slice(0, 100));
-    throw refuse(
+    throw refuseA1111(
       field,
       `Module not available: there is no module ${shown} here; there are ${[...BY_NAME.keys()].join(", ")}`,
     );
@@ -94,7 +94,7 @@ export function controlTypes(catalog: Catalog) {
     default_option: "none",
     default_model: "None",
   };
-  const types = Object.entries(CONTROL_TYPES).map(([type, kind]) => {
+  const types = Object.entries(A1111_CONTROL_TYPES).map(([type, kind]) => {
     const names = modules.filter(([, { feeds }]) => feeds.includes(kind)).map(([name]) => name);
     return [
       type,

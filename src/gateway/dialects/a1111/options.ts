@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { Catalog } from "../../../schema/catalog.ts";
 import type { Body } from "./body.ts";
 import { idCalled, isNone } from "./names.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 
 export interface Options {
   /** Id of the base model. */
@@ -61,18 +61,21 @@ export function changed(options: Options, set: Record<string, unknown>, catalog:
     const path = `${at}${name}`;
     if (name === "sd_model_checkpoint" || name === "sd_checkpoint") {
       if (value == null || value === "") continue;
-      if (typeof value !== "string") throw refuse(path, "must be the name of a model");
+      if (typeof value !== "string") throw refuseA1111(path, "must be the name of a model");
       next.sd_model_checkpoint = modelCalled(catalog, value, path);
     } else if (name === "CLIP_stop_at_last_layers") {
       if (value == null) continue;
-      if (!Number.isInteger(value) || (value as number) < 1) throw refuse(path, "must be 1 or more");
+      if (!Number.isInteger(value) || (value as number) < 1) throw refuseA1111(path, "must be 1 or more");
       next.CLIP_stop_at_last_layers = value as number;
     } else if (name === "sd_vae" || name === "forge_additional_modules") {
-      if (!isOwnVae(value)) throw refuse(path, "each model has the VAE that is in its files: must be Automatic");
+      if (!isOwnVae(value)) throw refuseA1111(path, "each model has the VAE that is in its files: must be Automatic");
     } else if (!Object.hasOwn(FIXED, name)) {
-      throw refuse(path, `is not an option here; those that are: ${Object.keys(shownOptions(options)).join(", ")}`);
+      throw refuseA1111(
+        path,
+        `is not an option here; those that are: ${Object.keys(shownOptions(options)).join(", ")}`,
+      );
     } else if (JSON.stringify(value) !== JSON.stringify(FIXED[name as keyof typeof FIXED])) {
-      throw refuse(path, `cannot be set here: it is ${JSON.stringify(FIXED[name as keyof typeof FIXED])}`);
+      throw refuseA1111(path, `cannot be set here: it is ${JSON.stringify(FIXED[name as keyof typeof FIXED])}`);
     }
   }
   return next;
@@ -81,14 +84,20 @@ export function changed(options: Options, set: Record<string, unknown>, catalog:
 function modelCalled({ models }: Catalog, said: string, path: string): string {
   const id = idCalled(models, said);
   if (models.some((one) => one.id === id)) return id;
-  throw refuse(path, `there is no model "${said.slice(0, 200)}"; there are ${models.map((one) => one.id).join(", ")}`);
+  throw refuseA1111(
+    path,
+    `there is no model "${said.slice(0, 200)}"; there are ${models.map((one) => one.id).join(", ")}`,
+  );
 }
 
 /** The options of one request. */
 export function readOverrides(body: Body, options: Options, catalog: Catalog): Options {
   const overrides = body.override_settings ?? {};
   if (body.override_settings_restore_afterwards === false && Object.keys(overrides).length > 0) {
-    throw refuse("override_settings_restore_afterwards", "must be true: POST /sdapi/v1/options is what keeps them");
+    throw refuseA1111(
+      "override_settings_restore_afterwards",
+      "must be true: POST /sdapi/v1/options is what keeps them",
+    );
   }
   const read = changed(options, overrides, catalog, "override_settings.");
   const { clip_skip } = body; // as some clients write the same

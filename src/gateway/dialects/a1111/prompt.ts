@@ -1,6 +1,6 @@
 /** What AUTOMATIC1111's web UI reads out of a prompt beside emphasis: LoRA tags, and syntax that is not there here. */
 import { MAX_ADAPTERS } from "../../../schema/adapters.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 
 export interface ReadPrompt {
   /** Without its tags. */
@@ -23,14 +23,15 @@ function scaleOf(tag: string, args: readonly string[]): number {
   const places = args.filter((arg) => !arg.includes("="));
   const named = new Map(args.filter((arg) => arg.includes("=")).map((arg) => arg.split("=") as [string, string]));
   for (const name of named.keys()) {
-    if (name !== "te" && name !== "unet") throw refuse("prompt", `${tag}: "${name}" of a LoRA is not there here`);
+    if (name !== "te" && name !== "unet") throw refuseA1111("prompt", `${tag}: "${name}" of a LoRA is not there here`);
   }
-  if (places.length > 2) throw refuse("prompt", `${tag}: dynamic ranks of a LoRA are not there here`);
+  if (places.length > 2) throw refuseA1111("prompt", `${tag}: dynamic ranks of a LoRA are not there here`);
   const text = Number(named.get("te") ?? places[0] ?? 1);
   const unet = Number(named.get("unet") ?? places[1] ?? text);
-  if (!Number.isFinite(text) || !Number.isFinite(unet)) throw refuse("prompt", `${tag}: its weight must be a number`);
+  if (!Number.isFinite(text) || !Number.isFinite(unet))
+    throw refuseA1111("prompt", `${tag}: its weight must be a number`);
   if (text !== unet) {
-    throw refuse("prompt", `${tag}: a LoRA has one weight here, for the text encoder and the U-Net alike`);
+    throw refuseA1111("prompt", `${tag}: a LoRA has one weight here, for the text encoder and the U-Net alike`);
   }
   return unet;
 }
@@ -41,13 +42,13 @@ export function readPrompt(written: string): ReadPrompt {
   const prompt = written.replace(TAG, (tag, kind: string, rest: string) => {
     const [name = "", ...args] = rest.split(":");
     if (!/^(lora|lyco)$/i.test(kind)) {
-      throw refuse("prompt", `${tag}: extra networks of the kind "${kind}" are not there here; lora is`);
+      throw refuseA1111("prompt", `${tag}: extra networks of the kind "${kind}" are not there here; lora is`);
     }
     loras.push({ name, scale: scaleOf(tag, args) });
     return "";
   });
   if (loras.length > MAX_ADAPTERS)
-    throw refuse("prompt", `names ${loras.length} LoRA: at most ${MAX_ADAPTERS} are allowed`);
+    throw refuseA1111("prompt", `names ${loras.length} LoRA: at most ${MAX_ADAPTERS} are allowed`);
   refuseUnread("prompt", prompt);
   return { prompt, loras };
 }
@@ -55,7 +56,7 @@ export function readPrompt(written: string): ReadPrompt {
 /** @throws {Refused} naming syntax that would be read as text */
 export function refuseUnread(field: string, prompt: string): void {
   const unread = UNREAD.find(({ syntax }) => syntax.test(prompt));
-  if (unread !== undefined) throw refuse(field, `${unread.name} is not there here`);
+  if (unread !== undefined) throw refuseA1111(field, `${unread.name} is not there here`);
 }
 
 /** The names that are written in the prompts, as words of their own: how the web UI uses textual inversions. */

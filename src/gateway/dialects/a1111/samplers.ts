@@ -1,7 +1,7 @@
 /** Samplers and schedule types by the web UI's names: two names there, one here. */
 import { schedulerCalled } from "../../../schema/scheduler-names.ts";
 import { SCHEDULERS, type SchedulerName } from "../../../schema/schedulers.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 
 /** What the web UI calls our samplers without their schedule; the others go by our own name. */
 const LABELS: Partial<Record<SchedulerName, string>> = {
@@ -50,7 +50,7 @@ export function schedulerOf(sampler: string, schedule: string | null | undefined
   const called = schedulerCalled(sampler);
   if (called === undefined) {
     const all = offeredSamplers.map(nameOf).join(", ");
-    throw refuse("sampler_name", `there is no sampler ${JSON.stringify(sampler.slice(0, 100))}; there are ${all}`);
+    throw refuseA1111("sampler_name", `there is no sampler ${JSON.stringify(sampler.slice(0, 100))}; there are ${all}`);
   }
   const wanted = (schedule ?? "").trim().toLowerCase();
   const base = baseOf(called);
@@ -60,12 +60,15 @@ export function schedulerOf(sampler: string, schedule: string | null | undefined
   if (!Object.hasOwn(SCHEDULES, wanted)) {
     const all = Object.values(SCHEDULES).map(({ label }) => label);
     const message = `there is no schedule type ${JSON.stringify(schedule!.slice(0, 100))}; there are Automatic, ${all.join(", ")}`;
-    throw refuse("scheduler", message);
+    throw refuseA1111("scheduler", message);
   }
   const name = `${base}${SCHEDULES[wanted as Schedule].suffix}`;
   if (isScheduler(name)) return name;
   const has = SCHEDULERS.filter((one) => baseOf(one) === base).map(scheduleLabel);
-  throw refuse("scheduler", `${sampler.slice(0, 100)} is not there with ${schedule}; it is with ${has.join(", ")}`);
+  throw refuseA1111(
+    "scheduler",
+    `${sampler.slice(0, 100)} is not there with ${schedule}; it is with ${has.join(", ")}`,
+  );
 }
 
 /** The sampler's name in the web UI, without its schedule. */

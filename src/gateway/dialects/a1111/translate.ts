@@ -12,7 +12,7 @@ import { asSource } from "./image-source.ts";
 import { idCalled, shortName } from "./names.ts";
 import { type Options, readOverrides } from "./options.ts";
 import { readPrompt, refuseUnread, writtenIn } from "./prompt.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 import { schedulerOf } from "./samplers.ts";
 import { readUnits, unitsOf } from "./units.ts";
 
@@ -74,7 +74,7 @@ function sampling(body: Body, model: Model | undefined): { scheduler?: Scheduler
   const { fields, stochastic } = SCHEDULER_FACTS[scheduler];
   if (fields.includes("eta")) return { scheduler, eta: body.eta ?? 0 };
   if (stochastic && body.eta != null && body.eta !== 1) {
-    throw refuse("eta", `of ${said ?? "Euler"} must be 1 here: less fresh noise is not there`);
+    throw refuseA1111("eta", `of ${said ?? "Euler"} must be 1 here: less fresh noise is not there`);
   }
   return { scheduler }; // of the others, eta does nothing in the web UI either
 }
@@ -84,13 +84,13 @@ async function beginning(body: Partial<ImageBody>, inverted: (mask: string) => P
   const [image] = body.init_images ?? [];
   if (image === undefined) return {};
   if (body.resize_mode != null && body.resize_mode !== 0) {
-    throw refuse("resize_mode", "the image is stretched to the picture's size here: must be 0");
+    throw refuseA1111("resize_mode", "the image is stretched to the picture's size here: must be 0");
   }
   const from = { image: asSource(image), strength: body.denoising_strength ?? DENOISING };
   if (body.mask == null || body.mask === "") return from;
   for (const { field, allowed, reason } of WITH_MASK) {
     const value = body[field];
-    if (value != null && !(allowed as readonly unknown[]).includes(value)) throw refuse(field, reason);
+    if (value != null && !(allowed as readonly unknown[]).includes(value)) throw refuseA1111(field, reason);
   }
   const mask = asSource(body.mask);
   return { ...from, mask_image: body.inpainting_mask_invert ? await inverted(mask) : mask };
@@ -100,7 +100,7 @@ async function beginning(body: Partial<ImageBody>, inverted: (mask: string) => P
 function inversions(prompts: readonly string[], catalog: Catalog, model: Model | undefined) {
   const fitting = catalog.embeddings.filter(({ models }) => model === undefined || models.includes(model.id));
   const written = fitting.filter(({ id }) => writtenIn(prompts, [shortName(id)]).length > 0);
-  if (written.length > MAX_ADAPTERS) throw refuse("prompt", `names more than ${MAX_ADAPTERS} textual inversions`);
+  if (written.length > MAX_ADAPTERS) throw refuseA1111("prompt", `names more than ${MAX_ADAPTERS} textual inversions`);
   return written.map(({ id }) => ({ embedding: id, token: shortName(id) }));
 }
 

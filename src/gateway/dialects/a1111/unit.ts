@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { closed } from "../../../schema/closed.ts";
 import { isNone } from "./names.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 
 const number = z.number().nullish();
 const flag = z.boolean().nullish();
@@ -97,7 +97,7 @@ function chosen<T extends string>(
   const key = String(said).trim().toLowerCase();
   const found = typeof said === "number" || /^\d+$/.test(key) ? numbers[Number(key)] : names[key];
   if (found !== undefined) return found;
-  throw refuse(field, `there is no ${JSON.stringify(said)}; there are ${Object.keys(names).join(", ")}`);
+  throw refuseA1111(field, `there is no ${JSON.stringify(said)}; there are ${Object.keys(names).join(", ")}`);
 }
 
 export const resizeModeOf = (said: string | number | null | undefined) =>
@@ -129,15 +129,15 @@ export const isOn = ({ enabled, module, model }: Unit) => enabled !== false && !
 /** What has other values, and does something then. @throws {Refused} */
 export function refuseIdle({ hr_option, input_mode }: Unit): void {
   if (/high/i.test(String(hr_option ?? "")) || hr_option === 2) {
-    throw refuse("hr_option", "there is no second pass here, so the unit would do nothing");
+    throw refuseA1111("hr_option", "there is no second pass here, so the unit would do nothing");
   }
   if (input_mode != null && !/^simple$/i.test(input_mode))
-    throw refuse("input_mode", "must be simple: a unit has one image here");
+    throw refuseA1111("input_mode", "must be simple: a unit has one image here");
 }
 
 /** For a ControlNet-Union, the first of the type's names, such as that of "hed/pidi/scribble/ted". @throws {Refused} for a number */
 export function unionTypeOf({ union_control_type: said }: Unit): string | null {
   if (said == null || /^(unknown|0)$/i.test(String(said))) return null;
-  if (typeof said === "number") throw refuse("union_control_type", "must be the name of a type, such as openpose");
+  if (typeof said === "number") throw refuseA1111("union_control_type", "must be the name of a type, such as openpose");
   return said.split("/", 1)[0]!.trim();
 }

@@ -5,7 +5,7 @@ import { fieldErrors } from "../issues.ts";
 import { asSource } from "./image-source.ts";
 import { annotatorOf } from "./modules.ts";
 import { idCalled, isNone } from "./names.ts";
-import { refuse } from "./refuse.ts";
+import { refuseA1111 } from "./refuse.ts";
 import { controlModeOf, isOn, pictureOf, refuseIdle, resizeModeOf, Unit, unionTypeOf } from "./unit.ts";
 
 type Control = GenerationInput["controls"][number];
@@ -28,7 +28,8 @@ export function unitsOf({ alwayson_scripts, controlnet_units }: Scripts): unknow
     const args = Array.isArray(script) ? script : ((script as { args?: unknown } | null)?.args ?? []);
     const list = Array.isArray(args) ? args : typeof args === "object" ? Object.values(args as object) : [args];
     if (name.toLowerCase() === "controlnet") units.push(...list);
-    else if (list.length > 0) throw refuse(`alwayson_scripts.${name}`, "this script is not there here; ControlNet is");
+    else if (list.length > 0)
+      throw refuseA1111(`alwayson_scripts.${name}`, "this script is not there here; ControlNet is");
   }
   return units;
 }
@@ -40,7 +41,7 @@ export function readUnits(units: readonly unknown[], catalog: Catalog, initial: 
     const { data: unit, error } = Unit.safeParse(said);
     if (unit === undefined) {
       const { path, message } = fieldErrors(error)[0]!;
-      throw refuse(path === "" ? at : `${at}.${path}`, message);
+      throw refuseA1111(path === "" ? at : `${at}.${path}`, message);
     }
     return isOn(unit) ? [readUnit(unit, catalog, initial, at)] : [];
   });
@@ -52,9 +53,12 @@ function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at:
   const { image: own, mask } = pictureOf(unit);
   // What is inpainted is the image and the mask of image-to-image: the unit brings none.
   const image = annotator?.name === "inpaint" ? own : (own ?? initial);
-  if (image === undefined && annotator?.name !== "inpaint") throw refuse(`${at}.image`, "the unit has no image");
+  if (image === undefined && annotator?.name !== "inpaint") throw refuseA1111(`${at}.image`, "the unit has no image");
   if (mask !== undefined) {
-    throw refuse(`${at}.mask`, "is for modules that inpaint; where the unit acts is said by effective_region_mask");
+    throw refuseA1111(
+      `${at}.mask`,
+      "is for modules that inpaint; where the unit acts is said by effective_region_mask",
+    );
   }
   const control_mode = controlModeOf(unit);
   const control = {
@@ -78,7 +82,7 @@ function weighting({ advanced_weighting: weights }: Unit, mode: Control["control
   if (weights == null || weights.length === 0) return { control_mode: mode, layer_scales: null };
   if (mode === "control") {
     const message = "with weights of each layer, ControlNet is more important is not there here";
-    throw refuse(`${at}.advanced_weighting`, message);
+    throw refuseA1111(`${at}.advanced_weighting`, message);
   }
   return { control_mode: "balanced" as const, layer_scales: weights };
 }
@@ -90,14 +94,14 @@ const OTHER_SHELVES = [
 ] as const;
 
 function controlNetOf({ model }: Unit, catalog: Catalog, at: string): string {
-  if (isNone(model)) throw refuse(`${at}.model`, "the unit has no model");
+  if (isNone(model)) throw refuseA1111(`${at}.model`, "the unit has no model");
   const id = idCalled(catalog.controlnets, model!);
   const known = catalog.controlnets.some((one) => one.id === id);
   const other = OTHER_SHELVES.find(({ shelf }) =>
     catalog[shelf].some((one) => one.id === idCalled(catalog[shelf], model!)),
   );
   if (!known && other !== undefined) {
-    throw refuse(
+    throw refuseA1111(
       `${at}.model`,
       `${model} is ${other.what}: it is not a unit here, but ${other.shelf} of POST /v1/generations`,
     );

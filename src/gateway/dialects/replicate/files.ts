@@ -10,7 +10,7 @@ import { REPLICATE } from "../../../webhooks/prediction.ts";
 import { ownerOf } from "../../auth.ts";
 import type { Service } from "../../parts.ts";
 import { takeForms } from "../form.ts";
-import { invalid } from "./request.ts";
+import { invalidInput } from "./request.ts";
 
 const schema = { hide: true, querystring: closed({}) } as const;
 const Uri = z.string().regex(/^data:[^,]*;base64,/, "must be a file of the form");
@@ -37,7 +37,7 @@ function metadataOf(sent: string | undefined): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw invalid("metadata", "must be JSON");
+    throw invalidInput("metadata", "must be JSON");
   }
 }
 

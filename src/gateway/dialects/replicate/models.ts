@@ -9,14 +9,14 @@ import { closed } from "../../../schema/closed.ts";
 import { OWNER } from "../../../webhooks/prediction.ts";
 import { readBytes } from "../../held.ts";
 import type { Service } from "../../parts.ts";
-import { Input } from "./request.ts";
+import { ReplicateInput } from "./request.ts";
 
 const schema = { hide: true, querystring: closed({}) } as const;
 
 /** When what there is was made is not known. */
 const UNKNOWN = new Date(0).toISOString();
 
-const inputSchema = z.toJSONSchema(Input, { io: "input", unrepresentable: "any" });
+const inputSchema = z.toJSONSchema(ReplicateInput, { io: "input", unrepresentable: "any" });
 
 const versionOf = ({ id }: Model) => ({
   id,

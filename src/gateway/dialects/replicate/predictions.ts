@@ -18,7 +18,7 @@ import { paging } from "../../paging.ts";
 import type { Service } from "../../parts.ts";
 import { preferredWait, untilNoLonger } from "../../waiting.ts";
 import { acceptOf } from "../at-once.ts";
-import { invalid, modelOf, PredictionBody, readInput } from "./request.ts";
+import { invalidInput, modelOf, PredictionBody, readInput } from "./request.ts";
 
 const schema = { hide: true, querystring: closed({}) } as const;
 const ofId = { ...schema, params: z.object({ id: z.string() }) };
@@ -81,7 +81,7 @@ function creation(
   app.post("/predictions", { config, schema: { ...schema, body: PredictionBody } }, (request, reply) => {
     const { body } = request;
     const said = body.version ?? body.model;
-    if (said == null) throw invalid("version", "is required: owner/name, or a version of a model");
+    if (said == null) throw invalidInput("version", "is required: owner/name, or a version of a model");
     return create(request, reply, body, body.version == null ? "model" : "version", said);
   });
   const params = z.object({ owner: z.string(), name: z.string() });
@@ -89,7 +89,7 @@ function creation(
     const path = `/${kind}/:owner/:name/predictions`;
     app.post(path, { config, schema: { ...schema, params, body: PredictionBody } }, (request, reply) => {
       const { owner, name } = request.params;
-      if (request.body.version != null) throw invalid("version", "is said by the address already");
+      if (request.body.version != null) throw invalidInput("version", "is said by the address already");
       return create(request, reply, request.body, "model", `${owner}/${name}`);
     });
   }

@@ -31,9 +31,9 @@ export type PredictionBody = z.infer<typeof PredictionBody>;
 
 const { model: _model, webhook: _webhook, response: _response, ...fields } = GenerationInput.shape;
 /** What `input` may say. */
-export const Input = closed(fields, meantInGeneration(""));
+export const ReplicateInput = closed(fields, meantInGeneration(""));
 
-export function invalid(path: string, message: string): Refused {
+export function invalidInput(path: string, message: string): Refused {
   return new Refused(422, "invalid_request", `${path}: ${message}`, [{ path, message }]);
 }
 
@@ -47,16 +47,16 @@ export function modelOf(field: string, said: string, { models }: Pick<Catalog, "
   if (offered(said)) return said;
   const [, name = said, version] = /^[^/]+\/([^:]+)(?::(.+))?$/.exec(said) ?? [];
   const all = models.map(({ id }) => id).join(", ");
-  if (!offered(name)) throw invalid(field, `there is no model "${name}"; there are ${all}`);
+  if (!offered(name)) throw invalidInput(field, `there is no model "${name}"; there are ${all}`);
   if (version === undefined || version === name) return name;
-  throw invalid(field, `there is no version "${version}" of "${name}": its only one is "${name}"`);
+  throw invalidInput(field, `there is no version "${version}" of "${name}": its only one is "${name}"`);
 }
 
 /** The request. @throws {Refused} naming what is wrong below `input` */
 export function readInput(body: PredictionBody, model: string, publicUrl: string): GenerationInput {
   const own = new RegExp(`^${publicUrl.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")}${REPLICATE}/files/(\\w+)$`);
   const named = ownFiles(body.input, own) as Record<string, unknown>;
-  const known = Input.safeParse(named);
+  const known = ReplicateInput.safeParse(named);
   if (!known.success) throw refusalOf(known.error, () => true);
   const { data, error } = GenerationInput.safeParse({ ...known.data, model, webhook: webhookOf(body) });
   if (error !== undefined) throw refusalOf(error, (path) => !path.startsWith("webhook"));
@@ -74,10 +74,10 @@ function ownFiles(value: unknown, own: RegExp): unknown {
 function webhookOf({ webhook, webhook_events_filter: filter }: PredictionBody) {
   if (webhook == null) {
     if (filter == null) return null;
-    throw invalid("webhook_events_filter", "is for a webhook: there is none");
+    throw invalidInput("webhook_events_filter", "is for a webhook: there is none");
   }
   if (filter?.includes("logs")) {
-    throw invalid(
+    throw invalidInput(
       "webhook_events_filter",
       "logs are not sent by webhook: they are in the prediction, and its stream tells of the end",
     );
