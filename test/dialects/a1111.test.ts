@@ -199,7 +199,8 @@ test("progress and interrupt are of a key's own jobs, and of one where it is nam
   const second = post("/sdapi/v1/txt2img", { ...long, force_task_id: "second" });
   const running = await until("the first to run", async () => {
     const { body } = await get("/sdapi/v1/progress");
-    return body.state.sampling_step > 0 && body.current_image !== null ? body : undefined;
+    const { sampling_step, job_count } = body.state;
+    return sampling_step > 0 && job_count === 2 && body.current_image !== null ? body : undefined;
   });
   assert.equal(running.state.job_count, 2);
   assert.equal(running.state.sampling_steps, 150);
