@@ -1,27 +1,12 @@
 /** Texts in a PNG (tEXt, iTXt and zTXt chunks; PNG specification, 11.3.3): read, and added without touching a pixel. */
 import { crc32, inflateSync } from "node:zlib";
+import { eachChunk } from "./strip/png.ts";
 
 const SIGNATURE = Buffer.from("\x89PNG\r\n\x1a\n", "latin1");
 /** The most bytes that the texts of a file may have together, unpacked. */
 const MOST_TEXT = 1 << 20;
 /** What each counts as at least: one that is damaged, or too long, costs time too. */
 const LEAST_TEXT = MOST_TEXT / 64;
-
-interface Chunk {
-  readonly type: string;
-  readonly data: Buffer;
-}
-
-function* chunksOf(png: Buffer): Generator<Chunk> {
-  if (!png.subarray(0, 8).equals(SIGNATURE)) return;
-  for (let at = 8; at + 12 <= png.length; ) {
-    const length = png.readUInt32BE(at);
-    const type = png.toString("latin1", at + 4, at + 8);
-    if (at + 12 + length > png.length) return;
-    yield { type, data: png.subarray(at + 8, at + 8 + length) };
-    at += 12 + length;
-  }
-}
 
 /** Splits at the first zero byte. */
 function keyed(data: Buffer): [key: string, rest: Buffer] {
@@ -51,12 +36,14 @@ const readers: Readonly<Record<string, (rest: Buffer, most: number) => string>> 
 };
 
 /** The texts of a PNG by their keywords, the first of them when there are very many; none of what is no PNG. */
-export function readTexts(bytes: Buffer): Record<string, string> {
+export function readTexts(png: Buffer): Record<string, string> {
+  if (!png.subarray(0, SIGNATURE.length).equals(SIGNATURE)) return {};
   const texts: [string, string][] = [];
   let left = MOST_TEXT;
-  for (const { type, data } of chunksOf(bytes)) {
+  for (const { type, bytes } of eachChunk(png)) {
     const read = readers[type];
     if (read === undefined || left <= 0) continue;
+    const data = bytes.subarray(8, -4); // between length and type, and the checksum
     const [key, rest] = keyed(data);
     const text = read(rest, left);
     left -= Math.max(text.length, data.length, LEAST_TEXT);

@@ -15,17 +15,25 @@ export interface PngChunk {
   readonly bytes: Buffer;
 }
 
-/** The chunks as far as they are whole, up to IEND; `rest` is what follows them when no IEND does. */
-export function chunksOf(png: Buffer): { chunks: PngChunk[]; rest: Buffer } {
-  const chunks: PngChunk[] = [];
+/** The chunks as far as they are whole, one at a time: there may be a million of them. */
+export function* eachChunk(png: Buffer): Generator<PngChunk> {
   let at = SIGNATURE_BYTES;
   while (at + FRAME_BYTES <= png.length) {
     const end = at + FRAME_BYTES + png.readUInt32BE(at);
-    if (end > png.length) break;
-    const type = png.toString("latin1", at + 4, at + 8);
-    chunks.push({ type, bytes: png.subarray(at, end) });
-    if (type === "IEND") return { chunks, rest: Buffer.alloc(0) };
+    if (end > png.length) return;
+    yield { type: png.toString("latin1", at + 4, at + 8), bytes: png.subarray(at, end) };
     at = end;
+  }
+}
+
+/** The chunks up to IEND; `rest` is what follows them when no IEND does. */
+export function chunksOf(png: Buffer): { chunks: PngChunk[]; rest: Buffer } {
+  const chunks: PngChunk[] = [];
+  let at = SIGNATURE_BYTES;
+  for (const chunk of eachChunk(png)) {
+    chunks.push(chunk);
+    if (chunk.type === "IEND") return { chunks, rest: Buffer.alloc(0) };
+    at += chunk.bytes.length;
   }
   return { chunks, rest: png.subarray(at) };
 }
