@@ -147,22 +147,22 @@ async function control(
 /** The U-Net, or between two whole evaluations its outer part, on what is kept of the last. */
 async function denoise(
   { request, model }: Plan,
-  feeds: Readonly<Record<string, Tensor>>,
+  inputs: Readonly<Record<string, Tensor>>,
+  residuals: Residuals,
   step: number,
   kept: Tensor | null,
 ): Promise<{ out: Tensor; deep: Tensor | null }> {
   if (request.cache === null || request.cache.interval === 1) {
-    return { out: (await model.run.unet(feeds)).out!, deep: null };
+    return { out: (await model.run.unet({ ...inputs, ...residuals })).out!, deep: null };
   }
   const { branch } = request.cache;
   const { whole, shallow } = model.run.split(branch);
   if (isWhole(request, step)) {
-    const { out, deep } = await whole(feeds);
+    const { out, deep } = await whole({ ...inputs, ...residuals });
     return { out: out!, deep: deep! };
   }
-  const outer = new Set(Object.keys(noResiduals(model.unet, branch + 1)));
-  const own = Object.entries(feeds).filter(([name]) => !name.includes("residual") || outer.has(name));
-  return { out: (await shallow({ ...Object.fromEntries(own), deep: kept! })).out!, deep: kept };
+  const outer = Object.fromEntries(Object.entries(residuals).slice(0, branch + 1));
+  return { out: (await shallow({ ...inputs, ...outer, deep: kept! })).out!, deep: kept };
 }
 
 /** noise_pred [C, h, w] of one picture at the state's step: every open ControlNet, then the locked U-Net on their sum. */
@@ -182,9 +182,8 @@ async function predict(
   };
   const controlled = await control(plan, controls, inputs, state.step, before.controlled);
   const [, ...cells] = latentDims;
-  const feeds = {
+  const told = {
     ...inputs,
-    ...controlled.residuals,
     ...plan.featuresAt(state.step),
     ...(extra !== null && { sample: repeatRow([model.unet.in_channels, ...cells], join(latents, extra), rows) }),
     ...(model.unet.time_cond_proj_dim !== null && {
@@ -195,7 +194,7 @@ async function predict(
       ),
     }),
   };
-  const { out, deep } = await denoise(plan, feeds, state.step, before.deep);
+  const { out, deep } = await denoise(plan, told, controlled.residuals, state.step, before.deep);
   checkStep(out, controlled.residuals, state.step, sampler.total);
   const output = rows === 2 ? guide(out, request.guidance_scale, request.guidance_rescale) : (out.data as Float32Array);
   return { output, kept: { deep, controlled: request.control_interval > 1 ? controlled : null } };
