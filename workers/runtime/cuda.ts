@@ -64,6 +64,14 @@ export function findLibraries(needed: readonly string[], env: NodeJS.ProcessEnv)
   return { missing: needed.filter((name) => !places.has(name)), folders: [...new Set(places.values())] };
 }
 
+/** What the runtime's provider needs, and what of it is there; null = it is not installed. */
+export async function lookForCuda(env: NodeJS.ProcessEnv): Promise<(Libraries & { needed: readonly string[] }) | null> {
+  const file = providerFile();
+  if (file === null) return null;
+  const needed = await librariesNeeded(file);
+  return { needed, ...findLibraries(needed, env) };
+}
+
 /** The command that brings libraries of this name, on Debian and Ubuntu with NVIDIA's repository. */
 export function bringing(library: string, needed: readonly string[]): string {
   const cuda = needed.map((name) => /^lib(?:cublas|cudart)\w*\.so\.(\d+)$/.exec(name)?.[1]).find(Boolean) ?? "13";

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { ConfigError } from "../../src/errors.ts";
-import { bringing, findLibraries, librariesNeeded, providerFile } from "./cuda.ts";
+import { bringing, lookForCuda, providerFile } from "./cuda.ts";
 
 /** Fetches the runtime's own CUDA package (from NuGet) with the script that its npm package has for it. */
 function installProvider(): void {
@@ -28,8 +28,7 @@ function installProvider(): void {
  */
 export async function gpuSettings(env: NodeJS.ProcessEnv): Promise<NodeJS.ProcessEnv> {
   if (providerFile() === null) installProvider();
-  const needed = await librariesNeeded(providerFile()!);
-  const { missing, folders } = findLibraries(needed, env);
+  const { needed, missing, folders } = (await lookForCuda(env))!;
   if (missing.length > 0) {
     const commands = new Set(missing.map((name) => bringing(name, needed)));
     throw new ConfigError(

@@ -3,7 +3,7 @@ import { build } from "../../src/onnx/build.ts";
 import { attention, conv, matmul } from "../../src/onnx/operators.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { constant, input, type Value } from "../../src/onnx/value.ts";
-import { bringing, findLibraries, librariesNeeded, providerFile } from "./cuda.ts";
+import { bringing, lookForCuda, providerFile } from "./cuda.ts";
 import { CPU, openSession, type Provider } from "./runtime.ts";
 
 const waves = (...dims: number[]): Tensor & { data: Float32Array } => ({
@@ -36,26 +36,26 @@ async function compute(provider: Provider, { x, of }: (typeof TRIALS)[keyof type
 const apart = (a: Float32Array, b: Float32Array) =>
   a.reduce((most, value, i) => Math.max(most, Math.abs(value - b[i]!)), 0);
 
-/** Why CUDA cannot work here, as far as that is known without asking for it; null = nothing is known against it. */
-export async function whyNotCuda(env: NodeJS.ProcessEnv): Promise<string | null> {
-  const file = providerFile();
-  if (file === null) return "the runtime's CUDA package is not installed: npm start -- --gpu installs it";
-  const needed = await librariesNeeded(file);
-  const [first] = findLibraries(needed, env).missing;
-  return first === undefined ? null : `${first} is missing: ${bringing(first, needed)}`;
+/** Which library CUDA lacks here, and what brings it, looked for only after it has failed: that reads its whole file; else its own words. */
+async function whyNotCuda(error: Error): Promise<string> {
+  const { needed, missing } = (await lookForCuda(process.env))!;
+  const [first] = missing;
+  return first === undefined ? error.message : `${first} is missing: ${bringing(first, needed)}`;
 }
 
 /** @throws Error that says why an accelerator does not work on this machine, or computes something else than the CPU */
 async function tryOut(name: string): Promise<Provider> {
-  if (name === "cuda") {
-    const reason = await whyNotCuda(process.env);
-    if (reason !== null) throw new Error(reason);
+  if (name === "cuda" && providerFile() === null) {
+    throw new Error("the runtime's CUDA package is not installed: npm start -- --gpu installs it");
   }
   // An accelerator's own convolutions choose their algorithm.
   const provider = { name, options: { executionProviders: [name, "cpu"] }, winograd: false, fusedAttention: true };
   const right: Record<string, boolean> = {};
   for (const [what, trial] of Object.entries(TRIALS)) {
-    const error = apart(await compute(provider, trial), await compute(CPU, trial));
+    const made = await compute(provider, trial).catch(async (cause) => {
+      throw name === "cuda" ? new Error(await whyNotCuda(cause)) : cause;
+    });
+    const error = apart(made, await compute(CPU, trial));
     right[what] = error < CLOSE;
     if (!right[what] && what !== "attention") throw new Error(`its ${what} is off by ${error.toPrecision(2)}`);
   }
