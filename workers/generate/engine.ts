@@ -80,10 +80,9 @@ export class Engine {
   /** What runs: one generation at most, and annotations between its evaluations. */
   readonly #running = new Map<string, Running>();
   readonly #maps: Maps;
-  readonly #maxPixels: number;
 
   private constructor(settings: EngineSettings, provider: Provider, tell: Tell) {
-    const { modelsDir, cacheDir, memoryBudget, maxPixels } = settings;
+    const { modelsDir, cacheDir, memoryBudget } = settings;
     const cache = new PreparedCache(cacheDir, (message) => tell({ type: "warning", message }));
     this.#settings = settings;
     this.#provider = provider;
@@ -91,7 +90,6 @@ export class Engine {
     this.#tell = tell;
     this.#library = openLibrary(modelsDir);
     this.#maps = new Maps(modelsDir, (network) => this.#residents.runner(network));
-    this.#maxPixels = maxPixels;
   }
 
   /** @throws Error when the execution provider that is named does not work here */
@@ -179,7 +177,7 @@ export class Engine {
     const turn = () => turnOf(running);
     const stopping = { turn, signal: running.stop.signal };
     const { made: maps, warnings } = await span("annotate", {}, () =>
-      makeControlMaps(request, images, this.#maps, this.#maxPixels, stopping),
+      makeControlMaps(request, images, this.#maps, this.#settings.maxPixels, stopping),
     );
     const plan = await span("encode", {}, async () => {
       const added = await chooseAdapters(request, images, turn, this.#take, this.#remembering);
