@@ -2,8 +2,9 @@
 import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema/generation-request.ts";
 import { checkFinite } from "./finite.ts";
+import type { Rows } from "./guidance.ts";
 import type { LoadedModel } from "./model.ts";
-import { repeatRow } from "./rows.ts";
+import { repeatFirst, repeatRow } from "./rows.ts";
 import { encodePrompts } from "./text.ts";
 
 /** SDXL's sizes and crops [rows, 6], as diffusers' _get_add_time_ids. */
@@ -14,15 +15,19 @@ function timeIds(request: GenerationRequest, rows: number): Tensor {
 }
 
 /**
- * The U-Net's inputs of that kind, [rows, …]: two rows where there is guidance, the unconditional first.
+ * The U-Net's inputs of that kind, [rows, …]: two rows where there is guidance, the unconditional first, which stands there twice
+ * where an image guides too.
  * @throws {NotFinite}
  */
-export async function readConditions(model: LoadedModel, request: GenerationRequest, guided: boolean) {
-  const { warnings, ...text } = await encodePrompts(model, request, guided);
+export async function readConditions(model: LoadedModel, request: GenerationRequest, rows: Rows) {
+  const { warnings, ...encoded } = await encodePrompts(model, request, rows > 1);
+  const text = Object.fromEntries(
+    Object.entries(encoded).map(([name, tensor]) => [name, rows === 3 ? repeatFirst(tensor) : tensor]),
+  );
   checkFinite("the text encoder, with the prompt's weights,", Object.values(text));
   const conditions: Record<string, Tensor> = {
     ...text,
-    ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, guided ? 2 : 1) }),
+    ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, rows) }),
   };
   return { conditions, warnings };
 }

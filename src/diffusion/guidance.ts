@@ -1,15 +1,48 @@
+import { shownBeside } from "../models/unet-inputs.ts";
 import type { Tensor } from "../onnx/tensor.ts";
+import type { GenerationRequest } from "../schema/generation-request.ts";
+import type { LoadedModel } from "./model.ts";
+import { takeRows } from "./rows.ts";
+
+type Guidance = Pick<GenerationRequest, "guidance_scale" | "guidance_rescale" | "image_guidance_scale">;
+
+/** How many rows the networks' inputs have: the prompt's last, before it what guidance leads away from. */
+export type Rows = 1 | 2 | 3;
+
+/** What guidance takes. A U-Net distilled for guidance is told its scale instead (diffusers' do_classifier_free_guidance). */
+export function guidanceRows(
+  { guidance_scale }: Pick<Guidance, "guidance_scale">,
+  model: Pick<LoadedModel, "unet" | "vae">,
+): Rows {
+  if (guidance_scale <= 1 || model.unet.time_cond_proj_dim !== null) return 1;
+  return shownBeside(model) === "image" ? 3 : 2;
+}
 
 /**
- * Classifier-free guidance (arXiv 2207.12598) over [2, C, h, w]: away from the unconditional row, toward the prompt's.
- * @param rescale φ of arXiv 2305.08891, equations 15 and 16: how far the result gets the deviation of the prompt's row
+ * Classifier-free guidance (arXiv 2207.12598) over [rows, C, h, w], the prompt's row last:
+ * - one row: there is none
+ * - two: away from the unconditional row, toward the prompt's
+ * - three, instruct-pix2pix (arXiv 2211.09800, equation 3): away from the row with neither image nor prompt toward the image's, and
+ *   from that toward the one with both
  */
-export function guide({ data }: Tensor, scale: number, rescale: number): Float32Array {
-  const half = data.length / 2;
-  const [uncond, cond] = [data.subarray(0, half) as Float32Array, data.subarray(half) as Float32Array];
-  const guided = uncond.map((value, i) => value + scale * (cond[i]! - value));
-  if (rescale === 0) return guided;
-  const factor = rescale * (deviation(cond) / deviation(guided)) + (1 - rescale);
+export function guide(out: Tensor, { guidance_scale, guidance_rescale, image_guidance_scale }: Guidance): Float32Array {
+  const rows = Array.from({ length: out.dims[0]! }, (_, row) => takeRows(out, row, row + 1).data as Float32Array);
+  const prompt = rows.at(-1)!;
+  if (rows.length === 1) return prompt;
+  const [without] = rows as [Float32Array];
+  const image = rows.at(-2)!;
+  const guided = without.map(
+    (value, i) =>
+      value +
+      guidance_scale * (prompt[i]! - image[i]!) +
+      (rows.length === 3 ? image_guidance_scale! * (image[i]! - value) : 0),
+  );
+  return guidance_rescale === 0 ? guided : rescaled(guided, prompt, guidance_rescale);
+}
+
+/** @param share φ of arXiv 2305.08891, equations 15 and 16: how far the result gets the deviation of the prompt's row */
+function rescaled(guided: Float32Array, prompt: Float32Array, share: number): Float32Array {
+  const factor = share * (deviation(prompt) / deviation(guided)) + (1 - share);
   return guided.map((value) => value * factor);
 }
 

@@ -3,6 +3,7 @@
  * evaluation of the networks for every picture, `decode` turns latents into an image.
  * What changes between steps is plain data (`GenerationState`): written out and read back, it goes on to the same bytes.
  */
+import { shownBeside } from "../models/unet-inputs.ts";
 import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema/generation-request.ts";
@@ -11,7 +12,7 @@ import { type FeaturesAt, prepareFeatures } from "./adapters/t2i-adapters.ts";
 import { readConditions } from "./conditions.ts";
 import { addResiduals, type Control, noResiduals, openHints, type Residuals, type StepInputs } from "./control.ts";
 import { checkFinite, checkStep } from "./finite.ts";
-import { guidanceEmbedding, guide } from "./guidance.ts";
+import { guidanceEmbedding, guidanceRows, guide } from "./guidance.ts";
 import { type ControlImages, prepareControls } from "./hints.ts";
 import { toVae } from "./latents.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
@@ -20,7 +21,7 @@ import { requestConfig } from "./request-config.ts";
 import { isControlled, isWhole, type Kept, NOTHING_KEPT, residualsNeeded } from "./reuse.ts";
 import { fill, repeatRow } from "./rows.ts";
 import { createSampler, type Sampler, type SamplerState } from "./samplers.ts";
-import { type Beginning, begin, blend, join, type Source } from "./source.ts";
+import { type Beginning, begin, blend, readShownImage, type Source, withExtra } from "./source.ts";
 import { decodeTiled } from "./tiles.ts";
 
 /** One picture between two evaluations. */
@@ -48,7 +49,7 @@ export interface Plan {
   readonly request: GenerationRequest;
   readonly model: LoadedModel;
   readonly sampler: Sampler;
-  /** What the networks are told beside sample and timestep, [rows, …]: the unconditional row first where there is guidance. */
+  /** What the networks are told beside sample and timestep, [rows, …]: where there is guidance the unconditional row first (guidance.ts). */
   readonly conditions: Readonly<Record<string, Tensor>>;
   readonly pictures: readonly Picture[];
   /** What T2I-Adapters give the U-Net at each evaluation. */
@@ -65,10 +66,6 @@ export interface Images extends ControlImages {
   readonly source: Source | null;
 }
 
-/** A U-Net distilled for guidance is told its scale instead (diffusers' do_classifier_free_guidance). */
-const isGuided = (request: GenerationRequest, model: LoadedModel) =>
-  request.guidance_scale > 1 && model.unet.time_cond_proj_dim === null;
-
 /**
  * What is done once: prompts, hints and images through their encoders, and the first latents.
  * @param controlnets in the order of request.controls
@@ -81,11 +78,11 @@ export async function prepare(
   images: Images,
   { adapters }: Pick<Chosen, "adapters"> = NOTHING,
 ): Promise<Plan> {
-  const guided = isGuided(request, adapted);
+  const rows = guidanceRows(request, adapted);
   const cells = [request.height / CELL, request.width / CELL] as const;
   const model =
-    "unetFor" in adapted ? { ...adapted, run: { ...adapted.run, ...(await adapted.unetFor(guided, cells)) } } : adapted;
-  const { conditions, warnings: textWarnings } = await readConditions(model, request, guided);
+    "unetFor" in adapted ? { ...adapted, run: { ...adapted.run, ...(await adapted.unetFor(rows, cells)) } } : adapted;
+  const { conditions, warnings: textWarnings } = await readConditions(model, request, rows);
   const latentDims = [model.vae.latent_channels, ...cells] as const;
   const strength = request.strength ?? 1;
   const { config, warnings } = requestConfig(model.scheduler, request, model.text.length);
@@ -93,6 +90,8 @@ export async function prepare(
   const sampler = createSampler(scheduler, config, num_inference_steps, { strength, eta });
   const total = sampler.total;
   const controls = await prepareControls(request, controlnets, images, { height: latentDims[1], total });
+  const { source } = images;
+  const shown = source !== null && shownBeside(model) === "image" ? await readShownImage(source, model, rows) : null;
 
   const pictures: Picture[] = [];
   const states: PictureState[] = [];
@@ -100,10 +99,10 @@ export async function prepare(
     const noise = new NoiseGenerator((request.seed % 2 ** 32) + i);
     const draw = (count: number) => noise.normal(count);
     const { latents, keep, extra } =
-      images.source === null
-        ? beginFromNoise(sampler, latentDims, draw)
-        : await begin(images.source, model, sampler, latentDims, strength, draw);
-    checkFinite("the VAE's encoder", [latents, extra]);
+      source === null || shown !== null
+        ? beginFromNoise(sampler, latentDims, draw, shown)
+        : await begin(source, model, sampler, latentDims, strength, draw);
+    checkFinite("the VAE's encoder", [latents, ...(extra ?? [])]);
     pictures.push({ controls: own, keep, extra });
     states.push({ sampler: sampler.start(latents), noise: noise.position });
   }
@@ -122,9 +121,14 @@ export async function prepare(
   };
 }
 
-function beginFromNoise(sampler: Sampler, dims: readonly number[], draw: (count: number) => Float32Array): Beginning {
+function beginFromNoise(
+  sampler: Sampler,
+  dims: readonly number[],
+  draw: (count: number) => Float32Array,
+  extra: Beginning["extra"],
+): Beginning {
   const noise = draw(dims.reduce((product, dim) => product * dim, 1));
-  return { latents: noise.map((value) => value * sampler.initNoiseSigma), keep: null, extra: null };
+  return { latents: noise.map((value) => value * sampler.initNoiseSigma), keep: null, extra };
 }
 
 /** The sum of every ControlNet that is open at this step, or what is kept of it. */
@@ -185,7 +189,7 @@ async function predict(
   const told = {
     ...inputs,
     ...plan.featuresAt(state.step),
-    ...(extra !== null && { sample: repeatRow([model.unet.in_channels, ...cells], join(latents, extra), rows) }),
+    ...(extra !== null && { sample: withExtra(latents, extra, rows, [model.unet.in_channels, ...cells]) }),
     ...(model.unet.time_cond_proj_dim !== null && {
       timestep_cond: repeatRow(
         [model.unet.time_cond_proj_dim],
@@ -196,8 +200,8 @@ async function predict(
   };
   const { out, deep } = await denoise(plan, told, controlled.residuals, state.step, before.deep);
   checkStep(out, controlled.residuals, state.step, sampler.total);
-  const output = rows === 2 ? guide(out, request.guidance_scale, request.guidance_rescale) : (out.data as Float32Array);
-  return { output, kept: { deep, controlled: request.control_interval > 1 ? controlled : null } };
+  const kept = { deep, controlled: request.control_interval > 1 ? controlled : null };
+  return { output: guide(out, request), kept };
 }
 
 /**

@@ -7,7 +7,12 @@ import { rowOf } from "./scheduler-table.ts";
 /** What of a request decides over it. */
 type Deciding = Pick<
   GenerationRequest,
-  "scheduler" | "timestep_spacing" | "prediction_type" | "rescale_betas_zero_snr" | "mask_image"
+  | "scheduler"
+  | "timestep_spacing"
+  | "prediction_type"
+  | "rescale_betas_zero_snr"
+  | "mask_image"
+  | "image_guidance_scale"
 > & { readonly controls: readonly unknown[] };
 
 const OVERRIDES = ["timestep_spacing", "prediction_type", "rescale_betas_zero_snr"] as const;
@@ -15,7 +20,7 @@ const OVERRIDES = ["timestep_spacing", "prediction_type", "rescale_betas_zero_sn
 /**
  * What StableDiffusionPipeline, …Img2ImgPipeline and …InpaintPipeline write into a config from before these keys (`__init__`
  * of huggingface/diffusers, src/diffusers/pipelines/stable_diffusion). Inpainting leaves clip_sample as it is; the pipelines
- * with ControlNets, and SDXL's, leave all of it.
+ * with ControlNets, SDXL's, and instruct-pix2pix (which alone has an image_guidance_scale) leave all of it.
  */
 function mended(raw: RawConfig, request: Deciding): { changes: Record<string, unknown>; warnings: string[] } {
   const changes: Record<string, unknown> = {};
@@ -62,7 +67,7 @@ export function requestConfig(
   const overrides = Object.fromEntries(
     OVERRIDES.flatMap((key) => (request[key] === null ? [] : [[key, request[key]]])),
   );
-  const { changes, warnings } =
-    towers > 1 || request.controls.length > 0 ? { changes: {}, warnings: [] } : mended(raw, request);
+  const isLeft = towers > 1 || request.controls.length > 0 || request.image_guidance_scale !== null;
+  const { changes, warnings } = isLeft ? { changes: {}, warnings: [] } : mended(raw, request);
   return { config: { ...raw, ...changes, ...overrides }, warnings };
 }

@@ -15,6 +15,12 @@ export function repeatRow(dims: readonly number[], row: Float32Array, count: num
   return { dims: [count, ...dims], data };
 }
 
+/** The first row once more in front: [rows + 1, …]. */
+export function repeatFirst(tensor: Tensor): Tensor {
+  const { data: first } = takeRows(tensor, 0, 1);
+  return stack([first as Float32Array, tensor.data as Float32Array], tensor.dims.slice(1));
+}
+
 /** `count` rows of one number. */
 export const fill = (dims: readonly number[], value: number): Tensor => ({
   dims,

@@ -1,7 +1,9 @@
-/** Image-to-image and inpainting: how a picture starts from an image, and what of the image is kept. */
+/** Image-to-image, inpainting and instruct-pix2pix: how a picture starts from an image, what of it is kept, what a U-Net sees of it. */
+import { shownBeside } from "../models/unet-inputs.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import { toModel } from "./latents.ts";
 import type { LoadedModel } from "./model.ts";
+import { stack } from "./rows.ts";
 import type { DrawNoise, Sampler } from "./samplers.ts";
 
 /** What a request starts from, at the picture's size. */
@@ -17,8 +19,8 @@ export interface Beginning {
   readonly latents: Float32Array;
   /** Blending, for a U-Net without mask channels: after each step the masked-out cells are the image's again. */
   readonly keep: Keep | null;
-  /** The five further channels of an inpainting U-Net, [5, h, w]: the mask and the masked image's latents. */
-  readonly extra: Float32Array | null;
+  /** What the U-Net is shown beside the latents (src/models/unet-inputs.ts), [channels, h, w]: once for all rows, or for each. */
+  readonly extra: readonly Float32Array[] | null;
 }
 
 export interface Keep {
@@ -59,7 +61,7 @@ function hideMasked({ image, mask }: Source): Tensor {
   return { dims: image.dims, data };
 }
 
-export function join(...parts: Float32Array[]): Float32Array {
+function join(...parts: Float32Array[]): Float32Array {
   const whole = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
   parts.reduce((at, part) => {
     whole.set(part, at);
@@ -84,7 +86,7 @@ export async function begin(
 ): Promise<Beginning> {
   const size = dims.reduce((product, dim) => product * dim, 1);
   const pureNoise = source.mask !== null && strength === 1;
-  const hasMaskChannels = model.unet.in_channels !== model.vae.latent_channels;
+  const hasMaskChannels = shownBeside(model) === "masked image";
   const skipsImage = pureNoise && hasMaskChannels; // diffusers then never encodes, and so never draws for it
   const clean = skipsImage ? null : await encodeImage(model, source.image, draw);
   const noise = draw(size);
@@ -95,8 +97,31 @@ export async function begin(
   const masked = await encodeImage(model, hideMasked(source), draw);
   const mask = maskOfCells(source.mask, dims);
   return hasMaskChannels
-    ? { latents, keep: null, extra: join(mask, masked) }
+    ? { latents, keep: null, extra: [join(mask, masked)] }
     : { latents, keep: { clean: clean!, noise, mask }, extra: null };
+}
+
+/**
+ * What an instruct-pix2pix U-Net is shown of the image, for each of `rows`: the mean of the VAE's posterior, and zeros in the first of
+ * three, which guidance leads away from (StableDiffusionInstructPix2PixPipeline.prepare_image_latents).
+ */
+export async function readShownImage({ image }: Source, model: LoadedModel, rows: number): Promise<Float32Array[]> {
+  const { moments } = await model.run.vae_encoder({ image });
+  const means = (moments!.data as Float32Array).slice(0, moments!.data.length / 2);
+  const factor = model.scales_image_latents ? model.vae.scaling_factor : 1;
+  const shown = factor === 1 ? means : means.map((value) => value * factor);
+  return Array.from({ length: rows }, (_, row) => (rows === 3 && row === 0 ? shown.map(() => 0) : shown));
+}
+
+/** The U-Net's sample, [rows, in_channels, h, w]: the latents, and beside them what it is shown. */
+export function withExtra(
+  latents: Float32Array,
+  extra: readonly Float32Array[],
+  rows: number,
+  dims: readonly number[],
+): Tensor {
+  const samples = Array.from({ length: rows }, (_, row) => join(latents, extra[row % extra.length]!));
+  return stack(samples, dims);
 }
 
 /** The latents after a step, with the kept cells as noisy as the next evaluation expects them; clean after the last one. */

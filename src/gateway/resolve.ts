@@ -4,7 +4,7 @@ import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { chooseAnnotator } from "../schema/annotator-choice.ts";
 import type { Catalog, Model, ShelfName } from "../schema/catalog.ts";
-import { DEFAULT_STRENGTH, GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
+import { GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { samplingConflict } from "../schema/sampling.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
@@ -12,6 +12,8 @@ import { checkNetwork } from "./annotate.ts";
 import { checkSize } from "./annotator-size.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
+import { settleImage } from "./resolve-image.ts";
+import { idOf, withIds } from "./resolve-names.ts";
 import { controlTypesOf } from "./resolve-unions.ts";
 import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
 
@@ -26,12 +28,13 @@ const MAX_LARGE_HINTS = 16;
 
 /** @throws {Refused} when the request cannot be carried out here. */
 export async function resolve(
-  input: GenerationInput,
+  sent: GenerationInput,
   catalog: Catalog,
   { MAX_PIXELS }: Pick<Config, "MAX_PIXELS">,
-  imagesIn: ImagesIn,
+  imagesIn: Pick<ImagesIn, "take">,
   owner: string,
 ): Promise<Resolved> {
+  const input = withIds(sent, catalog);
   const model = chooseModel(input, catalog);
   const { width = model.width, height = model.height } = input;
   if (width * height > MAX_PIXELS) {
@@ -45,6 +48,7 @@ export async function resolve(
     throw new Refused(400, "too_many_pixels", message, [{ path: "controls", message }]);
   }
   checkFields(input, model);
+  const ofImage = settleImage(input, model);
   for (const [index, { controlnet, layer_scales, annotator }] of input.controls.entries()) {
     if (annotator !== null) checkNetwork(annotator, catalog, `controls[${index}].annotator`);
     checkControlNet(controlnet, model, catalog, `controls[${index}].controlnet`);
@@ -56,10 +60,7 @@ export async function resolve(
   checkScheduler(scheduler, input.num_inference_steps, model);
   const conflict = samplingConflict(scheduler, input, model.prediction_type);
   if (conflict !== null) throw unprocessable("field_does_not_fit", conflict.path, conflict.message);
-  const {
-    seed = randomInt(2 ** 32), // torch's generator takes no more of a seed than these 32 bits
-    strength = input.image === undefined ? null : DEFAULT_STRENGTH,
-  } = input;
+  const { seed = randomInt(2 ** 32) } = input; // torch's generator takes no more of a seed than these 32 bits
 
   const taken = await imagesIn.take(imagesOf(GenerationInput, input), owner);
   for (const [path, image] of taken) {
@@ -70,7 +71,10 @@ export async function resolve(
   const hashed = mapImages(GenerationInput, input, (_source, path) => taken.get(path)!.hash) as Hashed;
   const images = new Map([...taken.values()].map(({ hash, bytes }) => [hash, bytes]));
   const controls = hashed.controls.map((one, i) => ({ ...withRenderer(one), control_type: types[i]! }));
-  return { request: { ...hashed, controls, model: model.id, width, height, scheduler, seed, strength }, images };
+  return {
+    request: { ...hashed, ...ofImage, controls, model: model.id, width, height, scheduler, seed },
+    images,
+  };
 }
 
 /** A pose without a way of drawing it gets the usual one; `none` makes nothing. */
@@ -86,7 +90,7 @@ type ImageFields = "controls" | "ip_adapters" | "image" | "mask_image";
 
 const SDXL_FIELDS = ["original_size", "crops_coords_top_left", "target_size"] as const;
 
-/** Fields that this model cannot do anything with, and those that it cannot do without. */
+/** Fields that this model cannot do anything with. */
 function checkFields(input: GenerationInput, model: Model): void {
   const idle = SDXL_FIELDS.find((field) => model.family !== "sdxl" && input[field] !== null);
   if (idle !== undefined) {
@@ -105,14 +109,6 @@ function checkFields(input: GenerationInput, model: Model): void {
   if (input.decoder === "tiny" && !model.tiny_decoder) {
     const message = `"${model.id}" has no tiny autoencoder: put an AutoencoderTiny's folder beside its vae, or leave decoder out`;
     throw unprocessable("field_does_not_fit", "decoder", message);
-  }
-  const missing = (["image", "mask_image"] as const).find((field) => model.inpainting && input[field] === undefined);
-  if (missing !== undefined) {
-    throw unprocessable(
-      "field_missing",
-      missing,
-      `"${model.id}" is an inpainting model: it needs image and mask_image`,
-    );
   }
 }
 
@@ -149,9 +145,8 @@ export function chooseModel(input: Pick<GenerationInput, "model">, catalog: Cata
     if (only !== undefined && more.length === 0) return only;
     throw unprocessable("unknown_model", "model", `say which model, one of: ${names(models)}`);
   }
-  // What lies in a sub-folder goes by its own name too, where nothing else does.
-  const inFolders = models.filter(({ id }) => id.endsWith(`/${input.model}`));
-  const model = models.find(({ id }) => id === input.model) ?? (inFolders.length === 1 ? inFolders[0] : undefined);
+  const named = idOf(input.model, models);
+  const model = models.find(({ id }) => id === named);
   if (model !== undefined) return model;
   refuseUnavailable("models", input.model, catalog, "model");
   throw unprocessable("unknown_model", "model", `there is no model "${input.model}"${suggestion(input.model, models)}`);

@@ -21,6 +21,7 @@ import { naming, refuseForeignFile, requireClass } from "./recognize.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
+import { shownBeside } from "./unet-inputs.ts";
 import { unionHintEncoder, unionOf } from "./union.ts";
 import { requireRead } from "./unread.ts";
 import { vaeDecoder, vaeEncoder } from "./vae.ts";
@@ -33,6 +34,7 @@ const PIPELINES: Readonly<Record<string, 1 | 2>> = {
   StableDiffusionControlNetPipeline: 1,
   StableDiffusionControlNetImg2ImgPipeline: 1,
   StableDiffusionControlNetInpaintPipeline: 1,
+  StableDiffusionInstructPix2PixPipeline: 1,
   LatentConsistencyModelPipeline: 1,
   LatentConsistencyModelImg2ImgPipeline: 1,
   StableDiffusionXLPipeline: 2,
@@ -41,6 +43,7 @@ const PIPELINES: Readonly<Record<string, 1 | 2>> = {
   StableDiffusionXLControlNetPipeline: 2,
   StableDiffusionXLControlNetImg2ImgPipeline: 2,
   StableDiffusionXLControlNetInpaintPipeline: 2,
+  StableDiffusionXLInstructPix2PixPipeline: 2,
 };
 
 /** The stem of diffusers' weight files. */
@@ -161,6 +164,11 @@ export function openBase(folder: string): BaseModel {
     return { config: settings, tokenizerFolder, network: tower };
   });
   requireFit(unetSettings, vaeSettings, text);
+  if (/InstructPix2Pix/.test(pipeline) && shownBeside({ unet: unetSettings, vae: vaeSettings }) !== "image") {
+    throw new UnsupportedError(
+      `model_index.json: a ${pipeline} whose U-Net takes ${unetSettings.in_channels} channels`,
+    );
+  }
 
   const unetCheckpoint = findCheckpoint(join(folder, "unet"), WEIGHTS);
   const vae = findCheckpoint(join(folder, "vae"), WEIGHTS);
@@ -181,6 +189,7 @@ export function openBase(folder: string): BaseModel {
     vae: vaeSettings,
     text,
     force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
+    scales_image_latents: index.is_cosxl_edit === true,
     scheduler,
     weights: unetCheckpoint,
     networks,

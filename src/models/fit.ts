@@ -3,6 +3,7 @@ import { type ControlnetConfig, type UnetConfig, UnsupportedError, type VaeConfi
 import { skipChannels } from "./encoder.ts";
 import { readsText } from "./levels.ts";
 import type { TextTower } from "./opened.ts";
+import { shownBeside } from "./unet-inputs.ts";
 import { CELL, cellOf } from "./vae.ts";
 
 const PICTURE_CHANNELS = 3;
@@ -85,8 +86,11 @@ export function requireFit(unet: UnetConfig, vae: VaeConfig, text: readonly Text
     if (length !== latents)
       throw new UnsupportedError(`the VAE's ${key} has ${length} values, its latents ${latents} channels`);
   }
-  const inpainting = 2 * latents + 1; // latents, mask, the masked image's latents
-  if (![latents, inpainting].includes(unet.in_channels) || unet.out_channels !== latents) {
+  const shown = shownBeside({ unet, vae });
+  if (shown === "image" && unet.time_cond_proj_dim !== null) {
+    throw new UnsupportedError("instruct-pix2pix with a U-Net that is distilled for guidance is not supported");
+  }
+  if (shown === null || unet.out_channels !== latents) {
     throw new UnsupportedError(
       `the U-Net takes [B, ${unet.in_channels}, h, w] and gives [B, ${unet.out_channels}, h, w], the VAE has [B, ${latents}, h, w]`,
     );

@@ -18,6 +18,8 @@ export interface BaseModel {
   readonly text: readonly TextTower[];
   /** SDXL: whether an absent negative prompt is zeros instead of the empty text. */
   readonly force_zeros_for_empty_prompt: boolean;
+  /** CosXL Edit is shown the image's latents scaled as those that it makes, instruct-pix2pix as the VAE gives them. */
+  readonly scales_image_latents: boolean;
   /** scheduler_config.json as it stands. */
   readonly scheduler: object;
   /** The U-Net's tensors, as diffusers names them. */

@@ -43,6 +43,9 @@ export const Model = z
       .describe("The most layers that clip_skip can leave out.")
       .meta({ examples: [11] }),
     inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
+    instruct_pix2pix: z
+      .boolean()
+      .describe("Its U-Net sees an image, and the prompt says what to change in it: every request needs image."),
     max_branch: z
       .int()
       .describe("The largest `cache.branch`.")

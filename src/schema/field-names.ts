@@ -28,6 +28,7 @@ export const GENERATION_NAMES = {
   guess_mode: "guessmode",
   clip_skip: "clip_stop_at_last_layers clip_layer stop_at_clip_layer",
   guidance_rescale: "rescale_cfg cfg_rescale guidance_rescale_phi",
+  image_guidance_scale: "image_cfg_scale cfg_image img_cfg_scale image_cfg",
   image:
     "init_image init_images input_image init_img initial_image image_url init_image_url original_image img2img_image source_image image_b64",
   mask_image: "mask inpaint_mask inpainting_mask mask_url mask_image_url mask_img",

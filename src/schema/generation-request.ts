@@ -163,7 +163,7 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
   if (!image && typeof strength === "number") {
     refuse("strength", "is for image-to-image: it needs an image");
   }
-  if (image && Math.trunc(steps * (strength ?? DEFAULT_STRENGTH)) < 1) {
+  if (typeof strength === "number" && Math.trunc(steps * strength) < 1) {
     refuse("strength", `of ${steps} steps leaves no step to run`);
   }
   for (const [index, control] of ctx.value.controls.entries()) {

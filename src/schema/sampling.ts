@@ -2,6 +2,9 @@
 import { z } from "zod";
 import { PredictionType, SCHEDULER_FACTS, SCHEDULER_FIELDS, SCHEDULERS, type SchedulerName } from "./schedulers.ts";
 
+/** diffusers' default, for models that have a use for it. */
+export const IMAGE_GUIDANCE_SCALE = 1.5;
+
 export const samplingShape = {
   timestep_spacing: z
     .enum(["leading", "linspace", "trailing"])
@@ -28,6 +31,16 @@ export const samplingShape = {
       "How far the guided prediction is brought back to the deviation of the prompt's own (arXiv 2305.08891, 3.4).",
     )
     .meta({ examples: [0.7] }),
+  image_guidance_scale: z
+    .number()
+    .min(1)
+    .max(100)
+    .nullable()
+    .default(null)
+    .describe(
+      `How strongly a model with instruct_pix2pix keeps to the image (s_I of arXiv 2211.09800, equation 3), where guidance_scale is more than 1. null = ${IMAGE_GUIDANCE_SCALE} for such a model; others have no use for it.`,
+    )
+    .meta({ examples: [IMAGE_GUIDANCE_SCALE] }),
   eta: z
     .number()
     .min(0)

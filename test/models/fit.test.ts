@@ -45,11 +45,14 @@ test("SD 1.x's U-Net with two text towers", () => {
   assert.throws(() => requireFit(unet, sd15.vae, sdxl.text), /pooled text is \[B, 32\], the U-Net needs none/);
 });
 
-test("a VAE of other channels; nine channels are an inpainting U-Net's", () => {
+test("a VAE of other channels; nine channels are an inpainting U-Net's, eight instruct-pix2pix'", () => {
   const vae = { ...sd15.vae, latent_channels: 16 };
   assert.throws(() => requireFit(sd15.unet, vae, sd15.text), /takes \[B, 4, h, w\].* the VAE has \[B, 16, h, w\]/);
   requireFit({ ...sd15.unet, in_channels: 9 }, sd15.vae, sd15.text);
-  assert.throws(() => requireFit({ ...sd15.unet, in_channels: 8 }, sd15.vae, sd15.text), /takes \[B, 8, h, w\]/);
+  const edits = { ...sd15.unet, in_channels: 8 };
+  requireFit(edits, sd15.vae, sd15.text);
+  assert.throws(() => requireFit({ ...edits, time_cond_proj_dim: 16 }, sd15.vae, sd15.text), /distilled for guidance/);
+  assert.throws(() => requireFit({ ...edits, in_channels: 7 }, sd15.vae, sd15.text), /takes \[B, 7, h, w\]/);
 });
 
 test("a VAE whose cells are not of 8 pixels", () => {

@@ -4,11 +4,13 @@ import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadControlNet, loadModel } from "../../src/diffusion/load.ts";
 import { prepare } from "../../src/diffusion/pipeline.ts";
+import { Refused } from "../../src/errors.ts";
+import type { ImagesIn } from "../../src/gateway/images-in.ts";
+import { type Resolved, resolve } from "../../src/gateway/resolve.ts";
 import { toPixels } from "../../src/image/hint.ts";
-import { GenerationInput, GenerationRequest } from "../../src/schema/generation-request.ts";
-import { mapImages } from "../../src/schema/images.ts";
+import { GenerationInput } from "../../src/schema/generation-request.ts";
 import { readImages } from "../../workers/generate/images.ts";
-import { type Library, openLibrary } from "../../workers/generate/library.ts";
+import { openLibrary } from "../../workers/generate/library.ts";
 import { finish, runner } from "./tiny.ts";
 
 export type Served =
@@ -26,39 +28,39 @@ export function readRequest(dir: string): Record<string, unknown> {
   return request;
 }
 
-function reasonOf({ catalog }: Library, shelf: string, id: string): string {
-  const found = catalog.skipped.find((one) => one.shelf === shelf && one.id === id);
-  return found === undefined ? `there is no ${id} among the ${shelf}` : found.reason;
-}
+/** Images of data: URIs, as they are taken out of a request. */
+const taking: Pick<ImagesIn, "take"> = {
+  async take(named) {
+    const taken = [...named].map(([path, source]) => {
+      const hash = `sha256:${createHash("sha256").update(source).digest("hex")}`;
+      const bytes = Buffer.from(source.slice(source.indexOf(",") + 1), "base64");
+      return [path, { hash, bytes, width: 0, height: 0 }] as const;
+    });
+    return new Map(taken);
+  },
+};
 
-/** As src/gateway/resolve.ts and workers/generate/engine.ts do it, in one process. */
+/** As the gateway and workers/generate/engine.ts do it, in one process. */
 export async function serve(models: string, input: Record<string, unknown>): Promise<Served> {
   const library = openLibrary(models);
-  const { catalog } = library;
-  const parsed = GenerationInput.parse(input);
-  const entry = catalog.models.find(({ id }) => id === parsed.model);
-  if (entry === undefined) return { reason: reasonOf(library, "models", parsed.model!) };
-  const files: Record<string, Uint8Array> = {};
-  const hashed = mapImages(GenerationInput, parsed, (source) => {
-    const hash = `sha256:${createHash("sha256").update(source).digest("hex")}`;
-    files[hash] = Buffer.from(source.slice(source.indexOf(",") + 1), "base64");
-    return hash;
-  }) as object;
-  const controlnets = [];
-  for (const { controlnet } of parsed.controls) {
-    const opened = library.controlnets.get(controlnet);
-    if (opened === undefined) return { reason: reasonOf(library, "controlnets", controlnet) };
-    const { misfits } = catalog.controlnets.find(({ id }) => id === controlnet)!;
-    if (misfits[entry.id] !== undefined) return { reason: misfits[entry.id]! };
-    controlnets.push(loadControlNet(opened.on(library.models.get(entry.id)!), runner, runner));
+  const catalog = { ...library.catalog, annotators: [], execution_provider: "cpu" };
+  let resolved: Resolved;
+  try {
+    resolved = await resolve(GenerationInput.parse(input), catalog, { MAX_PIXELS: 2 ** 22 }, taking, "");
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    return { reason: error.message };
   }
-  const { width = entry.width, height = entry.height, scheduler = entry.scheduler, seed = 0 } = parsed;
-  const strength = parsed.strength ?? (parsed.image === undefined ? null : 0.8);
-  const request = GenerationRequest.parse({ ...hashed, model: entry.id, width, height, scheduler, seed, strength });
-  const model = loadModel(library.models.get(entry.id)!, runner, runner);
-  const plan = await prepare(request, model, controlnets, await readImages(request, files, async () => {}));
+  const { request, images } = resolved;
+  const base = library.models.get(request.model)!;
+  const controlnets = request.controls.map(({ controlnet }) =>
+    loadControlNet(library.controlnets.get(controlnet)!.on(base), runner, runner),
+  );
+  const read = await readImages(request, Object.fromEntries(images), async () => {});
+  const plan = await prepare(request, loadModel(base, runner, runner), controlnets, read);
   const [image] = await finish(plan);
-  return { pixels: toPixels(image!, width, height).data, warnings: [...entry.warnings, ...plan.warnings] };
+  const { warnings } = catalog.models.find(({ id }) => id === request.model)!;
+  return { pixels: toPixels(image!, request.width, request.height).data, warnings: [...warnings, ...plan.warnings] };
 }
 
 /** dB of 8-bit pixels [H, W, 3] against values in 0 … 1. Rounding to 8 bits alone gives 59.3 to 59.8. */

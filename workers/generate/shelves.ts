@@ -16,6 +16,7 @@ import {
   shelvedMisfit,
 } from "../../src/models/shelved-controlnet.ts";
 import { openSingleFile } from "../../src/models/single-file.ts";
+import { shownBeside } from "../../src/models/unet-inputs.ts";
 import { CELL } from "../../src/models/vae.ts";
 import type { Catalog, ShelfName } from "../../src/schema/catalog.ts";
 import { CONTROL_TYPES } from "../../src/schema/control-type.ts";
@@ -36,7 +37,7 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
   const schedulers = allowedSchedulers(config);
   const { sample_size: size } = model.unet;
   const [height, width] = Array.isArray(size) ? size : [size ?? DEFAULT_SAMPLE_SIZE, size ?? DEFAULT_SAMPLE_SIZE];
-  const inpainting = model.unet.in_channels !== model.vae.latent_channels;
+  const shown = shownBeside(model);
   return {
     id,
     object: "model",
@@ -50,13 +51,14 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
     prediction_type: schedulerConfig(scheduler, config).prediction_type,
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
-    inpainting,
+    inpainting: shown === "masked image",
+    instruct_pix2pix: shown === "image",
     max_branch: maxBranch(model.unet),
     tiny_decoder: model.networks.tiny_decoder !== null,
     // A ControlNet has a middle block, and as many layers on each level.
     trainable:
       forTraining &&
-      !inpainting &&
+      shown === "nothing" &&
       model.text.length === 1 &&
       model.unet.mid_block_type !== null &&
       typeof model.unet.layers_per_block === "number",

@@ -80,9 +80,9 @@ function within({ grafts, feeds }: Additions, { reads }: Network): Additions {
   return { grafts: places, feeds: Object.fromEntries(own) };
 }
 
-/** What LoRA and IP-Adapters add to the U-Net is known only with the request's size and guidance. */
+/** What LoRA and IP-Adapters add to the U-Net is known only with the request's size and the rows that its guidance takes. */
 export type Adapted = LoadedModel & {
-  readonly unetFor: (guided: boolean, cells: readonly [number, number]) => Promise<UnetRuns>;
+  readonly unetFor: (rows: number, cells: readonly [number, number]) => Promise<UnetRuns>;
 };
 
 /**
@@ -100,8 +100,8 @@ export async function adapt(
   return {
     ...loaded,
     text: loaded.text.map((tower, t) => towerWith(base, tower, t, added, words, remembering)),
-    async unetFor(guided, cells) {
-      const images = await addIpAdapters(base, chosen.ip_adapters, guided, cells);
+    async unetFor(rows, cells) {
+      const images = await addIpAdapters(base, chosen.ip_adapters, rows, cells);
       const all = {
         grafts: [...added.unet.grafts, ...images.grafts],
         feeds: { ...added.unet.feeds, ...images.feeds },

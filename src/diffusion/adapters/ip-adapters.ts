@@ -90,8 +90,8 @@ function joinTokens(parts: readonly Tensor[]): Float32Array {
   return whole;
 }
 
-/** k and v of every attention, of the unconditional row first where there is guidance. */
-async function rowsOf({ loaded, images }: ChosenIpAdapter, guided: boolean): Promise<Record<string, Tensor>[][]> {
+/** k and v of every attention, of the unconditional rows first where there is guidance. */
+async function rowsOf({ loaded, images }: ChosenIpAdapter, rows: number): Promise<Record<string, Tensor>[][]> {
   const { adapter, run } = loaded;
   const prompt: Record<string, Tensor>[] = [];
   const without: Record<string, Tensor>[] = [];
@@ -102,7 +102,7 @@ async function rowsOf({ loaded, images }: ChosenIpAdapter, guided: boolean): Pro
       return run.tokens(adapter.kind === "base" ? { image_embeds: image_embeds! } : { penultimate: penultimate! });
     };
     prompt.push(await tokensOf(pixels));
-    if (!guided) continue;
+    if (rows === 1) continue;
     // Classic: no image is an embedding of zeros; Plus: what the encoder makes of a picture of zeros.
     const zeros = { dims: pixels.dims, data: new Float32Array(pixels.data.length) };
     const nothing = {
@@ -111,18 +111,19 @@ async function rowsOf({ loaded, images }: ChosenIpAdapter, guided: boolean): Pro
     };
     without.push(adapter.kind === "base" ? await run.tokens({ image_embeds: nothing }) : await tokensOf(zeros));
   }
-  return guided ? [without, prompt] : [prompt];
+  return [...Array<typeof without>(rows - 1).fill(without), prompt];
 }
 
 /**
  * What IP-Adapters add to a U-Net.
+ * @param count rows of the U-Net's inputs, the prompt's last
  * @param cells [h, w] of the latents
  * @throws Error when a scale names a block that the U-Net does not have
  */
 export async function addIpAdapters(
   model: Pick<BaseModel, "networks" | "unet">,
   chosen: readonly ChosenIpAdapter[],
-  guided: boolean,
+  count: number,
   [height, width]: readonly [number, number],
 ): Promise<Additions> {
   const grafts: Graft[] = [];
@@ -135,7 +136,7 @@ export async function addIpAdapters(
       places.map(({ at }) => at),
     );
     if (scales.every((scale) => scale === 0)) continue;
-    const rows = await rowsOf(one, guided);
+    const rows = await rowsOf(one, count);
     for (const [i, { at, width: size }] of places.entries()) {
       const scale = scales[i]!;
       if (scale === 0) continue;

@@ -69,7 +69,7 @@ export class Form {
     });
     button("mask-draw").addEventListener("click", () => this.#paintMask());
     select("similar-by").addEventListener("change", () => {
-      byId("mask-part").hidden = select("similar-by").value !== "";
+      byId("mask-part").hidden = select("similar-by").value !== "" || this.#edits();
     });
     for (const way of byId("ways").querySelectorAll("button")) {
       way.addEventListener("click", () => this.begin(/** @type {Way} */ (way.dataset.way)));
@@ -168,8 +168,13 @@ export class Form {
     for (const way of byId("ways").querySelectorAll("button")) {
       way.hidden = this.#fitting().length === 0 && (way.dataset.way ?? "") in FITTING;
     }
-    if (model.inpainting) byId("start-part").hidden = false;
+    if (model.inpainting || model.instruct_pix2pix) byId("start-part").hidden = false;
+    byId("strength-row").hidden = byId("mask-part").hidden = this.#edits();
     for (const card of this.#cards) card.fits();
+  }
+
+  #edits() {
+    return this.#offer.models.find(({ id }) => id === select("model").value)?.instruct_pix2pix === true;
   }
 
   #fitting() {

@@ -80,7 +80,9 @@ export function bodyOf(state, offer) {
   if (state.width !== null && state.width !== model?.width) body.width = state.width;
   if (state.height !== null && state.height !== model?.height) body.height = state.height;
   if (state.scheduler !== "" && state.scheduler !== model?.scheduler) body.scheduler = state.scheduler;
-  if (state.start !== null && state.similarBy === "") {
+  if (state.start !== null && state.similarBy === "" && model?.instruct_pix2pix) {
+    body.image = state.start;
+  } else if (state.start !== null && state.similarBy === "") {
     Object.assign(body, {
       image: state.start,
       ...(state.mask && { mask_image: state.mask }),
@@ -122,7 +124,11 @@ export async function encode(part) {
 export function missing(state, offer) {
   const empty = state.controls.find(({ picture }) => picture === null);
   if (empty) return `The control "${empty.controlnet}" has no picture yet: drop one, or draw one.`;
-  if (offer.models.find(({ id }) => id === state.model)?.inpainting && (state.start === null || state.mask === null)) {
+  const model = offer.models.find(({ id }) => id === state.model);
+  if (model?.instruct_pix2pix && (state.start === null || state.similarBy !== "")) {
+    return `"${state.model}" changes a picture as the prompt says: it needs a start picture.`;
+  }
+  if (model?.inpainting && (state.start === null || state.mask === null)) {
     return `"${state.model}" paints into pictures: it needs a start picture, and what to change painted on it.`;
   }
   return null;

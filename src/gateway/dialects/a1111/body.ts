@@ -109,7 +109,7 @@ export const ImageToImageBody = closed({
   inpainting_mask_invert: z.union([z.boolean(), z.int()]).nullish(),
   resize_mode: z.int().nullish(),
   include_init_images: flag,
-  image_cfg_scale: anything, // of models that edit by instructions, which are not served
+  image_cfg_scale: number, // of models that edit by instructions alone
   initial_noise_multiplier: absent([1], "is not there here: must be 1"),
   latent_mask: absent([], "is not there here: send mask"),
 });

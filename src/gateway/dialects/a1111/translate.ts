@@ -57,7 +57,7 @@ export async function translate(
     embeddings: inversions([written.prompt, negative], catalog, model),
     controls: units.map(({ control }) => control),
     preview: true,
-    ...(await beginning(body, inverted)),
+    ...(await beginning(body, model, inverted)),
     metadata: body.force_task_id == null ? {} : { force_task_id: body.force_task_id },
   };
   const { data, error } = GenerationInput.safeParse(input);
@@ -80,11 +80,22 @@ function sampling(body: Body, model: Model | undefined): { scheduler?: Scheduler
 }
 
 /** The image to begin with, and where to paint. */
-async function beginning(body: Partial<ImageBody>, inverted: (mask: string) => Promise<string>) {
+async function beginning(
+  body: Partial<ImageBody>,
+  model: Model | undefined,
+  inverted: (mask: string) => Promise<string>,
+) {
   const [image] = body.init_images ?? [];
   if (image === undefined) return {};
   if (body.resize_mode != null && body.resize_mode !== 0) {
     throw refuseA1111("resize_mode", "the image is stretched to the picture's size here: must be 0");
+  }
+  if (model?.instruct_pix2pix) {
+    if (body.denoising_strength !== 1) {
+      const reason = `of "${model.id}", which edits an image by instructions and begins with noise, must be 1 here`;
+      throw refuseA1111("denoising_strength", reason);
+    }
+    return { image: asSource(image), image_guidance_scale: body.image_cfg_scale ?? null };
   }
   const from = { image: asSource(image), strength: body.denoising_strength ?? DENOISING };
   if (body.mask == null || body.mask === "") return from;
@@ -110,6 +121,7 @@ const THEIR_NAMES: Readonly<Record<string, string>> = {
   guidance_scale: "cfg_scale",
   num_images: "batch_size × n_iter",
   strength: "denoising_strength",
+  image_guidance_scale: "image_cfg_scale",
   image: "init_images",
   mask_image: "mask",
   clip_skip: "CLIP_stop_at_last_layers",
