@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { readPrompt, refuseUnread, writtenIn } from "../../src/gateway/dialects/a1111/prompt.ts";
+import { translate } from "../../src/gateway/dialects/a1111/translate.ts";
+import { CATALOG } from "../support/gateway.ts";
 
 test("LoRA tags are taken out of the prompt, with their weights in every form", () => {
   const { prompt, loras } = readPrompt(
@@ -48,4 +50,15 @@ test("what only looks like such syntax is text", () => {
 test("a textual inversion is used where its name stands as a word", () => {
   const names = ["easynegative", "cat-toy", "bad"];
   assert.deepEqual(writtenIn(["a cat-toy, (easynegative:1.1)", "badly"], names), ["easynegative", "cat-toy"]);
+});
+
+test("a model that edits by instructions begins with noise, and keeps to the image by image_cfg_scale", async () => {
+  const [base] = CATALOG.models;
+  const catalog = { ...CATALOG, models: [{ ...base!, id: "edits", instruct_pix2pix: true }] };
+  const options = { sd_model_checkpoint: "edits", CLIP_stop_at_last_layers: 1 };
+  const body = { prompt: "make it snow", init_images: ["iVBORw0KGgo="], image_cfg_scale: 2, denoising_strength: 1 };
+  const { input } = await translate(body, options, catalog, async (mask) => mask);
+  assert.deepEqual([input.image_guidance_scale, input.strength], [2, undefined]);
+  const partly = translate({ ...body, denoising_strength: 0.6 }, options, catalog, async (mask) => mask);
+  await assert.rejects(partly, /denoising_strength.*"edits".*must be 1/);
 });
