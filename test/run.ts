@@ -24,8 +24,8 @@ const SLOW = [
   "test/{hub,page,service}/*.test.ts",
   "test/dialects/clients.test.ts",
   "test/demo/{checkpoint,make}.test.ts",
-  "test/gateway/{annotations,controls}.test.ts",
-  "test/models/single-file.test.ts",
+  "test/gateway/{annotations,controls,wild}.test.ts",
+  "test/models/{single-file,wild-fixtures}.test.ts",
   "test/workers/{deliver,generate,train}/*.test.ts",
 ];
 

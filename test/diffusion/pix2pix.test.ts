@@ -1,6 +1,6 @@
 /** instruct-pix2pix and CosXL Edit, made of the fixtures as test/fixtures/make/pix2pix.py makes them, against diffusers' pipelines. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, suite, test } from "node:test";
@@ -8,7 +8,7 @@ import { decodeImage } from "../../src/image/decode.ts";
 import { openSingleFile } from "../../src/models/single-file.ts";
 import { shownBeside } from "../../src/models/unet-inputs.ts";
 import { published, writeFile } from "../support/original.ts";
-import { readRaw, writeRaw } from "../support/rewrite.ts";
+import { edit, makePix2pix } from "../support/pix2pix.ts";
 import { decibels, serve } from "../support/served.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
@@ -18,24 +18,7 @@ const VALUES = 3 * SIDE ** 2;
 const models = mkdtempSync(join(tmpdir(), "pix2pix-"));
 after(() => rmSync(models, { recursive: true }));
 
-const edit = (file: string, more: object) =>
-  writeFileSync(file, JSON.stringify({ ...JSON.parse(readFileSync(file, "utf8")), ...more }));
-
-/** A fixture's model with a U-Net that is shown an image. */
-function make(id: string, from: "sd15" | "sdxl", index: object): void {
-  const base = join(models, id);
-  cpSync(join(FIXTURES, from, "base"), base, { recursive: true });
-  edit(join(base, "model_index.json"), index);
-  edit(join(base, "unet/config.json"), { in_channels: 8 });
-  const weights = join(base, "unet/diffusion_pytorch_model.safetensors");
-  const tensors = readRaw(weights);
-  const { dtype, shape, bytes } = tensors.get("conv_in.weight")!; // [C, 4, 3, 3] of two bytes each
-  const row = bytes.length / shape[0]!;
-  const rows = Array.from({ length: shape[0]! }, (_, i) => bytes.subarray(i * row, (i + 1) * row));
-  const twice = Buffer.concat(rows.flatMap((four) => [four, four]));
-  tensors.set("conv_in.weight", { dtype, shape: [shape[0]!, 8, 3, 3], bytes: twice });
-  writeRaw(weights, tensors);
-}
+const make = (id: string, from: "sd15" | "sdxl", index: object) => makePix2pix(join(models, id), from, index);
 make("edits", "sd15", { _class_name: "StableDiffusionInstructPix2PixPipeline" });
 make("edits_xl", "sdxl", { _class_name: "StableDiffusionXLInstructPix2PixPipeline" });
 make("cosxl_edit", "sdxl", { _class_name: "StableDiffusionXLInstructPix2PixPipeline", is_cosxl_edit: true });

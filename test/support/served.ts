@@ -11,7 +11,7 @@ import { toPixels } from "../../src/image/hint.ts";
 import { GenerationInput } from "../../src/schema/generation-request.ts";
 import { readImages } from "../../workers/generate/images.ts";
 import { openLibrary } from "../../workers/generate/library.ts";
-import { finish, runner } from "./tiny.ts";
+import { finish, quickRunner } from "./tiny.ts";
 
 export type Served =
   | { readonly pixels: Uint8Array; readonly warnings: readonly string[] }
@@ -54,10 +54,10 @@ export async function serve(models: string, input: Record<string, unknown>): Pro
   const { request, images } = resolved;
   const base = library.models.get(request.model)!;
   const controlnets = request.controls.map(({ controlnet }) =>
-    loadControlNet(library.controlnets.get(controlnet)!.on(base), runner, runner),
+    loadControlNet(library.controlnets.get(controlnet)!.on(base), quickRunner, quickRunner),
   );
   const read = await readImages(request, Object.fromEntries(images), async () => {});
-  const plan = await prepare(request, loadModel(base, runner, runner), controlnets, read);
+  const plan = await prepare(request, loadModel(base, quickRunner, quickRunner), controlnets, read);
   const [image] = await finish(plan);
   const { warnings } = catalog.models.find(({ id }) => id === request.model)!;
   return { pixels: toPixels(image!, request.width, request.height).data, warnings: [...warnings, ...plan.warnings] };

@@ -11,7 +11,7 @@ import { resize } from "../../src/image/resize.ts";
 import type { Network } from "../../src/models/network.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
-import { CPU, openSession, type Session } from "../../workers/runtime/runtime.ts";
+import { CPU, openSession, type Provider, type Session } from "../../workers/runtime/runtime.ts";
 
 export const SD15 = join(import.meta.dirname, "../fixtures/sd15");
 export const SIZE = 64;
@@ -24,19 +24,26 @@ after(async () => {
   for (const session of sessions.values()) await (await session).release();
 });
 
-/** Loads a network when it is run first. */
-export const runner: Runner = (network) => {
-  let opening: Promise<Session> | undefined;
-  return async (feeds) => {
-    opening ??= sessionOf(network);
-    return (await opening).run(feeds);
-  };
-};
+/** For networks that run a few times: what optimizing them takes would be longer. */
+const QUICK: Provider = { ...CPU, winograd: false, options: { ...CPU.options, graphOptimizationLevel: "disabled" } };
 
-function sessionOf(network: Network): Promise<Session> {
-  const graph = network.graph();
+/** Loads a network when it is run first. */
+const runnerOn =
+  (provider: Provider): Runner =>
+  (network) => {
+    let opening: Promise<Session> | undefined;
+    return async (feeds) => {
+      opening ??= sessionOf(network, provider);
+      return (await opening).run(feeds);
+    };
+  };
+export const runner = runnerOn(CPU);
+export const quickRunner = runnerOn(QUICK);
+
+function sessionOf(network: Network, provider: Provider): Promise<Session> {
+  const graph = network.graph(provider === QUICK ? QUICK : undefined);
   const key = `${graph.folder} ${createHash("sha256").update(graph.bytes).digest("hex")}`;
-  const session = sessions.get(key) ?? openSession(graph, CPU);
+  const session = sessions.get(key) ?? openSession(graph, provider);
   sessions.set(key, session);
   return session;
 }
