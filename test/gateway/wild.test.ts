@@ -35,8 +35,8 @@ async function refused(body: object) {
   return [status, problem.code, problem.errors?.[0]?.path, problem.detail] as const;
 }
 
-const request = { ...readRequest(CANNY), model: "base" } as { controls: [object] };
-const [control] = request.controls;
+const request = { ...readRequest(CANNY), model: "base" };
+const [control] = readRequest(CANNY).controls as [object];
 
 test("a ControlNet in a sub-folder goes by its own name, and makes diffusers' picture", async (t) => {
   const { status, body } = await post({ ...request, controls: [{ ...control, controlnet: "canny" }] });
