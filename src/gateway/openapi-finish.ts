@@ -66,6 +66,19 @@ function finishSchema(schema: Part, isSent: boolean): void {
     if (isSent && !["null", "[]", "{}"].includes(said))
       property.description = `${property.description} Default: ${said}.`;
   }
+  if (!isSent) return;
+  for (const [name, property] of Object.entries<Part>(schema.properties ?? {})) {
+    if (!schema.required?.includes(name) && !takesNull(property)) schema.properties[name] = orNull(property);
+  }
+}
+
+const takesNull = ({ type, anyOf = [] }: Part): boolean =>
+  [type].flat().includes("null") || anyOf.some((option: Part) => takesNull(option));
+
+/** The property as it is, or null, which is the same as absent (src/schema/nulls.ts); what is said of it stays outside. */
+function orNull({ description, examples, ...own }: Part): Part {
+  const said = { ...(description && { description }), ...(examples && { examples }) };
+  return { ...said, anyOf: [...(own.anyOf ?? [own]), { type: "null" }] };
 }
 
 function walk(part: Part, isSent: boolean): void {

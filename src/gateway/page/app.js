@@ -26,14 +26,14 @@ async function readOffer() {
     shelf("/v1/loras"),
     shelf("/v1/ip_adapters"),
   ]);
-  const control = components?.schemas?.CreateGenerationInput?.properties?.controls?.items?.properties ?? {};
+  const { anyOf: [list] = [{}] } = components?.schemas?.CreateGenerationInput?.properties?.controls ?? {};
   return {
     models,
     controlnets,
     annotators: annotators.filter(takesPictures).toSorted(photosFirst),
     loras,
     ipAdapters,
-    poses: "pose" in control,
+    poses: "pose" in (list.items?.properties ?? {}),
   };
 }
 
