@@ -50,7 +50,7 @@ const Environment = z.object({
     .string()
     .default("")
     .transform((list, ctx) => list.split(/[\s,]+/).flatMap((entry) => (entry === "" ? [] : hostAndPort(entry, ctx)))),
-  /** Proxies whose X-Forwarded-For is believed: addresses, networks (10.0.0.0/8), loopback, linklocal, uniquelocal; unset = none. */
+  /** Proxies whose X-Forwarded-* are believed: addresses, networks (10.0.0.0/8), loopback, linklocal, uniquelocal; unset = none. */
   TRUST_PROXY: z
     .string()
     .default("")
@@ -107,7 +107,10 @@ const Environment = z.object({
 });
 
 type Settings = Omit<z.infer<typeof Environment>, "API_KEYS_FILE">;
-export type Config = Settings & { [Name in "PUBLIC_URL" | "DIALECTS"]: NonNullable<Settings[Name]> };
+export type Config = Settings & { [Name in "PUBLIC_URL" | "DIALECTS"]: NonNullable<Settings[Name]> } & {
+  /** Whether links begin with what trusted proxies say, for want of a PUBLIC_URL. */
+  FOLLOWS_PROXY: boolean;
+};
 
 /**
  * @throws {ConfigError} naming every variable whose value cannot be used. An empty variable counts as unset.
@@ -135,6 +138,7 @@ export function readConfig(env: Record<string, string | undefined>): Config {
     ...rest,
     API_KEYS,
     DIALECTS: dialects,
+    FOLLOWS_PROXY: data.PUBLIC_URL === undefined && data.TRUST_PROXY.length > 0,
     PUBLIC_URL: data.PUBLIC_URL?.replace(/\/+$/, "") ?? `http://${host}:${data.PORT}`,
   };
 }

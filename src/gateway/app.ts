@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
-import Fastify, { type FastifyBaseLogger, type FastifyInstance } from "fastify";
+import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
 import { type FastifyPluginAsyncZod, serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { Addresses } from "../jobs/addresses.ts";
 import { Fleet } from "../jobs/fleet.ts";
@@ -36,6 +36,7 @@ import { page } from "./routes/page.ts";
 import { trainings } from "./routes/trainings.ts";
 import { uploads as uploadRoutes } from "./routes/uploads.ts";
 import { webhooks } from "./routes/webhooks.ts";
+import { seeFromOutside } from "./seen-from.ts";
 import { Shares } from "./shares.ts";
 import { openSigned } from "./signed.ts";
 import { sweep } from "./sweep.ts";
@@ -76,8 +77,17 @@ async function documentation(app: FastifyInstance): Promise<void> {
     const [path, query] = url.split("?");
     if (path === "/docs") return reply.redirect(`docs/${query === undefined ? "" : `?${query}`}`);
   });
-  await app.register(swaggerUi, { routePrefix: "/docs", logLevel: "warn" });
-  app.get("/openapi.json", { schema: { hide: true } }, () => app.swagger());
+  const seenBy = (document: object, { addresses }: FastifyRequest) => ({
+    ...document,
+    servers: [{ url: new URL(addresses.publicUrl).pathname }],
+  });
+  await app.register(swaggerUi, {
+    routePrefix: "/docs",
+    logLevel: "warn",
+    transformSpecification: seenBy,
+    transformSpecificationClone: false,
+  });
+  app.get("/openapi.json", { schema: { hide: true } }, (request) => seenBy(app.swagger(), request));
 }
 
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {
@@ -109,10 +119,11 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   if (parts.config.API_KEYS.length === 0) refuseForeign(app, parts.config, isAllowed);
   const addresses = new Addresses(parts.config, (command) => parts.queue.ask(command));
   openSigned(app, addresses, parts.queue); // a signature stands for a key
+  seeFromOutside(app, addresses, parts.config);
   authenticate(app, parts.config.API_KEYS);
   countHeld(app, held, bounds);
   readBodies(app, bounds);
-  await limitRate(app, parts.config.RATE_LIMIT, parts.queue);
+  await limitRate(app, parts.config, parts.queue);
   rememberAnswers(app, parts.queue);
   await app.register(swagger, documentOptions(parts.config.PUBLIC_URL));
   const uploads = new Uploads(parts.storage, parts.config);
@@ -122,7 +133,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash));
   const imagesIn = new ImagesIn(parts.config, { outbound: parts.outbound, uploads, decoders, held, kept });
   const room = new Room(parts.queue, parts.config.DATA_DIR);
-  const service: Service = { ...parts, addresses, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
+  const service: Service = { ...parts, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);
   for (const routes of ROUTES) await app.register(routes, service);

@@ -6,6 +6,7 @@
 import type { FastifyInstance } from "fastify";
 import { type Config, isLoopback } from "../config/config.ts";
 import { Refused } from "../errors.ts";
+import { forwarder } from "./seen-from.ts";
 
 const READING = new Set(["GET", "HEAD", "OPTIONS"]);
 
@@ -18,11 +19,13 @@ const nameIn = (host: string) => URL.parse(`http://${host}`)?.hostname.replace(/
  */
 export function refuseForeign(
   app: FastifyInstance,
-  { PUBLIC_URL }: Pick<Config, "PUBLIC_URL">,
+  config: Pick<Config, "PUBLIC_URL" | "FOLLOWS_PROXY" | "TRUST_PROXY">,
   isAllowed: (origin: string) => boolean = () => false,
 ): void {
-  const own = new URL(PUBLIC_URL);
-  app.addHook("onRequest", async ({ headers, method }) => {
+  const own = new URL(config.PUBLIC_URL);
+  const seenAt = forwarder(config);
+  app.addHook("onRequest", async (request) => {
+    const { headers, method } = request;
     const { host = "localhost", origin } = headers; // HTTP/1.0 may do without, browsers never do
     const name = nameIn(host);
     if (name === undefined || !(isLoopback(name) || name === own.hostname.replace(/^\[|\]$/g, ""))) {
@@ -31,7 +34,14 @@ export function refuseForeign(
     }
     if (READING.has(method)) return;
     const isOwn = origin === undefined ? headers["sec-fetch-site"] !== "cross-site" : isSame(origin, host);
-    if (isOwn || origin === own.origin || (origin !== undefined && isAllowed(origin))) return;
+    const outside = seenAt(request); // another site's page cannot send these headers: they need its preflight answered
+    if (
+      isOwn ||
+      origin === own.origin ||
+      (outside !== null && origin === new URL(outside).origin) ||
+      (origin !== undefined && isAllowed(origin))
+    )
+      return;
     const from = origin === undefined ? "of another site" : `of ${origin.slice(0, 100)}`;
     throw new Refused(403, "foreign_origin", `without API keys a page ${from} may not change anything here`);
   });

@@ -35,12 +35,16 @@ export function checkFormat(request: FastifyRequest, { output_format }: Pick<Gen
 }
 
 /** The generation as clients see it, with the bytes of its pictures where its request asks for them. */
-export async function withBytes(service: Service, owner: string, record: GenerationRecord): Promise<Generation> {
-  const shown = generation.show(record, service.addresses);
+export async function withBytes(
+  service: Service,
+  request: FastifyRequest,
+  record: GenerationRecord,
+): Promise<Generation> {
+  const shown = generation.show(record, request.addresses);
   if (record.request.response !== "base64") return shown;
   const images: Generation["images"] = [];
   for (const [n, image] of shown.images.entries()) {
-    const { read } = await findPicture(service, owner, record.id, String(n));
+    const { read } = await findPicture(service, ownerOf(request), record.id, String(n));
     images.push({ ...image, base64: (await read()).toString("base64") });
   }
   return { ...shown, images };
@@ -53,9 +57,8 @@ export async function sendEnded(
   reply: FastifyReply,
   record: GenerationRecord,
 ): Promise<FastifyReply> {
-  const owner = ownerOf(request);
   if (wantedFormats(request).length === 0) {
-    return reply.type("application/json").send(await withBytes(service, owner, record));
+    return reply.type("application/json").send(await withBytes(service, request, record));
   }
   reply.header("X-Generation-Id", record.id);
   const { status, error } = record;
@@ -63,8 +66,8 @@ export async function sendEnded(
   if (status !== "succeeded") {
     return sendProblem(reply, problem(500, error?.code ?? "generation_failed", error?.message ?? "it failed"));
   }
-  const found = await findPicture(service, owner, record.id, "0");
-  const { url, seed } = generation.show(record, service.addresses).images[0]!;
+  const found = await findPicture(service, ownerOf(request), record.id, "0");
+  const { url, seed } = generation.show(record, request.addresses).images[0]!;
   reply.header("Content-Location", url).header("X-Seed", String(seed));
   return sendPicture(request, reply, found);
 }

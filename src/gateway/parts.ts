@@ -1,6 +1,5 @@
 /** What the gateway is made of, and what its routes work with. */
 import type { Config } from "../config/config.ts";
-import type { Addresses } from "../jobs/addresses.ts";
 import type { Fleet } from "../jobs/fleet.ts";
 import type { JobQueue } from "../jobs/queue.ts";
 import type { Outbound } from "../outbound/client.ts";
@@ -22,7 +21,6 @@ export interface Parts {
 
 /** What routes get. */
 export interface Service extends Parts {
-  addresses: Addresses;
   fleet: Fleet;
   bounds: Bounds;
   uploads: Uploads;

@@ -1,6 +1,11 @@
-/** How many requests an owner may make in a minute: those that change something, counted in Redis by all gateways together. */
+/**
+ * How many requests an owner may make in a minute: those that change something, counted in Redis by all gateways together.
+ * Without keys, of whom everybody is one owner, an address may: behind a proxy that is trusted, the client's.
+ */
 import rateLimit, { type FastifyRateLimitStore } from "@fastify/rate-limit";
 import type { FastifyInstance } from "fastify";
+import { OWNER_WITHOUT_KEYS } from "../config/api-keys.ts";
+import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import type { JobQueue } from "../jobs/queue.ts";
 import { script } from "../redis/script.ts";
@@ -11,7 +16,11 @@ const FREE = new Set(["GET", "HEAD", "OPTIONS"]);
 
 const runCount = script(new URL("lua/count-request.lua", import.meta.url));
 
-export async function limitRate(app: FastifyInstance, max: number | undefined, queue: JobQueue): Promise<void> {
+export async function limitRate(
+  app: FastifyInstance,
+  { RATE_LIMIT: max, API_KEYS }: Pick<Config, "RATE_LIMIT" | "API_KEYS">,
+  queue: JobQueue,
+): Promise<void> {
   if (max === undefined) return;
   /** The plugin's own store knows nothing of a Redis that is away. */
   class Store implements FastifyRateLimitStore {
@@ -32,7 +41,7 @@ export async function limitRate(app: FastifyInstance, max: number | undefined, q
     timeWindow: WINDOW_MS,
     store: Store,
     enableDraftSpec: true, // RateLimit-Limit, -Remaining and -Reset
-    keyGenerator: ownerOf,
+    keyGenerator: API_KEYS.length > 0 ? ownerOf : ({ ip }) => `${OWNER_WITHOUT_KEYS}:${ip}`,
     allowList: (request) => FREE.has(request.method),
     errorResponseBuilder: (_request, { ttl }) =>
       new Refused(

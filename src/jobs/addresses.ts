@@ -14,14 +14,23 @@ type Ask = <T>(command: (redis: Redis) => Promise<T>) => Promise<T>;
 
 export class Addresses {
   readonly publicUrl: string;
+  readonly #settings: AddressSettings;
   readonly #signs: boolean;
   readonly #ask: Ask;
   #secret: string | null = null;
 
-  constructor({ PUBLIC_URL, PUBLIC_IMAGES }: AddressSettings, ask: Ask) {
-    this.publicUrl = PUBLIC_URL;
-    this.#signs = PUBLIC_IMAGES === "signed";
+  constructor(settings: AddressSettings, ask: Ask) {
+    this.publicUrl = settings.PUBLIC_URL;
+    this.#settings = settings;
+    this.#signs = settings.PUBLIC_IMAGES === "signed";
     this.#ask = ask;
+  }
+
+  /** The same ones for who sees the service elsewhere, with the secret where it is there. */
+  seenAt(publicUrl: string): Addresses {
+    const seen = new Addresses({ ...this.#settings, PUBLIC_URL: publicUrl }, this.#ask);
+    seen.#secret = this.#secret;
+    return seen;
   }
 
   /** Gets the secret that links are signed with, where they are: before the first {@link picture}. */

@@ -99,6 +99,73 @@ describe("behind a proxy that adds a path", async () => {
   });
 });
 
+describe("where PUBLIC_URL is not set, links are to where a trusted proxy was asked", async () => {
+  const trusting = await startGateway(stack, { TRUST_PROXY: "loopback", PUBLIC_IMAGES: "signed", RATE_LIMIT: "50" });
+  await trusting.offer(CATALOG);
+  const own = trusting.config.PUBLIC_URL;
+  const from = async (forwarded: Record<string, string>, at = own) => {
+    const headers = { "Content-Type": "application/json" };
+    for (const [name, value] of Object.entries(forwarded)) Object.assign(headers, { [`X-Forwarded-${name}`]: value });
+    const answer = await ask("POST", "/v1/generations", { body: '{"prompt":"x"}', headers }, at);
+    assert.equal(answer.status, 202);
+    return answer.headers.get("location")!.replace(/\/v1\/.*/, "");
+  };
+
+  for (const [name, headers, base] of [
+    ["scheme and host", { Proto: "https", Host: "pictures.example" }, "https://pictures.example"],
+    ["the nearest of several", { Proto: "ftp, https", Host: "evil.example, a.example" }, "https://a.example"],
+    ["a path", { Proto: "https", Host: "a.example", Prefix: "/art/v2/" }, "https://a.example/art/v2"],
+    ["a port", { Proto: "https", Host: "a.example", Port: "8443" }, "https://a.example:8443"],
+    ["the port that the scheme has", { Proto: "https", Host: "a.example:443", Port: "443" }, "https://a.example"],
+    ["the scheme alone", { Proto: "https" }, own.replace("http:", "https:")],
+    ["nothing", {}, own],
+    ["no host", { Proto: "https", Host: "a.example/evil?" }, own],
+    ["no scheme", { Proto: "javascript", Host: "a.example" }, own],
+    ["no path", { Host: "a.example", Prefix: "//evil.example" }, "http://a.example"],
+  ] as const) {
+    test(name, async () => assert.equal(await from(headers), base));
+  }
+
+  test("in the document, to its page, in lists and events too", async () => {
+    const headers = { "X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example", "X-Forwarded-Prefix": "/art" };
+    for (const path of ["/openapi.json", "/docs/json"]) {
+      const document = (await (await ask("GET", path, { headers }, own)).json()) as { servers: unknown };
+      assert.deepEqual(document.servers, [{ url: "/art" }], path);
+    }
+    assert.deepEqual((await trusting.http.get("/openapi.json")).body.servers, [{ url: "/" }]);
+  });
+
+  test("a page of that place may change something, one of another site may not", async () => {
+    const asked = (origin: string) =>
+      ask(
+        "POST",
+        "/v1/webhooks/secret/rotate",
+        { headers: { Origin: origin, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example" } },
+        own,
+      );
+    assert.equal((await asked("https://a.example")).status, 200);
+    assert.equal((await asked("https://evil.example")).status, 403);
+  });
+
+  test("RATE_LIMIT counts by the client's address", async () => {
+    const left = async (ip: string) => {
+      const answer = await ask("POST", "/v1/uploads", { headers: { "X-Forwarded-For": ip } }, own);
+      return answer.headers.get("ratelimit-remaining");
+    };
+    assert.deepEqual(
+      [await left("203.0.113.1"), await left("203.0.113.1"), await left("203.0.113.2")],
+      ["49", "48", "49"],
+    );
+  });
+
+  test("of anybody else they mean nothing", async () => {
+    const distant = await startGateway(stack, { TRUST_PROXY: "10.0.0.0/8" });
+    await distant.offer(CATALOG);
+    const base = await from({ Proto: "https", Host: "evil.example", Prefix: "/x" }, distant.config.PUBLIC_URL);
+    assert.equal(base, distant.config.PUBLIC_URL);
+  });
+});
+
 test("X-Forwarded-For is believed of TRUST_PROXY alone", async () => {
   for (const [TRUST_PROXY, ip] of [
     ["", "127.0.0.1"],

@@ -114,7 +114,7 @@ async function make(
   }
   const { record, files } = await finish();
   const { width, height, output_format } = record.request;
-  const { images } = generation.show(record, service.addresses);
+  const { images } = generation.show(record, request.addresses);
   return reply.send({
     created: Math.floor(Date.parse(record.created_at) / 1000),
     background: "opaque",

@@ -20,7 +20,6 @@ import { jobParams, jobRoutes } from "./jobs.ts";
 const THE_MAP = { "image/png": { schema: z.unknown() } };
 
 export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { config } = service;
   const tags = ["annotations"];
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // whoever waits is answered as it stands
@@ -53,16 +52,16 @@ export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) 
       const owner = ownerOf(request);
       const { body, log } = request;
       const submitted = await acceptAnnotation(service, body, { owner, idempotency: idempotencyOf(request), log });
-      reply.header("Location", `${config.PUBLIC_URL}/v1/annotations/${submitted.id}`);
+      reply.header("Location", `${request.addresses.publicUrl}/v1/annotations/${submitted.id}`);
       const wantsMap = acceptedFormats(request.headers.accept).includes("png");
       const preferred = preferredWait(request.headers.prefer);
       if (preferred !== undefined) reply.header("Preference-Applied", `wait=${preferred}`);
       const wait = preferred ?? (wantsMap ? MAX_WAIT_SECONDS : undefined);
-      if (wait === undefined) return reply.code(202).send(annotation.show(submitted, service.addresses));
+      if (wait === undefined) return reply.code(202).send(annotation.show(submitted, request.addresses));
       const record = await waitForAnnotation(service, submitted, owner, untilNoLonger(reply, closing.signal, wait));
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
       if (wantsMap && hasEnded(record)) return sendMap(request, reply, record);
-      return reply.code(hasEnded(record) ? 200 : 202).send(annotation.show(record, service.addresses));
+      return reply.code(hasEnded(record) ? 200 : 202).send(annotation.show(record, request.addresses));
     },
   );
 

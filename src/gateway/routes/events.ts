@@ -3,6 +3,7 @@ import { Readable } from "node:stream";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
+import type { Addresses } from "../../jobs/addresses.ts";
 import { BEGINNING, EVENT_ID, isFinal, type JobEvent } from "../../jobs/events.ts";
 import type { JobKind } from "../../jobs/kind.ts";
 import { ALL_KINDS, kindOf } from "../../jobs/kinds.ts";
@@ -33,7 +34,7 @@ function lastSeen(header: string | undefined, query: Readonly<Record<string, unk
 
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { addresses, bounds, queue } = service;
+  const { bounds, queue } = service;
   const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // clients connect again, to another gateway
@@ -77,7 +78,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
           follower.release();
           gone.abort();
         });
-        const texts = textFrom(id, last, AbortSignal.any([gone.signal, closing.signal]));
+        const texts = textFrom(id, last, request.addresses, AbortSignal.any([gone.signal, closing.signal]));
         // Nothing is read from Redis before the client has taken what came before.
         const stream = Readable.from(readInTime(texts, reply.raw), { objectMode: false, highWaterMark: 1 });
         return reply
@@ -105,14 +106,19 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
   }
 
   /** The stream's text from after the event `last` to the final one. */
-  async function* textFrom(id: string, last: string, signal: AbortSignal): AsyncGenerator<string> {
+  async function* textFrom(
+    id: string,
+    last: string,
+    addresses: Addresses,
+    signal: AbortSignal,
+  ): AsyncGenerator<string> {
     yield `retry: ${RETRY_MS}\n\n`;
     for await (const event of follow(queue, id, last, signal)) {
-      yield event === null ? ": still there\n\n" : textOf(id, event);
+      yield event === null ? ": still there\n\n" : textOf(id, event, addresses);
     }
   }
 
-  function textOf(job: string, { id, event, data }: JobEvent): string {
+  function textOf(job: string, { id, event, data }: JobEvent, addresses: Addresses): string {
     const kind = kindOf(job);
     const shown = event === "progress" ? kind.showStep(job, data, addresses) : kind.show(data, addresses);
     return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(shown)}\n\n`;

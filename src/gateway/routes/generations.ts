@@ -21,7 +21,6 @@ import { jobParams, jobRoutes } from "./jobs.ts";
 const PICTURES = binary(...Object.values(CONTENT_TYPES));
 
 export const generations: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { addresses, config } = service;
   const tags = ["generations"];
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // whoever waits is answered as it stands
@@ -59,19 +58,19 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
       const by = { owner, idempotency: idempotencyOf(request), log };
       const submitted = await acceptGeneration(service, request.body, by);
       letGo(request);
-      reply.header("Location", `${config.PUBLIC_URL}/v1/generations/${submitted.id}`);
+      reply.header("Location", `${request.addresses.publicUrl}/v1/generations/${submitted.id}`);
       const wait = preferredWait(request.headers.prefer);
       if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);
-      if (wait === undefined) return reply.code(202).send(generation.show(submitted, addresses));
+      if (wait === undefined) return reply.code(202).send(generation.show(submitted, request.addresses));
       const signal = untilNoLonger(reply, closing.signal, wait);
       const record = await waitForGeneration(service, submitted, owner, signal);
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway
       if (hasEnded(record)) return sendEnded(service, request, reply.code(200), record);
-      return reply.code(202).send(generation.show(record, addresses));
+      return reply.code(202).send(generation.show(record, request.addresses));
     },
   );
 
-  jobRoutes(app, service, generation, (record, owner) => withBytes(service, owner, record));
+  jobRoutes(app, service, generation, (record, request) => withBytes(service, request, record));
 
   app.get(
     "/v1/generations/:id/images/:n",

@@ -1,5 +1,5 @@
 /** What can be asked of a job of any kind: to be shown, listed, stopped and forgotten. */
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
@@ -23,14 +23,13 @@ export function jobRoutes<R extends BaseRecord>(
   instance: FastifyInstance,
   service: Service,
   kind: JobKind<R>,
-  showOne?: (record: R, owner: string) => Promise<object>,
+  showOne?: (record: R, request: FastifyRequest) => Promise<object>,
 ): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
-  const { addresses, queue, storage } = service;
+  const { queue, storage } = service;
   const { name, view, words } = kind;
   const tags = [`${name}s`];
   const path = `/v1/${name}s`;
-  const shown = (record: R) => kind.show(record, addresses);
 
   app.get(
     path,
@@ -52,7 +51,10 @@ export function jobRoutes<R extends BaseRecord>(
       const { data, next } = await queue.ask((redis) =>
         listRecords(redis, kind, ownerOf(request), { status, limit, before: cursor }),
       );
-      return pageOf(data.map(shown), next);
+      return pageOf(
+        data.map((record) => kind.show(record, request.addresses)),
+        next,
+      );
     },
   );
 
@@ -75,7 +77,7 @@ export function jobRoutes<R extends BaseRecord>(
       const record = await findJob(service, kind, ownerOf(request), id);
       if (outcome === "ended") throw new Refused(409, "ended", `the ${name} has ended already: ${record.status}`);
       request.log.info({ [name]: id, outcome }, "cancel");
-      return reply.code(202).send(shown(record));
+      return reply.code(202).send(kind.show(record, request.addresses));
     },
   );
 
@@ -115,7 +117,7 @@ export function jobRoutes<R extends BaseRecord>(
     },
     async (request) => {
       const record = await findJob(service, kind, ownerOf(request), request.params.id);
-      return showOne === undefined ? shown(record) : showOne(record, ownerOf(request));
+      return showOne === undefined ? kind.show(record, request.addresses) : showOne(record, request);
     },
   );
 }

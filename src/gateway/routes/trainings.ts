@@ -14,7 +14,7 @@ import { acceptTraining } from "../train.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
 
 export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { config, storage } = service;
+  const { storage } = service;
   const tags = ["trainings"];
 
   app.post(
@@ -39,8 +39,8 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
       const { body, log } = request;
       const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), log };
       const record = await acceptTraining(service, body, by);
-      reply.header("Location", `${config.PUBLIC_URL}/v1/trainings/${record.id}`);
-      return reply.code(202).send(training.show(record, service.addresses));
+      reply.header("Location", `${request.addresses.publicUrl}/v1/trainings/${record.id}`);
+      return reply.code(202).send(training.show(record, request.addresses));
     },
   );
 

@@ -92,7 +92,7 @@ export function files(instance: FastifyInstance, service: Service): void {
       metadata: about,
       created_at: createdAt.toISOString(),
       expires_at: expiresAt.toISOString(),
-      urls: { get: `${config.PUBLIC_URL}${REPLICATE}/files/${id}` },
+      urls: { get: `${request.addresses.publicUrl}${REPLICATE}/files/${id}` },
     };
     const until = expiresAt.getTime();
     await queue.ask((redis) =>

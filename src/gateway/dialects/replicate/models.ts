@@ -40,7 +40,7 @@ const modelOf = (model: Model, publicUrl: string) => ({
   latest_version: versionOf(model),
 });
 
-export function models(instance: FastifyInstance, { fleet, config }: Service): void {
+export function models(instance: FastifyInstance, { fleet }: Service): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
   const params = z.object({ owner: z.string(), name: z.string() });
   const find = async (name: string) => {
@@ -49,8 +49,8 @@ export function models(instance: FastifyInstance, { fleet, config }: Service): v
     return model;
   };
   const page = <T>(results: T[]) => ({ previous: null, next: null, results });
-  app.get("/models", { schema }, async () =>
-    page((await fleet.catalog()).models.map((model) => modelOf(model, config.PUBLIC_URL))),
+  app.get("/models", { schema }, async ({ addresses }) =>
+    page((await fleet.catalog()).models.map((model) => modelOf(model, addresses.publicUrl))),
   );
   app.addContentTypeParser("text/plain", async (request: FastifyRequest, body: IncomingMessage) =>
     (await readBytes(request, body)).toString(),
@@ -60,15 +60,17 @@ export function models(instance: FastifyInstance, { fleet, config }: Service): v
     method: "QUERY",
     url: "/models",
     schema: { ...schema, body: z.string().max(1000) },
-    handler: async ({ body }) => {
+    handler: async ({ addresses, body }) => {
       const words = body.replaceAll('"', "").toLowerCase(); // a client sends it as JSON, and calls it plain text
       const { models: all } = await fleet.catalog();
       const found = all.filter(({ id }) => id.toLowerCase().includes(words));
-      return page(found.map((model) => modelOf(model, config.PUBLIC_URL)));
+      return page(found.map((model) => modelOf(model, addresses.publicUrl)));
     },
   });
   const one = { schema: { ...schema, params } };
-  app.get("/models/:owner/:name", one, async ({ params }) => modelOf(await find(params.name), config.PUBLIC_URL));
+  app.get("/models/:owner/:name", one, async ({ addresses, params }) =>
+    modelOf(await find(params.name), addresses.publicUrl),
+  );
   app.get("/models/:owner/:name/versions", one, async ({ params }) => page([versionOf(await find(params.name))]));
   const ofVersion = { ...schema, params: params.extend({ version: z.string() }) };
   app.get("/models/:owner/:name/versions/:version", { schema: ofVersion }, async ({ params: { name, version } }) => {

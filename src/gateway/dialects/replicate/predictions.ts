@@ -23,11 +23,14 @@ import { invalidInput, modelOf, PredictionBody, readInput } from "./request.ts";
 const schema = { hide: true, querystring: closed({}) } as const;
 const ofId = { ...schema, params: z.object({ id: z.string() }) };
 
+/** A prediction as who asks sees it. */
+type Shown = (request: FastifyRequest, record: GenerationRecord) => Promise<Prediction>;
+
 export function predictions(instance: FastifyInstance, service: Service, closing: AbortSignal): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
-  const { config, queue } = service;
-  const shown = async (record: GenerationRecord) =>
-    predictionOf(record, config.PUBLIC_URL, await queue.ask((redis) => linkToken(redis, record.id)));
+  const { queue } = service;
+  const shown: Shown = async ({ addresses }, record) =>
+    predictionOf(record, addresses.publicUrl, await queue.ask((redis) => linkToken(redis, record.id)));
   const find = (request: FastifyRequest<{ Params: { id: string } }>) =>
     findJob(service, generation, ownerOf(request), request.params.id);
 
@@ -37,26 +40,21 @@ export function predictions(instance: FastifyInstance, service: Service, closing
     const { limit, cursor } = request.query;
     const page = { limit, before: cursor };
     const { data, next } = await queue.ask((redis) => listRecords(redis, generation, ownerOf(request), page));
-    const results = await Promise.all(data.map(shown));
-    const following = `${config.PUBLIC_URL}${REPLICATE}/predictions?cursor=${next}&limit=${limit}`;
+    const results = await Promise.all(data.map((record) => shown(request, record)));
+    const following = `${request.addresses.publicUrl}${REPLICATE}/predictions?cursor=${next}&limit=${limit}`;
     return { previous: null, next: next === undefined ? null : following, results };
   });
-  app.get("/predictions/:id", { schema: ofId }, async (request) => shown(await find(request)));
+  app.get("/predictions/:id", { schema: ofId }, async (request) => shown(request, await find(request)));
   app.post("/predictions/:id/cancel", { schema: ofId }, async (request) => {
     const { id } = await find(request);
     await queue.cancel(id);
-    return shown(await find(request));
+    return shown(request, await find(request));
   });
   withoutKey(app, service, closing);
 }
 
 /** The routes that make one: by version, by model, by deployment. */
-function creation(
-  instance: FastifyInstance,
-  service: Service,
-  shown: (record: GenerationRecord) => Promise<Prediction>,
-  closing: AbortSignal,
-): void {
+function creation(instance: FastifyInstance, service: Service, shown: Shown, closing: AbortSignal): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
   const config = { ownKeys: true };
   const create = async (
@@ -67,14 +65,14 @@ function creation(
     said: string,
   ) => {
     const model = modelOf(field, said, await service.fleet.catalog());
-    const input = readInput(body, model, service.config.PUBLIC_URL);
+    const input = readInput(body, model, request.addresses.publicUrl);
     const accepted = await acceptOf(service, "replicate", request, input);
     const wait = preferredWait(request.headers.prefer?.toString());
-    if (wait === undefined) return reply.code(201).send(await shown(accepted));
+    if (wait === undefined) return reply.code(201).send(await shown(request, accepted));
     const signal = untilNoLonger(reply, closing, wait);
     const record = await waitForGeneration(service, accepted, ownerOf(request), signal);
     reply.header("Preference-Applied", `wait=${wait}`);
-    const prediction = await shown(record);
+    const prediction = await shown(request, record);
     // A client takes any other status than this one for an end.
     return reply.code(201).send(hasEnded(record) ? prediction : { ...prediction, status: "starting" });
   };
@@ -98,7 +96,7 @@ function creation(
 /** What Replicate's clients open without a key: pictures and streams, whose addresses hold a token of their own. */
 function withoutKey(instance: FastifyInstance, service: Service, closing: AbortSignal): void {
   const app = instance.withTypeProvider<ZodTypeProvider>();
-  const { config, queue } = service;
+  const { queue } = service;
   const options = { config: { open: true } };
   const querystring = closed({ token: z.string().max(100).default("") });
   /** The owner of the job that a token opens; nobody, who has no jobs, when it opens none. */
@@ -124,7 +122,11 @@ function withoutKey(instance: FastifyInstance, service: Service, closing: AbortS
       .header("Cache-Control", "no-store")
       .header("Connection", "close")
       .header("X-Accel-Buffering", "no")
-      .send(Readable.from(tell(service, id, request.query.token, config.PUBLIC_URL, signal), { objectMode: false }));
+      .send(
+        Readable.from(tell(service, id, request.query.token, request.addresses.publicUrl, signal), {
+          objectMode: false,
+        }),
+      );
   });
 }
 
