@@ -15,6 +15,8 @@ export const BOUNDS = {
   /** Clients that follow events. */
   streams: 2000,
   streamsOfOwner: 1000,
+  /** A sign of life after so long without an event tells proxies that the connection lives, and the server whether the client does. */
+  silenceMs: 15_000,
   /** How long a client may take to read an event, or to read nothing of a large answer. */
   writeMs: 30_000,
   /** What decoding an image may take of a processor, and of time when the machine is busy. */

@@ -2,22 +2,20 @@
 import type { Redis } from "ioredis";
 import { isFinal, type JobEvent, readEvents } from "../jobs/events.ts";
 import { recordKey } from "../jobs/keys.ts";
-import type { JobQueue } from "../jobs/queue.ts";
 import { hasEnded } from "../jobs/record.ts";
+import type { Service } from "./parts.ts";
 
-/** A sign of life this often tells proxies that the connection lives, and the server whether the client does. */
-const HEARTBEAT_MS = 15_000;
 /** How long it goes without looking, should a message be lost with a connection to Redis. */
 const LOOK_AGAIN_MS = 5000;
 /** And when Redis has not answered. */
 const REDIS_AWAY_MS = 500;
 
 /**
- * The events from after the one with the id `last` to the final one; null when there was none for {@link HEARTBEAT_MS}. It
- * ends when `signal` aborts. Redis may go and come back meanwhile.
+ * The events from after the one with the id `last` to the final one; null when there was none for so many ms. It ends when
+ * `signal` aborts. Redis may go and come back meanwhile.
  */
 export async function* follow(
-  queue: JobQueue,
+  { queue, bounds: { silenceMs } }: Pick<Service, "queue" | "bounds">,
   id: string,
   last: string,
   signal: AbortSignal,
@@ -36,9 +34,9 @@ export async function* follow(
     }
     if (found !== undefined && found.length > 0) continue;
     if (status === null || (status !== undefined && hasEnded({ status }))) return; // deleted, or nothing can follow
-    const silence = Math.max(1, HEARTBEAT_MS - (performance.now() - heard));
+    const silence = Math.max(1, silenceMs - (performance.now() - heard));
     await listening.next(signal, found === undefined ? REDIS_AWAY_MS : Math.min(LOOK_AGAIN_MS, silence));
-    if (performance.now() - heard >= HEARTBEAT_MS) {
+    if (performance.now() - heard >= silenceMs) {
       yield null;
       heard = performance.now();
     }

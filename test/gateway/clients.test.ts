@@ -8,6 +8,7 @@ import { promisify } from "node:util";
 import { pino } from "pino";
 import sharp from "sharp";
 import { startDeliverer } from "../../workers/deliver/worker.ts";
+import { cuttingProxy } from "../support/cutting-proxy.ts";
 import { startGateway } from "../support/gateway.ts";
 import { freePort, temporaryFolder, until } from "../support/processes.ts";
 
@@ -17,20 +18,9 @@ after(() => stack.disposeAsync());
 const root = join(import.meta.dirname, "../..");
 const guide = await readFile(join(root, "docs/clients.md"), "utf8");
 const [client, receiver] = [...guide.matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code!);
-/** What the guide's own `call` must do too: it sets the Content-Type of JSON always, with a body or without. */
-const BY_ITS_CALL = `
-const { readFile } = await import("node:fs/promises");
-const body = await readFile("picture-0.png");
-const upload = await (await call(API + "/v1/uploads", { method: "POST", headers: { "Content-Type": "image/png" }, body })).json();
-await call(API + "/v1/uploads/" + upload.id, { method: "DELETE" });
-const long = { method: "POST", body: JSON.stringify({ prompt: "x", num_inference_steps: 150 }) };
-const other = await (await call(API + "/v1/generations", long)).json();
-await call(API + "/v1/generations/" + other.id + "/cancel", { method: "POST" });
-await call(API + "/v1/generations/" + generation.id, { method: "DELETE" });
-`;
 const asModule = (code: string) => ["--input-type=module", "--eval", code];
 
-test("docs/clients.md: the client saves its pictures, and the receiver takes signed webhooks", async () => {
+test("docs/clients.md: the client makes, follows over cut connections, saves, uploads, cancels and deletes; the receiver takes signed webhooks", async () => {
   const port = await freePort();
   const KEY = "0123456789abcdef";
   const gateway = await startGateway(stack, { ALLOW_HOSTS: `localhost:${port}`, API_KEYS: `me:${KEY}` });
@@ -60,8 +50,28 @@ test("docs/clients.md: the client saves its pictures, and the receiver takes sig
   assert.equal(heard, `evt_${id.replace("gen_", "")}_succeeded generation.succeeded ${id} succeeded\n`);
 
   const cwd = await temporaryFolder(stack);
-  await promisify(execFile)(process.execPath, asModule(client! + BY_ITS_CALL), { cwd, env });
-  for (const name of ["picture-0.png", "picture-1.png"]) {
+  const way = await cuttingProxy(stack, gateway.config);
+  const { stdout } = await promisify(execFile)(process.execPath, asModule(client!), {
+    cwd,
+    env: { ...env, API: way.address },
+  });
+  for (const name of ["house-0.png", "house-1.png", "night-0.png"]) {
     assert.equal((await sharp(join(cwd, name)).metadata()).format, "png");
   }
+  assert.equal(way.cuts(), 2);
+  const steps = [...stdout.matchAll(/^night: (\d+ of \d+)$/gm)].map(([, step]) => step);
+  const total = steps.length;
+  assert.ok(total >= 28, stdout);
+  assert.deepEqual(
+    steps,
+    Array.from({ length: total }, (_, i) => `${i + 1} of ${total}`),
+    "each once, over the cuts",
+  );
+  assert.match(stdout, /long: canceled\n$/);
+  const list = await gateway.http.get("/v1/generations").set("Authorization", `Bearer ${KEY}`);
+  assert.deepEqual(
+    list.body.data.map((one: { id: string }) => one.id),
+    [id],
+    "what it has made it has deleted",
+  );
 });

@@ -1,8 +1,6 @@
 /** The libraries that people use, driven: each creates, waits, uploads, cancels, deletes, and follows events over a cut connection. */
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
-import { once } from "node:events";
-import { type AddressInfo, connect, createServer } from "node:net";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { promisify } from "node:util";
@@ -13,7 +11,9 @@ import got from "got";
 import sharp from "sharp";
 import supertest from "supertest";
 import { request as undici } from "undici";
-import { startGateway } from "../support/gateway.ts";
+import { BOUNDS } from "../../src/gateway/bounds.ts";
+import { cuttingProxy } from "../support/cutting-proxy.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -122,29 +122,6 @@ for (const library of ["requests", "httpx"]) {
   });
 }
 
-/** A way to the gateway that is cut after the first answer's second piece, and again on the second connection. */
-async function cuttingProxy(): Promise<{ address: string; connections: () => number }> {
-  let connections = 0;
-  const server = createServer((client) => {
-    const number = ++connections;
-    const service = connect(gateway.config.PORT, gateway.config.HOST);
-    let pieces = 0;
-    client.pipe(service);
-    service.on("data", (piece) => {
-      client.write(piece);
-      if (number <= 2 && ++pieces >= 3) client.destroy();
-    });
-    const end = () => {
-      client.destroy();
-      service.destroy();
-    };
-    for (const socket of [client, service]) socket.on("close", end).on("error", end);
-  }).listen(0, "127.0.0.1");
-  await once(server, "listening");
-  stack.defer(() => void server.close());
-  return { address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, connections: () => connections };
-}
-
 interface Heard {
   event: string;
   id: string;
@@ -194,10 +171,10 @@ describe("events over a connection that is cut: each comes once, none is missing
   for (const [name, follow] of Object.entries(FOLLOWERS)) {
     test(name, async () => {
       const { body } = await gateway.http.post("/v1/generations").send({ prompt: "x", num_inference_steps: 100 });
-      const { address, connections } = await cuttingProxy();
+      const { address, connections } = await cuttingProxy(stack, gateway.config);
       const heard: Heard[] = [];
       await follow(`${address}/v1/generations/${body.id}/events`, (one) => heard.push(one));
-      assert.ok(connections() >= 2, `${connections()} connections`);
+      assert.ok(connections() >= 3, `${connections()} connections`);
       assert.equal(new Set(heard.map(({ id }) => id)).size, heard.length);
       const steps = heard.filter(({ event }) => event === "progress").length;
       const total = (await gateway.http.get(`/v1/generations/${body.id}`)).body.progress.total;
@@ -207,6 +184,20 @@ describe("events over a connection that is cut: each comes once, none is missing
       );
     });
   }
+
+  test("a comment keeps it open: over HTTP as soon as nothing was said for so long, 15 s as it is installed", async () => {
+    assert.equal(BOUNDS.silenceMs, 15_000);
+    const quiet = await startGateway(stack, {}, undefined, { silenceMs: 20 });
+    await quiet.offer(CATALOG);
+    const { id } = (await quiet.http.post("/v1/generations").send({ prompt: "x" })).body;
+    const answer = await fetch(`${quiet.config.PUBLIC_URL}/v1/generations/${id}/events`);
+    let text = "";
+    for await (const piece of answer.body!.pipeThrough(new TextDecoderStream())) {
+      text += piece;
+      if (text.split(/^: /m).length === 4) break;
+    }
+    assert.match(text, /^retry: 1000\n\nid: 1-0\nevent: queued\ndata: .*\n\n(: still there\n\n){3}$/);
+  });
 
   test("an empty Last-Event-ID is none; in the query it counts as in the header", async () => {
     const { body } = await gateway.http

@@ -34,7 +34,7 @@ function lastSeen(header: string | undefined, query: Readonly<Record<string, unk
 
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { bounds, queue } = service;
+  const { bounds } = service;
   const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // clients connect again, to another gateway
@@ -113,7 +113,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
     signal: AbortSignal,
   ): AsyncGenerator<string> {
     yield `retry: ${RETRY_MS}\n\n`;
-    for await (const event of follow(queue, id, last, signal)) {
+    for await (const event of follow(service, id, last, signal)) {
       yield event === null ? ": still there\n\n" : textOf(id, event, addresses);
     }
   }

@@ -35,7 +35,7 @@ interface Told {
 
 /** The stream's text. */
 export async function* tell(
-  { queue }: Service,
+  service: Service,
   accepted: GenerationRecord,
   { name, partialImages, finish, errorOf }: Told,
   signal: AbortSignal,
@@ -50,7 +50,7 @@ export async function* tell(
   const wanted = stepsOfPreviews(accepted.progress.total, partialImages);
   let index = 0;
   try {
-    for await (const event of follow(queue, accepted.id, BEGINNING, signal)) {
+    for await (const event of follow(service, accepted.id, BEGINNING, signal)) {
       if (event === null) yield ": still there\n\n";
       else if (event.event === "progress") {
         const { step, preview } = event.data as ProgressEvent;

@@ -131,9 +131,9 @@ function withoutKey(instance: FastifyInstance, service: Service, closing: AbortS
 }
 
 /** The stream's text: each picture's address, then that it is done; or what went wrong. */
-async function* tell({ queue }: Service, id: string, token: string, publicUrl: string, signal: AbortSignal) {
+async function* tell(service: Service, id: string, token: string, publicUrl: string, signal: AbortSignal) {
   const text = (event: string, at: string, data: string) => `event: ${event}\nid: ${at}\ndata: ${data}\n\n`;
-  for await (const event of follow(queue, id, BEGINNING, signal)) {
+  for await (const event of follow(service, id, BEGINNING, signal)) {
     if (event === null) yield ": still there\n\n";
     else if (event.event === "failed") {
       yield text("error", event.id, JSON.stringify({ detail: event.data.error?.message ?? "" }));
