@@ -91,9 +91,9 @@ async function follow(root: string, base: string, start: Start): Promise<Point[]
     work: join(root, dataset),
     validation: null,
   });
-  const seen = await openControlnetTraining(folders("seen"), CONTROL, silent.onPreparing);
+  const seen = await openControlnetTraining(folders("seen"), CONTROL, silent);
   const judged = { ...CONTROL, train_batch_size: UNSEEN, proportion_empty_prompts: 1 };
-  const unseen = await openControlnetTraining(folders("unseen"), judged, silent.onPreparing);
+  const unseen = await openControlnetTraining(folders("unseen"), judged, silent);
 
   const unet = findCheckpoint(join(base, "unet"), "diffusion_pytorch_model");
   const config = parseConfig(controlnetConfig, configFor(UNET), "controlnet");

@@ -1,7 +1,11 @@
 /** Between a VAE's latents and the U-Net's: scaled, and for VAEs that say so centred channel by channel. */
-import type { LoadedModel } from "./model.ts";
+import type { VaeConfig } from "../models/config.ts";
 
-type Scaled = Pick<LoadedModel, "vae" | "text">;
+/** What of a model its latents' scale depends on: of its text encoders, how many there are. */
+export interface Scaled {
+  readonly vae: VaeConfig;
+  readonly text: readonly unknown[];
+}
 
 /**
  * latents_mean and latents_std [C], where they count: diffusers' SDXL pipelines, of two text encoders, heed them, those of SD 1.x

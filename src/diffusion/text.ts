@@ -52,8 +52,11 @@ export function pooling(ids: readonly number[], eos: number): Float32Array {
   return Float32Array.from(ids, (_, i) => (i === at ? 1 : 0));
 }
 
+/** What of a model reads prompts. */
+export type Reader = Pick<LoadedModel, "unet" | "text" | "force_zeros_for_empty_prompt">;
+
 /** One prompt's chunks, [tower][chunk] → embeddings [S, D] and SDXL's pooled text [P]. @param skip layers left out at the end */
-async function encodeRow(model: LoadedModel, chunks: readonly (readonly Chunk[])[], skip: number) {
+async function encodeRow(model: Reader, chunks: readonly (readonly Chunk[])[], skip: number) {
   const sdxl = isSdxl(model);
   let pooled: Float32Array | undefined;
   const towers: Float32Array[] = [];
@@ -99,11 +102,7 @@ function beside(parts: readonly Float32Array[], towers: readonly LoadedTower[]):
  * @param guided classifier-free guidance needs the negative prompt's row too
  * @throws Error when clip_skip leaves no layer, or the weights overflow
  */
-export async function encodePrompts(
-  model: LoadedModel,
-  request: TextRequest,
-  guided: boolean,
-): Promise<EncodedPrompts> {
+export async function encodePrompts(model: Reader, request: TextRequest, guided: boolean): Promise<EncodedPrompts> {
   const { prompt, negative_prompt, prompt_syntax, long_prompt } = request;
   const clipSkip = request.clip_skip ?? 0;
   const most = maxClipSkip(model);

@@ -70,7 +70,7 @@ function checkModels({ base, name, resolution }: TrainingInput, catalog: Catalog
   }
   if (!model.trainable) {
     const able = names(models.filter(({ trainable }) => trainable));
-    const message = `no ControlNet can be trained for "${base}" here: it takes a folder of Stable Diffusion 1.x or 2.x that is not for inpainting, in a MODELS_DIR of your own; there are: ${able}`;
+    const message = `no ControlNet can be trained for "${base}" here: it takes a folder of Stable Diffusion 1.x, 2.x or SDXL that is neither for inpainting or edits nor of EDM's noise, in a MODELS_DIR of your own; there are: ${able}`;
     throw unprocessable("model_not_trainable", "base", message);
   }
   const multiple = model.resolution_multiple;

@@ -114,11 +114,16 @@ export async function reportStep(redis: Redis, claimed: Claim, { validation, ...
   return report(redis, claimed, { step, total }, { loss, warnings: "[]", ...saved }, telling ? told : {});
 }
 
-const runWarn = script(new URL("lua/warn.lua", import.meta.url), SCRIPT_NAMES);
+const runNote = script(new URL("lua/note.lua", import.meta.url), SCRIPT_NAMES);
 
 /** Says in a job's record why it does not get on. A training's next step takes it back, a generation's end. */
 export async function warn(redis: Redis, { record, attempt }: Claim, warning: string): Promise<void> {
-  await runWarn(redis, [recordKey(record.id)], attempt, JSON.stringify([warning]));
+  await runNote(redis, [recordKey(record.id)], attempt, "warnings", JSON.stringify([warning]));
+}
+
+/** Says in a training's record how much memory it needs. */
+export async function noteMemory(redis: Redis, { record, attempt }: Claim, bytes: number): Promise<void> {
+  await runNote(redis, [recordKey(record.id)], attempt, "memory_bytes", JSON.stringify(bytes));
 }
 
 /** Whether somebody has asked to cancel it, or it is another worker's now. */

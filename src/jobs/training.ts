@@ -30,8 +30,9 @@ export const training: JobKind<TrainingRecord, View, TrainingProgressEvent> = {
   total: ({ max_train_steps }) => max_train_steps,
   priority: () => 0,
   exclusiveName: ({ name }) => name,
-  parse: ({ loss, validation, controlnet }) => ({
+  parse: ({ loss, validation, controlnet, memory_bytes }) => ({
     object: "training",
+    memory_bytes: JSON.parse(memory_bytes ?? "null"),
     loss: JSON.parse(loss ?? "null"),
     validation: JSON.parse(validation ?? "[]"),
     controlnet: JSON.parse(controlnet ?? "null"),

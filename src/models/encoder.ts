@@ -1,6 +1,6 @@
 /** The half that the locked U-Net and its trainable copy, the ControlNet, have in common. */
 import { add, concat, cos, mul, reshape, silu, sin } from "../onnx/operators.ts";
-import { constant, input, type Value } from "../onnx/value.ts";
+import { constant, type Dim, input, type Value } from "../onnx/value.ts";
 import type { EncoderConfig } from "./config.ts";
 import { convolution, linear, resnet, transformer } from "./layers.ts";
 import { downLevels, heads, type Level, layersOf, middleDepth, readsText } from "./levels.ts";
@@ -41,25 +41,33 @@ export interface Conditions {
   readonly timestep_cond?: Value;
 }
 
-export function conditionInputs(config: EncoderConfig): Conditions {
-  const { addition_time_embed_dim: timeIds, projection_class_embeddings_input_dim: projected } = config;
+const TIME_IDS = 6;
+
+/** Values of SDXL's pooled text; 0 where a network is not told of it. */
+export const pooledSize = (config: EncoderConfig): number =>
+  config.addition_embed_type === null
+    ? 0
+    : config.projection_class_embeddings_input_dim! - TIME_IDS * config.addition_time_embed_dim!;
+
+/** Inputs for them, of so many rows, and tokens of a prompt. */
+export function conditionInputs(config: EncoderConfig, rows: Dim = "B", tokens: Dim = "s"): Conditions {
   return {
-    timestep: input("timestep", "float32", ["B"]),
+    timestep: input("timestep", "float32", [rows]),
     // What reads no text takes any.
     encoder_hidden_states: input("encoder_hidden_states", "float32", [
-      "B",
-      "s",
+      rows,
+      tokens,
       readsText(config) ? config.cross_attention_dim : "d",
     ]),
     ...(config.addition_embed_type !== null && {
-      text_embeds: input("text_embeds", "float32", ["B", projected! - 6 * timeIds!]),
-      time_ids: input("time_ids", "float32", ["B", 6]),
+      text_embeds: input("text_embeds", "float32", [rows, pooledSize(config)]),
+      time_ids: input("time_ids", "float32", [rows, TIME_IDS]),
     }),
     ...("union" in config &&
       config.union !== undefined && { control_type: input("control_type", "float32", [1, config.union.types]) }),
     ...("time_cond_proj_dim" in config &&
       config.time_cond_proj_dim !== null && {
-        timestep_cond: input("timestep_cond", "float32", ["B", config.time_cond_proj_dim]),
+        timestep_cond: input("timestep_cond", "float32", [rows, config.time_cond_proj_dim]),
       }),
   };
 }
@@ -104,7 +112,7 @@ export function timeEmbedding(w: Weights, conditions: Conditions, config: Encode
     return time;
   }
   const ids = sinusoids(conditions.time_ids, config.addition_time_embed_dim!, config); // [B, 6, D]
-  const flat = reshape(ids, [ids.shape[0]!, 6 * config.addition_time_embed_dim!]);
+  const flat = reshape(ids, [ids.shape[0]!, TIME_IDS * config.addition_time_embed_dim!]);
   const added = concat([conditions.text_embeds!, flat], 1); // [B, projection_class_embeddings_input_dim]
   return add(time, embed(w.at("add_embedding"), added, size));
 }

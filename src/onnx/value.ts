@@ -27,6 +27,19 @@ export const ELEMENT_TYPES: Readonly<Record<DType, number>> = {
   float8e5m2: 19,
 };
 
+/** Bytes of one element. */
+export const ELEMENT_BYTES: Readonly<Record<DType, number>> = {
+  float32: 4,
+  int32: 4,
+  int64: 8,
+  bool: 1,
+  float16: 2,
+  float64: 8,
+  bfloat16: 2,
+  float8e4m3fn: 1,
+  float8e5m2: 1,
+};
+
 /** A known size, or the name of one that is known only at run time, such as "B", "h/2" or "h*w". */
 export type Dim = number | string;
 export type Shape = readonly Dim[];

@@ -72,6 +72,7 @@ export const JOB_CODES = {
   image_undecodable: "An image could not be decoded",
   model_not_trainable: "No ControlNet can be trained for this model",
   training_failed: "The training could not go on",
+  too_much_memory: "The training needs more memory than MEMORY_BUDGET, or than there is",
   dataset_invalid: "The dataset is not as it must be",
   models_not_writable: "The ControlNet could not be written into MODELS_DIR",
   name_taken: "There is a ControlNet of this name by now",

@@ -50,6 +50,11 @@ export const Training = z
       .nullable()
       .describe("Mean squared error of the noise in the latest step; null = none yet.")
       .meta({ examples: [0.12] }),
+    memory_bytes: z
+      .int()
+      .nullable()
+      .describe("Memory that it needs, estimated before its first step; null = not known yet.")
+      .meta({ examples: [7_516_192_768] }),
     request: TrainingRequest,
     validation: z.array(ValidationPictureWithUrl).describe("The latest pictures."),
     loss_csv: z

@@ -3,11 +3,11 @@ import type { SchedulerConfig } from "../diffusion/scheduler-config.ts";
 import { hiddenStates } from "../models/clip.ts";
 import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "../models/config.ts";
 import { controlResiduals, embedHint } from "../models/controlnet.ts";
-import { skipChannels } from "../models/encoder.ts";
+import { conditionInputs, skipChannels } from "../models/encoder.ts";
 import { denoise } from "../models/unet.ts";
 import { CELL, vaeDecode, vaeEncode } from "../models/vae.ts";
 import { type WeightStore, Weights } from "../models/weights.ts";
-import { build } from "../onnx/build.ts";
+import { build, type Computation } from "../onnx/build.ts";
 import { gradient } from "../onnx/gradient.ts";
 import { abs, add, exp, mul, reduceMean, reshape, scale, slice, sub } from "../onnx/operators.ts";
 import { constant, input, type Value } from "../onnx/value.ts";
@@ -36,15 +36,24 @@ export const mean = (x: Value) =>
   );
 const square = (x: Value) => mul(x, x);
 
-/** Inputs, `loss` [] and `grad.<name>` of every parameter that the networks have asked for. */
-export function stepGraph(inputs: readonly Value[], loss: Value, ...weights: TrainableWeights[]): Uint8Array {
+/** `loss` [] and `grad.<name>` of every parameter that the networks have asked for. */
+function stepOf(inputs: readonly Value[], loss: Value, ...weights: TrainableWeights[]): Computation {
   const parameters = weights.flatMap((trained) => [...trained.inputs]);
   const gradients = gradient(
     loss,
     parameters.map(([, value]) => value),
   );
   const named = parameters.map(([name], i) => [gradientOf(name), gradients[i]!]);
-  return build([...inputs, ...parameters.map(([, value]) => value)], { loss, ...Object.fromEntries(named) });
+  return {
+    inputs: [...inputs, ...parameters.map(([, value]) => value)],
+    outputs: { loss, ...Object.fromEntries(named) },
+  };
+}
+
+/** The same as a graph. */
+export function stepGraph(...parts: Parameters<typeof stepOf>): Uint8Array {
+  const { inputs, outputs } = stepOf(...parts);
+  return build(inputs, outputs);
 }
 
 const targets: Record<PredictionType, (x: Value, noise: Value, alpha: Value, sigma: Value) => Value> = {
@@ -72,13 +81,26 @@ function diffusion(channels: number, { batch, height, width }: BatchSize, predic
   };
 }
 
+/** Of a batch with prompts. */
+export interface ControlSize extends BatchSize {
+  /** Of a prompt; absent = 77, CLIP's positions. */
+  readonly tokens?: number;
+}
+const TOKENS = 77;
+
 /**
  * A ControlNet on a locked base (arXiv 2302.05543, equation 5). Besides what `diffusion` names: encoder_hidden_states
- * [B, 77, D] and hint [B, 3, 8h, 8w]. `parameters` are the ControlNet's.
+ * [B, 77, D], hint [B, 3, 8h, 8w], and for SDXL text_embeds [B, P] and time_ids [B, 6]. `parameters` are the ControlNet's.
  */
 export function controlnetStep(...sizes: Parameters<typeof controlnetError>): Uint8Array {
+  const { inputs, outputs } = controlnetComputation(...sizes);
+  return build(inputs, outputs);
+}
+
+/** What such a step's graph is built of. */
+export function controlnetComputation(...sizes: Parameters<typeof controlnetError>): Computation {
   const { inputs, loss, trained } = controlnetError(...sizes);
-  return stepGraph(inputs, loss, trained);
+  return stepOf(inputs, loss, trained);
 }
 
 /** The same loss without gradients: how well a ControlNet does. */
@@ -92,20 +114,20 @@ function controlnetError(
   unet: UnetConfig,
   config: ControlnetConfig,
   parameters: Shapes,
-  size: BatchSize,
+  size: ControlSize,
   prediction: PredictionType,
 ) {
   const trained = new TrainableWeights(parameters);
   const w = new Weights(trained);
   const { inputs, sample, timestep, error } = diffusion(unet.in_channels, size, prediction);
-  const text = input("encoder_hidden_states", "float32", [size.batch, 77, unet.cross_attention_dim]);
+  const { timestep: _, timestep_cond: __, ...told } = conditionInputs(unet, size.batch, size.tokens ?? TOKENS);
   const hintShape = [size.batch, config.conditioning_channels, CELL * size.height, CELL * size.width];
   const hint = input("hint", "float32", hintShape);
 
-  const conditions = { timestep, encoder_hidden_states: text };
+  const conditions = { timestep, ...told };
   const residuals = controlResiduals(w, config, sample, conditions, embedHint(w, config, hint));
   const out = denoise(new Weights(locked), unet, sample, conditions, residuals);
-  return { inputs: [...inputs, text, hint], loss: error(out), trained };
+  return { inputs: [...inputs, ...Object.values(told), hint], loss: error(out), trained };
 }
 
 /**

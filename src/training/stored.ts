@@ -12,27 +12,50 @@ function fromBfloat16(bytes: ArrayBuffer): Float32Array {
 }
 
 const decoders = {
-  F32: (bytes: ArrayBuffer) => new Float32Array(bytes),
   F16: (bytes: ArrayBuffer) => Float32Array.from(new Float16Array(bytes)),
   BF16: fromBfloat16,
+  F64: (bytes: ArrayBuffer) => Float32Array.from(new Float64Array(bytes)),
 };
 
-/** A checkpoint's float tensors; whole-number ones, such as position_ids, are buffers and not parameters. */
-export function readParameters({ folder, tensors }: Checkpoint): Block {
-  const stored = [...tensors].filter(([, { dtype }]) => dtype !== "I64");
-  const parameters = block(new Map(stored.map(([name, { shape }]) => [name, shape])));
-  for (const [name, { dtype, location, offset, length }] of stored) {
-    const bytes = new Uint8Array(length);
-    const file = openSync(join(folder, location), "r");
-    try {
-      if (readSync(file, bytes, 0, length, offset) !== length) {
-        throw new CheckpointError(`${location}: "${name}" ends early`);
-      }
-    } finally {
-      closeSync(file);
-    }
-    parameters.tensors.get(name)!.data.set(decoders[dtype as keyof typeof decoders](bytes.buffer));
+/** So many bytes are read or written at a time: Node takes no more than 2 GiB at once. */
+const AT_ONCE = 2 ** 30;
+
+/** Fills `bytes` from a place in a file. @returns whether there were as many */
+function readWhole(file: number, bytes: Uint8Array, from: number): boolean {
+  for (let at = 0; at < bytes.length; ) {
+    const read = readSync(file, bytes, at, Math.min(AT_ONCE, bytes.length - at), from + at);
+    if (read === 0) return false;
+    at += read;
   }
+  return true;
+}
+
+function writeWhole(file: number, bytes: Uint8Array): void {
+  for (let at = 0; at < bytes.length; at += AT_ONCE) writeFileSync(file, bytes.subarray(at, at + AT_ONCE));
+}
+
+/** Fills `into` with one of a checkpoint's float tensors. @throws CheckpointError when the file ends before it does */
+export function readTensor({ folder, tensors }: Checkpoint, name: string, into: Float32Array): void {
+  const { dtype, location, offset, length } = tensors.get(name)!;
+  const direct = dtype === "F32";
+  const bytes = direct ? encoders.F32(into) : new Uint8Array(length);
+  const file = openSync(join(folder, location), "r");
+  try {
+    if (!readWhole(file, bytes, offset)) throw new CheckpointError(`${location}: "${name}" ends early`);
+  } finally {
+    closeSync(file);
+  }
+  if (!direct) into.set(decoders[dtype as keyof typeof decoders](bytes.buffer as ArrayBuffer));
+}
+
+/**
+ * A checkpoint's float tensors; whole-number ones, such as position_ids, are buffers and not parameters.
+ * @param wanted which are read, by their names
+ */
+export function readParameters(checkpoint: Checkpoint, wanted = (_name: string) => true): Block {
+  const stored = [...checkpoint.tensors].filter(([name, { dtype }]) => dtype !== "I64" && wanted(name));
+  const parameters = block(new Map(stored.map(([name, { shape }]) => [name, shape])));
+  for (const [name, { data }] of parameters.tensors) readTensor(checkpoint, name, data);
   return parameters;
 }
 
@@ -80,7 +103,7 @@ export function writeSafetensors(
   try {
     const parts = [length, padded, ...[...tensors.values()].map(({ data }) => encoders[dtype](data))];
     for (const part of parts) {
-      writeFileSync(descriptor, part);
+      writeWhole(descriptor, part);
     }
     fsyncSync(descriptor);
     renameSync(`${file}.part`, file);

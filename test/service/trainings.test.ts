@@ -47,6 +47,7 @@ before(async () => {
   models = await temporaryFolder(stack);
   datasets = await temporaryFolder(stack);
   writeTinyBase(join(models, "base"));
+  writeTinyBase(join(models, "xl"), "sdxl");
   await writeCircles(join(datasets, "circles"), 4, 64);
   const settings = { DATA_DIR: data, MODELS_DIR: models, DATASETS_DIR: datasets, EXECUTION_PROVIDER: "cpu" };
   gateway = await startGateway(stack, { ...settings, API_KEYS: `ann:${ANN},bob:${BOB}` });
@@ -113,8 +114,8 @@ const lossesOf = async (training: Training) =>
 const offered = () => readdirSync(join(models, "controlnets"));
 
 /** A training worker in this process, until the test is over. */
-async function trainHere(t: { after(fn: () => Promise<unknown>): void }, to = log) {
-  const trainer = await startTrainer(gateway.config, to);
+async function trainHere(t: { after(fn: () => Promise<unknown>): void }, to = log, more: object = {}) {
+  const trainer = await startTrainer({ ...gateway.config, ...more }, to);
   t.after(() => trainer.close());
 }
 
@@ -144,6 +145,7 @@ test("from an archive to a ControlNet that the running service offers and uses",
   whole = await ended(accepted);
   assert.equal(whole.status, "succeeded", JSON.stringify(whole.error));
   assert.deepEqual([whole.progress, whole.controlnet], [{ step: 5, total: 5 }, "whole"]);
+  assert.ok(whole.memory_bytes! > 1e6, "it is said what it needed");
   assert.deepEqual(whole.metadata, { order: 7 });
 
   const events = await eventsOf(whole);
@@ -179,7 +181,7 @@ test("from an archive to a ControlNet that the running service offers and uses",
   const made = await http
     .post("/v1/generations")
     .set("Prefer", "wait=60")
-    .send({ prompt: "red circle", num_inference_steps: 1, controls: [{ controlnet: "whole", image }] });
+    .send({ model: "base", prompt: "red circle", num_inference_steps: 1, controls: [{ controlnet: "whole", image }] });
   assert.equal(made.body.status, "succeeded", JSON.stringify(made.body.error));
   assert.deepEqual(readdirSync(join(models, "controlnets/whole")).sort(), [
     "config.json",
@@ -202,6 +204,30 @@ test("nobody else sees it; metrics count it", async () => {
   assert.deepEqual(conforms(await http.get("/v1/trainings")).body.data[0], whole);
   assert.equal((await http.get(`/v1/generations/${whole.id}`)).status, 404);
   assert.match((await http.get("/metrics")).text, /controlnet_trainings_ended_total\{status="succeeded"\} 1\n/);
+});
+
+test("a ControlNet for SDXL is trained, offered and used like any other", async (t) => {
+  await trainHere(t);
+  assert.equal((await http.get("/v1/models/xl")).body.trainable, true);
+  const done = await ended(await post(body("large", { base: "xl", max_train_steps: 1, train_batch_size: 1 })));
+  assert.equal(done.status, "succeeded", JSON.stringify(done.error));
+  const { data } = (await http.get("/v1/controlnets")).body;
+  assert.deepEqual(data.find(({ id }: { id: string }) => id === "large").models, ["xl"]);
+  const image = `data:image/png;base64,${readFileSync(join(datasets, "circles/source/0.png")).toString("base64")}`;
+  const request = { model: "xl", prompt: "red circle", num_inference_steps: 1, width: 64, height: 64 };
+  const made = await http
+    .post("/v1/generations")
+    .set("Prefer", "wait=60")
+    .send({ ...request, controls: [{ controlnet: "large", image }] });
+  assert.equal(made.body.status, "succeeded", JSON.stringify(made.body));
+  rmSync(join(models, "controlnets/large"), { recursive: true });
+});
+
+test("what needs more memory than MEMORY_BUDGET fails before its first step, with figures", async (t) => {
+  await trainHere(t, log, { MEMORY_BUDGET: 1e6 });
+  const done = await ended(await post(body("greedy")));
+  assert.deepEqual([done.status, done.error!.code, done.progress.step], ["failed", "too_much_memory", 0]);
+  assert.match(done.error!.message, /^it needs about 0\.\d GB of memory: .*; MEMORY_BUDGET allows 0\.0 GB\. /);
 });
 
 test("killed with SIGKILL in the middle, a training goes on within 10 s, to the losses of one that was not", async (t) => {

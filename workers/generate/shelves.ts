@@ -20,7 +20,7 @@ import { shownBeside } from "../../src/models/unet-inputs.ts";
 import { CELL } from "../../src/models/vae.ts";
 import type { Catalog, ShelfName } from "../../src/schema/catalog.ts";
 import { CONTROL_TYPES } from "../../src/schema/control-type.ts";
-import { resolutionMultiple } from "../train/components.ts";
+import { resolutionMultiple, untrainable } from "../train/components.ts";
 import { adapters, embeddings, ip_adapters, loras } from "./adapter-shelves.ts";
 import type { Shelf, Surroundings } from "./shelf.ts";
 
@@ -55,13 +55,7 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
     instruct_pix2pix: shown === "image",
     max_branch: maxBranch(model.unet),
     tiny_decoder: model.networks.tiny_decoder !== null,
-    // A ControlNet has a middle block, and as many layers on each level.
-    trainable:
-      forTraining &&
-      shown === "nothing" &&
-      model.text.length === 1 &&
-      model.unet.mid_block_type !== null &&
-      typeof model.unet.layers_per_block === "number",
+    trainable: forTraining && untrainable(model) === null,
     resolution_multiple: resolutionMultiple(model.unet),
     warnings: [...model.warnings, ...warnings],
   };

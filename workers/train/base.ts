@@ -42,7 +42,7 @@ function part({ tensors }: Block, network: string): Block["tensors"] {
 }
 
 /** U-Net and text encoder together, for a VAE that stays as it is. */
-export const openBaseTraining: OpenSubject = async (folders, settings, onPreparing) => {
+export const openBaseTraining: OpenSubject = async (folders, settings, { onPreparing }) => {
   const [unet, clip, vae] = [readUnet(folders.base), readClip(folders.base), readVae(folders.base)];
   requireResolution(settings.resolution, unet, vae);
   const { alphas, prediction } = readNoising(folders.base);
@@ -87,7 +87,7 @@ export const openBaseTraining: OpenSubject = async (folders, settings, onPrepari
           draw,
           [vae.latent_channels, cells, cells],
           ({ pair, flipped }) => moments(pair, flipped),
-          vae.scaling_factor,
+          { vae, text: [clip] },
           alphas,
         ),
         input_ids: { dims: [draw.rows.length, tokens.empty.length], data: BigInt64Array.from(ids, BigInt) },

@@ -6,7 +6,7 @@ import { readCheckpoint } from "../../src/models/checkpoint.ts";
 import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import { RESERVE_BYTES } from "../../src/storage/room.ts";
 import { CSV_HEAD, csvLine, parseCsv, type StepRecord } from "../../src/training/curve.ts";
-import { readParameters, writeSafetensors } from "../../src/training/stored.ts";
+import { readTensor, writeSafetensors } from "../../src/training/stored.ts";
 import type { TrainingState } from "./step.ts";
 
 /** The training cannot go on as it was asked for; nothing that it has done is lost. */
@@ -81,11 +81,10 @@ export function restoreCheckpoint(work: string, state: TrainingState): number {
   if (!existsSync(file)) {
     return 0;
   }
-  const { tensors } = readParameters(readCheckpoint(file));
-  for (const [name, data] of Object.entries(parts(state))) {
-    data.set(tensors.get(name)!.data);
-  }
-  return tensors.get("step")!.data[0]!;
+  const checkpoint = readCheckpoint(file);
+  const step = new Float32Array(1);
+  for (const [name, data] of Object.entries({ ...parts(state), step })) readTensor(checkpoint, name, data);
+  return step[0]!;
 }
 
 /** The losses up to `step`, in the file too: a kill may have come after more of them. */

@@ -7,6 +7,7 @@ import { parseArgs } from "node:util";
 import { readConfig } from "../../src/config/config.ts";
 import { TrainingSettings, tooManyPixels } from "../../src/schema/training-request.ts";
 import type { StepRecord } from "../../src/training/curve.ts";
+import { describeNeed, requireMemory } from "./memory.ts";
 import { type SubjectName, subjects, train } from "./run.ts";
 
 const FOLDERS = ["base", "dataset", "output"] as const;
@@ -46,7 +47,9 @@ function readCommandLine() {
     throw new Error(`missing: ${missing.map((name) => `--${name} DIR`).join(" ")}`);
   }
   const { base, dataset, output } = values as Record<(typeof FOLDERS)[number], string>;
-  const { DATA_DIR, MAX_PIXELS } = readConfig({ DATA_DIR: process.env.DATA_DIR, MAX_PIXELS: process.env.MAX_PIXELS });
+  const { DATA_DIR, MAX_PIXELS, MEMORY_BUDGET } = readConfig(
+    Object.fromEntries(["DATA_DIR", "MAX_PIXELS", "MEMORY_BUDGET"].map((name) => [name, process.env[name]])),
+  );
   const work = (values.work as string | undefined) ?? join(DATA_DIR, "trainings", `${subject}-${basename(output)}`);
   const settings = readSettings(values as Record<string, string | undefined>);
   const pixels = tooManyPixels(settings, MAX_PIXELS);
@@ -57,6 +60,7 @@ function readCommandLine() {
     subject: subject as SubjectName,
     folders: { base, dataset, output, work, validation: values.validation ?? null },
     settings,
+    memoryBudget: MEMORY_BUDGET,
   };
 }
 
@@ -91,12 +95,16 @@ function progress(total: number): (record: StepRecord) => void {
 }
 
 async function main(): Promise<number> {
-  const { subject, folders, settings } = readCommandLine();
+  const { subject, folders, settings, memoryBudget } = readCommandLine();
   const stop = new AbortController();
   process.once("SIGINT", () => stop.abort());
   process.once("SIGTERM", () => stop.abort());
   const finished = await train(subject, folders, settings, {
     onPreparing: (what, done, total) => process.stdout.isTTY && line(`reading ${what} ${done + 1}/${total}`),
+    onMemory(need) {
+      requireMemory(need, memoryBudget);
+      line(`it needs ${describeNeed(need)}\n`);
+    },
     onStep: progress(settings.max_train_steps),
     signal: stop.signal,
   });

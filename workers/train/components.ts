@@ -1,7 +1,9 @@
 /** A base model's folder, read piece by piece: what is to be trained from nothing has configs and no weights yet. */
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { defaultScheduler } from "../../src/diffusion/own-scheduler.ts";
 import { alphasCumprod } from "../../src/diffusion/schedule.ts";
+import { SchedulerConfigError } from "../../src/diffusion/scheduler-config.ts";
 import { schedulerConfig } from "../../src/diffusion/scheduler-table.ts";
 import { type Checkpoint, findCheckpoint, readJson } from "../../src/models/checkpoint.ts";
 import {
@@ -13,7 +15,9 @@ import {
   type VaeConfig,
   vaeConfig,
 } from "../../src/models/config.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
 import { CELL, cellOf } from "../../src/models/vae.ts";
+import { SCHEDULER_FACTS } from "../../src/schema/schedulers.ts";
 import type { Block } from "../../src/training/parameters.ts";
 import { type FloatDType, readParameters, writeSafetensors } from "../../src/training/stored.ts";
 
@@ -28,6 +32,38 @@ export function readNoising(base: string) {
   const raw = readJson(join(base, "scheduler", "scheduler_config.json")) as Record<string, unknown>;
   const config = schedulerConfig("ddpm", raw);
   return { alphas: alphasCumprod(config), prediction: config.prediction_type };
+}
+
+/** In what a ControlNet's copy of the U-Net can be stored. */
+const STORED: readonly string[] = ["F32", "F16", "BF16", "F64"];
+
+/**
+ * Why no ControlNet can be trained for a base; null when one can. A ControlNet has a middle block, and as many layers on each
+ * level; and it is trained over the betas and the timesteps of a DDPM.
+ */
+export function untrainable({ unet, vae, scheduler, weights }: BaseModel): string | null {
+  if (unet.in_channels !== vae.latent_channels) return "its U-Net is shown a picture too: for inpainting, or for edits";
+  if (unet.mid_block_type === null) return "its U-Net has no middle block";
+  if (typeof unet.layers_per_block !== "number") return "the levels of its U-Net have not as many layers each";
+  const other = [...weights.tensors.values()].find(({ dtype }) => !STORED.includes(dtype));
+  if (other !== undefined) return `its U-Net is stored as ${other.dtype}`;
+  const raw = scheduler as Record<string, unknown>;
+  try {
+    const own = defaultScheduler(raw).scheduler;
+    if (SCHEDULER_FACTS[own].noise === "edm") return "its noise is EDM's";
+    if (schedulerConfig(own, raw).timestep_type === "continuous") return "its timesteps are continuous";
+    schedulerConfig("ddpm", raw);
+  } catch (error) {
+    if (error instanceof SchedulerConfigError) return error.message;
+    throw error;
+  }
+  return null;
+}
+
+/** @throws UnsupportedError when no ControlNet can be trained for a base */
+export function requireTrainable(base: BaseModel): void {
+  const reason = untrainable(base);
+  if (reason !== null) throw new UnsupportedError(`no ControlNet can be trained for this model: ${reason}`);
 }
 
 /** What a training's resolution is a multiple of: the U-Net halves the latents' sides between its levels. */

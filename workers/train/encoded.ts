@@ -1,11 +1,14 @@
-/** A dataset as the locked VAE and text encoder see it: computed once, kept in files. */
+/** A dataset as the locked VAE and text encoders see it: computed once, kept in files. */
 import { existsSync, mkdirSync, realpathSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { chunkPrompt } from "../../src/diffusion/prompt.ts";
+import { encodePrompts } from "../../src/diffusion/text.ts";
 import { loadTokenizer, type Tokenizer } from "../../src/diffusion/tokenizer.ts";
 import { sample } from "../../src/image/hint.ts";
 import { findCheckpoint } from "../../src/models/checkpoint.ts";
+import { pooledSize } from "../../src/models/encoder.ts";
 import type { Graph } from "../../src/models/graph.ts";
+import type { BaseModel } from "../../src/models/opened.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { type Pair, refuse } from "../../src/training/dataset.ts";
 import { CPU, openSession } from "../runtime/runtime.ts";
@@ -87,34 +90,68 @@ export function tokenize(
   const ids = pairs.map(({ prompt, where }) => {
     const { chunks, truncated } = chunkPrompt(prompt, "plain", "truncate", tokenizer);
     if (truncated.length > 0) {
-      wrong.push(`${where}: the prompt is longer than the text encoder reads: "${truncated[0]}" is left over`);
+      const reason = `${where}: the prompt is longer than the text encoder reads: "${truncated[0]}" is left over`;
+      if (!wrong.includes(reason)) wrong.push(reason); // two encoders of one vocabulary say the same
     }
     return [...chunks[0]!.ids];
   });
   return { ids, empty: [...chunkPrompt("", "plain", "truncate", tokenizer).chunks[0]!.ids] };
 }
 
-/** The last hidden states [77, D] of every pair's prompt, and of the empty one (null). */
+/** What the networks are told of a prompt: encoder_hidden_states [S, D], and SDXL's text_embeds [P]. */
+export interface EncodedPrompt {
+  readonly hidden: Float32Array;
+  readonly pooled: Float32Array;
+}
+
+const PLAIN = { negative_prompt: null, prompt_syntax: "plain", long_prompt: "truncate", clip_skip: null } as const;
+
+/**
+ * Every pair's prompt, and the empty one (null), by the base's text encoders.
+ * @param tokens of each tower, which tell one dataset's cache from another's
+ */
 export async function encodeDatasetPrompts(
-  encoder: { readonly graph: () => Graph; readonly folder: string; readonly layers: number; readonly width: number },
-  { ids, empty }: { readonly ids: readonly number[][]; readonly empty: readonly number[] },
+  base: BaseModel,
+  pairs: readonly Pair[],
+  tokens: readonly { readonly ids: readonly number[][]; readonly empty: readonly number[] }[],
   cache: string,
   onPreparing: OnPreparing,
-): Promise<(pair: number | null) => Float32Array> {
-  const all = [empty, ...ids];
-  const size = empty.length * encoder.width;
-  const name = cacheName(weightFiles(encoder.folder, "model"), all);
-  const text = lazily(encoder.graph);
-  const rows = await Rows.open(join(cache, `text-${name}.bin`), all.length, size, async (row) => {
-    onPreparing("prompts", row, all.length);
-    const tokens = all[row]!;
-    const outputs = await text.run({
-      input_ids: { dims: [1, tokens.length], data: BigInt64Array.from(tokens, BigInt) },
-      layer: { dims: [1], data: BigInt64Array.of(BigInt(encoder.layers)) },
-      pooling: { dims: [1, 1, tokens.length], data: new Float32Array(tokens.length) },
-    });
-    return outputs.normed!.data as Float32Array;
+): Promise<(pair: number | null) => EncodedPrompt> {
+  const prompts = ["", ...pairs.map(({ prompt }) => prompt)];
+  const size = tokens[0]!.empty.length * base.unet.cross_attention_dim;
+  const pooled = pooledSize(base.unet);
+  const files = base.text.flatMap((_, t) => weightFiles(join(base.folder, TOWERS[t]!), "model"));
+  const name = cacheName(
+    files,
+    tokens.map(({ ids, empty }) => [empty, ...ids]),
+  );
+  const towers = base.text.map(({ config, tokenizerFolder, network }) => ({
+    config,
+    tokenizer: loadTokenizer(tokenizerFolder),
+    ...lazily(network.graph),
+  }));
+  const rows = await Rows.open(join(cache, `text-${name}.bin`), prompts.length, size + pooled, async (row) => {
+    onPreparing("prompts", row, prompts.length);
+    const prompt = prompts[row]!;
+    const { encoder_hidden_states, text_embeds } = await encodePrompts(
+      { ...base, text: towers },
+      { ...PLAIN, prompt },
+      false,
+    );
+    return join32(encoder_hidden_states.data as Float32Array, (text_embeds?.data ?? []) as ArrayLike<number>);
   });
-  await text.release();
-  return (pair) => rows.get(pair === null ? 0 : pair + 1);
+  for (const { release } of towers) await release();
+  return (pair) => {
+    const row = rows.get(pair === null ? 0 : pair + 1);
+    return { hidden: row.subarray(0, size), pooled: row.subarray(size) };
+  };
+}
+
+const TOWERS = ["text_encoder", "text_encoder_2"];
+
+function join32(first: Float32Array, second: ArrayLike<number>): Float32Array {
+  const joined = new Float32Array(first.length + second.length);
+  joined.set(first);
+  joined.set(second, first.length);
+  return joined;
 }

@@ -56,6 +56,7 @@ export async function layOut(
     },
     within,
     settings: settingsOf(request),
+    memoryBudget: config.MEMORY_BUDGET,
     toldUpTo: told,
     stop: stop.buffer,
   };

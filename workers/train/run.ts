@@ -18,7 +18,7 @@ import {
 } from "./checkpoint.ts";
 import { openControlnetTraining } from "./controlnet.ts";
 import { Stepper, startState, type TrainingState } from "./step.ts";
-import type { Folders, OnPreparing, OpenSubject, Signal, Subject } from "./subject.ts";
+import type { Folders, OpenSubject, Preparing, Signal, Subject } from "./subject.ts";
 import { openVaeTraining } from "./vae.ts";
 
 export const subjects = {
@@ -28,8 +28,7 @@ export const subjects = {
 } satisfies Record<string, OpenSubject>;
 export type SubjectName = keyof typeof subjects;
 
-export interface Listeners {
-  readonly onPreparing: OnPreparing;
+export interface Listeners extends Preparing {
   /** `saved`: null, or, when the training was saved at this step, the files of the pictures that were made. */
   readonly onStep: (record: StepRecord, saved: readonly string[] | null) => void;
   /** A run that goes on tells again of the steps after this one that it has done; absent = of none. */
@@ -42,7 +41,7 @@ export interface Listeners {
  * Trains until max_train_steps, then writes the network to folders.output. Started again with the same folders and settings, it goes
  * on from its last checkpoint, to the same losses.
  * @returns whether it came to the end
- * @throws DatasetError, CheckpointError, UnsupportedError, TrainingError before the first step; TrainingError when the disk is full
+ * @throws DatasetError, CheckpointError, UnsupportedError, TrainingError, MemoryError before the first step; TrainingError when the disk is full
  */
 export async function train(...what: Parameters<typeof run>): Promise<boolean> {
   try {
@@ -60,9 +59,9 @@ async function run(
   name: SubjectName,
   folders: Folders,
   settings: TrainingSettings,
-  { onPreparing, onStep, toldUpTo, signal }: Listeners,
+  { onStep, toldUpTo, signal, ...preparing }: Listeners,
 ): Promise<boolean> {
-  const subject = await subjects[name](folders, settings, onPreparing);
+  const subject = await subjects[name](folders, settings, preparing);
   const state = startState(subject.start(), settings);
   claimWork(folders.work, settings, state);
   const done = restoreCheckpoint(folders.work, state);

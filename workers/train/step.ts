@@ -31,7 +31,7 @@ const SHARED_UP_TO = 100e6;
  * How many equal shares of a batch are computed side by side, each by one thread: 1.2 to 1.5 times as fast as one whose
  * operators use two threads, because small networks have small operators (measured with the demo's U-Net, 2 cores).
  */
-function countShares(batch: number, parameters: number): number {
+export function countShares(batch: number, parameters: number): number {
   const most = parameters > SHARED_UP_TO ? 1 : Math.min(batch, availableParallelism());
   return Array.from({ length: most }, (_, i) => most - i).find((count) => batch % count === 0)!;
 }

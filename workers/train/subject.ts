@@ -5,6 +5,7 @@ import type { TrainingSettings } from "../../src/schema/training-request.ts";
 import type { BatchDraw } from "../../src/training/draws.ts";
 import type { BatchSize } from "../../src/training/loss.ts";
 import type { Block } from "../../src/training/parameters.ts";
+import type { MemoryNeed } from "./memory.ts";
 
 /** Where a training reads and writes. */
 export interface Folders {
@@ -44,5 +45,12 @@ export type Signal = Pick<AbortSignal, "aborted">;
 /** Hears what is being done before the first step, with how much of how much. */
 export type OnPreparing = (what: string, done: number, total: number) => void;
 
+/** Who is told of a training before its first step. */
+export interface Preparing {
+  readonly onPreparing: OnPreparing;
+  /** Hears how much memory it needs; throws when that is too much. Absent = nobody asks. */
+  readonly onMemory?: (need: MemoryNeed) => void;
+}
+
 /** Reads and checks everything that can be known before the first step. */
-export type OpenSubject = (folders: Folders, settings: TrainingSettings, onPreparing: OnPreparing) => Promise<Subject>;
+export type OpenSubject = (folders: Folders, settings: TrainingSettings, preparing: Preparing) => Promise<Subject>;

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Worker as Thread } from "node:worker_threads";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
-import { type Claim, reportStep } from "../../src/jobs/attempt.ts";
+import { type Claim, noteMemory, reportStep } from "../../src/jobs/attempt.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
 import { span } from "../../src/observe/span.ts";
 import type { ValidationPicture } from "../../src/schema/training.ts";
@@ -14,7 +14,7 @@ import type { Storage } from "../../src/storage/storage.ts";
 import type { Running } from "./running.ts";
 import type { FromThread, TrainingTask } from "./thread.ts";
 
-type Ending = Exclude<FromThread, { type: "step" }>;
+type Ending = Exclude<FromThread, { type: "step" | "memory" }>;
 type Step = Extract<FromThread, { type: "step" }>;
 
 /** How long a step that could not be told of waits before it is tried again. */
@@ -41,6 +41,13 @@ export async function compute(
   let told: Promise<unknown> = Promise.resolve();
   let before: number | null = null;
   thread.on("message", (message: FromThread) => {
+    if (message.type === "memory") {
+      log.info({ memory_bytes: message.bytes }, `needs ${message.description}`);
+      noteMemory(telling.redis, claimed, message.bytes).catch((error) =>
+        log.warn({ err: error }, "not told of its memory"),
+      );
+      return;
+    }
     if (message.type !== "step") return resolve(message);
     const now = performance.now();
     if (before !== null) telling.measure(claimed.record.request.base, (now - before) / 1000);

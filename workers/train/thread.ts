@@ -14,6 +14,7 @@ import type { StepRecord } from "../../src/training/curve.ts";
 import { DatasetError, listingOf } from "../../src/training/dataset.ts";
 import { type ArchiveLimits, unpack } from "./archive.ts";
 import { TrainingError } from "./checkpoint.ts";
+import { describeNeed, MemoryError, requireMemory, totalOf } from "./memory.ts";
 import { train } from "./run.ts";
 import type { Folders } from "./subject.ts";
 
@@ -26,6 +27,8 @@ export interface TrainingTask {
   /** Nothing in the dataset may lie outside of this folder. */
   readonly within: string;
   readonly settings: TrainingSettings;
+  /** MEMORY_BUDGET; undefined = all of the memory. */
+  readonly memoryBudget: number | undefined;
   /** The last step that is told of for certain. */
   readonly toldUpTo: number;
   /** One number; not 0 = stop after the step under way. */
@@ -33,6 +36,8 @@ export interface TrainingTask {
 }
 
 export type FromThread =
+  /** Bytes that it needs, once, before the first step. */
+  | { type: "memory"; bytes: number; description: string }
   | { type: "step"; record: StepRecord; saved: readonly string[] | null }
   /** It has come to the end, or was stopped; saved either way, once there was a step to save. */
   | { type: "finished" }
@@ -48,7 +53,7 @@ class Stopped extends Error {
 
 const port = parentPort!;
 const task = workerData as TrainingTask;
-const { folders, archive, limits, within, settings, toldUpTo } = task;
+const { folders, archive, limits, within, settings, memoryBudget, toldUpTo } = task;
 const flag = new Int32Array(task.stop);
 const asked = () => Atomics.load(flag, 0) !== 0;
 const send = (message: FromThread) => port.postMessage(message);
@@ -60,6 +65,7 @@ const CODES = [
   [CheckpointError, "model_not_trainable"],
   [SchedulerConfigError, "model_not_trainable"],
   [TrainingError, "training_failed"],
+  [MemoryError, "too_much_memory"],
 ] as const;
 
 // Linux knows it of each thread, and those that this one makes take it on; the main thread keeps answering.
@@ -83,6 +89,10 @@ async function run(): Promise<FromThread> {
   const finished = await train("controlnet", { ...folders, dataset }, settings, {
     toldUpTo,
     onPreparing: goOn,
+    onMemory(need) {
+      requireMemory(need, memoryBudget);
+      send({ type: "memory", bytes: Math.ceil(totalOf(need)), description: describeNeed(need) });
+    },
     onStep: (record, saved) => send({ type: "step", record, saved }),
     signal: {
       get aborted() {

@@ -55,7 +55,7 @@ async function deviation(
 }
 
 /** The VAE, on squares of `resolution` pixels cut from the pictures at random. */
-export const openVaeTraining: OpenSubject = async (folders, settings, onPreparing) => {
+export const openVaeTraining: OpenSubject = async (folders, settings, { onPreparing }) => {
   const vae = readVae(folders.base);
   const pairs = readDataset(folders.dataset, false);
   const pictures = new Pictures(null);
