@@ -49,7 +49,7 @@ async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { j
   const type = typeOf(request);
   if (!JSON_TYPE.test(type)) {
     const head = await beginningOf(pieces);
-    if (head.length === 0) return undefined;
+    if (/^\s*$/.test(head.toString("latin1"))) return undefined;
     throw otherType(type, head);
   }
   const charset = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(request.headers["content-type"] ?? "")?.[1];

@@ -19,6 +19,7 @@ export async function parseJsonBody(pieces: AsyncIterable<Buffer>, most: number)
   if (isEmpty) return undefined;
   const split = splitter.end();
   const rest = textOf(split.rest);
+  if (/^\s*$/.test(rest)) return undefined;
   const parsed = { body: parse(rest) };
   if (split.uris.length > 0) restore(parsed, split);
   return parsed.body;

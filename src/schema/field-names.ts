@@ -111,10 +111,12 @@ const LONG = 8;
 
 /** Whether the one is the other with a slip of the fingers: a letter too many, too few or another; or two in the wrong order. */
 function isSlip(spelled: string, name: string): boolean {
+  if (spelled.replace(name, "").match(/^\d+$/)) return false; // "prompt_2" is another prompt, not a slip
   const edits = distance(spelled, name);
   if (edits <= 1) return spelled.length > 2;
   const sorted = (text: string) => [...text].sort().join("");
-  return edits === 2 && (spelled.length >= LONG || sorted(spelled) === sorted(name));
+  const alike = spelled.length >= LONG && Math.abs(spelled.length - name.length) < 2;
+  return edits === 2 && (alike || sorted(spelled) === sorted(name));
 }
 
 /** A known name that is written otherwise, or with a slip. */
@@ -125,6 +127,9 @@ export const meantByItself: Meant = (unknown, known) => {
   const near = known.filter((name) => isSlip(spelled, plain(name)));
   return near.length === 0 ? null : `the nearest known one is "${closest(unknown, near)}"`;
 };
+
+/** Names that mean something within an object, and at the top anything. */
+const SAYS_LITTLE = new Set("id name model path file url token trigger multiplier mode resize events".split(" "));
 
 /** What was meant by a name, by what it means elsewhere, in each object of a request: by its path ("", "controls[]."). */
 export function meantElsewhere(names: FieldNames): (home: string) => Meant {
@@ -139,7 +144,7 @@ export function meantElsewhere(names: FieldNames): (home: string) => Meant {
     const found = paths.get(spelled) ?? [];
     const here = found.filter((path) => homeOf(path) === home);
     if (here.length > 0) return `here it is ${quoted(here.map(lastOf))}`;
-    if (home === "" && found.length > 0) return `here it is ${quoted(found.slice(0, 1))}`;
+    if (home === "" && found.length > 0 && !SAYS_LITTLE.has(spelled)) return `here it is ${quoted(found.slice(0, 1))}`;
     const outside = found.find((path) => plain(path) === spelled);
     if (outside !== undefined) return `here it is "${outside}" of the request itself`;
     return meantByItself(unknown, known);

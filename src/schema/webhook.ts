@@ -13,7 +13,7 @@ export type WebhookEvent = z.infer<typeof WebhookEvent>;
 function notHttps(input: unknown): string | undefined {
   if (typeof input !== "string") return undefined;
   const url = URL.parse(input);
-  if (url === null) return "must be an https: address, and this is no complete URL";
+  if (url === null || !/^[a-z]+:\/\//i.test(input)) return "must be an https: address, and this is no complete URL";
   return `must be an https: address, not ${url.protocol.slice(0, 20)}`;
 }
 

@@ -218,5 +218,7 @@ describe("events over a connection that is cut: each comes once, none is missing
     assert.deepEqual(await idsOf(`?lastEventId=${all[0]}`, { "Last-Event-ID": all[1] }), all.slice(2));
     assert.equal((await gateway.http.get(`${path}?lastEventId=${all.at(-1)}`)).status, 204);
     assert.equal((await gateway.http.get(`${path}?lastEventId=x`)).status, 400);
+    const refused = (await gateway.http.get(path).set("Last-Event-ID", "x")).body;
+    assert.match(refused.detail, /must be the id of an event$/);
   });
 });

@@ -114,6 +114,16 @@ const AT_THE_TOP: Record<string, string | null> = {
   guidanceScale: '"guidance_scale"',
   inputImage: '"image"',
   controlNetImage: '"controls[].image"',
+  // diffusers' SDXL, and names that mean anything
+  hr_prompt: null,
+  prompt_2: null,
+  negative_prompt_2: null,
+  denoising_end: null,
+  cross_attention_kwargs: null,
+  id: null,
+  name: null,
+  path: null,
+  url: null,
 };
 
 const OF_A_CONTROL: Record<string, string | null> = {

@@ -52,7 +52,8 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
           params: jobParams,
           headers: z.looseObject({
             "last-event-id": z
-              .union([z.string().regex(EVENT_ID), z.literal("")], { error: NO_EVENT })
+              .string()
+              .regex(new RegExp(`${EVENT_ID.source}|^$`), NO_EVENT)
               .optional()
               .describe("The id of the last event that the client has seen; empty = none."),
           }),
