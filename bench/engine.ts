@@ -153,7 +153,7 @@ export class Engine {
       ...wanted,
       controls: own,
     });
-    this.#child.send({ type: "generate", id: "bench", request, state: null, images } satisfies ToEngine);
+    this.#child.send({ type: "generate", id: "bench", request, state: null, images, safety: "off" } satisfies ToEngine);
     this.#beginStage();
     const evaluations: Stage[] = [];
     for (;;) {

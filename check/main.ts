@@ -11,6 +11,7 @@ import type { Finding } from "./finding.ts";
 import { check as modules } from "./modules.ts";
 import { check as noise } from "./noise.ts";
 import { check as poses } from "./poses.ts";
+import { check as safety } from "./safety.ts";
 import { check as samplers } from "./samplers.ts";
 import { check as tokens } from "./tokens.ts";
 import { check as training } from "./training.ts";
@@ -27,6 +28,7 @@ const CHECKS: Record<string, (dir: string) => Promise<Finding[]>> = {
   "adapter_modules.safetensors": checkT2iAdapters,
   "union_modules.safetensors": checkUnion,
   "control_lora_modules.safetensors": checkControlLora,
+  "safety_checker/expected.safetensors": safety,
   "cases.json": annotators,
   "pose.json": poses,
   "neural.json": annotatorNetworks,

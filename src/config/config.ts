@@ -4,7 +4,7 @@ import { isIP, isIPv6 } from "node:net";
 import { join, resolve } from "node:path";
 import { z } from "zod";
 import { ConfigError } from "../errors.ts";
-import { ApiKey, parseKeys } from "./api-keys.ts";
+import { ApiKey, parseKeys, SAFETY_MODES } from "./api-keys.ts";
 
 /** The project's own small Stable Diffusion and its ControlNets: what `npm start` serves until it is told where models are. */
 export const DEMO_MODELS_DIR = join(import.meta.dirname, "../../demo/checkpoint");
@@ -103,6 +103,8 @@ const Environment = z.object({
     .optional(),
   /** What pictures say of themselves (src/image/provenance.ts). */
   PROVENANCE: z.enum(["full", "mark", "off"]).default("mark"),
+  /** Whether pictures are checked, and what becomes of those that are flagged, where an API key does not say it. */
+  SAFETY_CHECKER: z.enum(SAFETY_MODES).default("off"),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 

@@ -3,6 +3,7 @@
  * its idempotency key.
  */
 import type { FastifyBaseLogger } from "fastify";
+import type { SafetyMode } from "../config/api-keys.ts";
 import type { Dialect } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { rememberImages } from "../jobs/kept-images.ts";
@@ -40,6 +41,8 @@ export interface Prepared {
   images: readonly string[];
   /** What the log says of it. */
   about: object;
+  /** Of a generation: kept with the record. */
+  safety?: SafetyMode;
 }
 
 /**
@@ -57,7 +60,7 @@ export async function accept<R extends BaseRecord>(
   const known = idempotency && (await queue.remembered(owner, idempotency));
   if (known !== undefined) return madeBefore(known, service, kind, owner);
   const id = newId(kind);
-  const { request, store, images, about } = await span("validate", { id }, prepare);
+  const { request, store, images, about, safety } = await span("validate", { id }, prepare);
   await service.room.require(JSON.stringify(request).length);
   if (store !== null) {
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
@@ -67,6 +70,7 @@ export async function accept<R extends BaseRecord>(
   const submission = await submitWithin(service, kind, id, request, owner, {
     idempotency,
     dialect,
+    safety,
     mostQueued: config.MAX_QUEUE,
     mostOfOwner: config.MAX_JOBS_PER_KEY,
     mostKept: config.MAX_KEPT_PER_KEY,

@@ -120,7 +120,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   const addresses = new Addresses(parts.config, (command) => parts.queue.ask(command));
   openSigned(app, addresses, parts.queue); // a signature stands for a key
   seeFromOutside(app, addresses, parts.config);
-  authenticate(app, parts.config.API_KEYS);
+  authenticate(app, parts.config);
   countHeld(app, held, bounds);
   readBodies(app, bounds);
   await limitRate(app, parts.config, parts.queue);

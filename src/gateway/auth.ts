@@ -1,6 +1,7 @@
 /** Who asks: each request belongs to the owner of its API key, or to the one owner that there is without keys. */
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { type ApiKey, OWNER_WITHOUT_KEYS, ownerOfKey } from "../config/api-keys.ts";
+import { findKey, OWNER_WITHOUT_KEYS, type SafetyMode } from "../config/api-keys.ts";
+import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 
 declare module "fastify" {
@@ -33,20 +34,26 @@ function basic({ headers }: FastifyRequest): string | undefined {
 }
 
 /** Lets nobody pass who has none of the keys; when there are none, everybody. Looks at the head alone, before any body is read. */
-export function authenticate(app: FastifyInstance, keys: readonly ApiKey[]): void {
+export function authenticate(
+  app: FastifyInstance,
+  { API_KEYS: keys, SAFETY_CHECKER }: Pick<Config, "API_KEYS" | "SAFETY_CHECKER">,
+): void {
+  app.decorateRequest("safety", SAFETY_CHECKER);
   app.decorateRequest("owner", OWNER_WITHOUT_KEYS);
   app.addHook("onRequest", async (request) => {
     if (keys.length === 0 || request.routeOptions.config.open || request.isSigned) return;
     const key = WAYS.map((way) => way(request)).find((sent) => sent !== undefined);
-    const owner = key === undefined ? undefined : ownerOfKey(keys, key);
-    if (owner === undefined) {
+    const known = key === undefined ? undefined : findKey(keys, key);
+    if (known === undefined) {
       const detail =
         key === undefined
           ? "send Authorization: Bearer and an API key, or Basic with the key as the password"
           : "unknown API key";
       throw new Refused(401, "unauthorized", detail);
     }
+    const { name: owner, safety_checker = SAFETY_CHECKER } = known;
     request.setDecorator("owner", owner);
+    request.setDecorator("safety", safety_checker);
     request.log = request.log.child({ owner });
   });
 }
@@ -54,4 +61,9 @@ export function authenticate(app: FastifyInstance, keys: readonly ApiKey[]): voi
 /** Whose resources a request makes and sees. */
 export function ownerOf(request: FastifyRequest): string {
   return request.getDecorator<string>("owner");
+}
+
+/** Whether the pictures that a request asks for are checked, and what becomes of those that are flagged: by its key, or for all. */
+export function safetyOf(request: FastifyRequest): SafetyMode {
+  return request.getDecorator<SafetyMode>("safety");
 }

@@ -1,4 +1,5 @@
 /** Generations without HTTP: accept one, wait for its end, read a picture. */
+import type { SafetyMode } from "../config/api-keys.ts";
 import { Refused } from "../errors.ts";
 import { type GenerationRecord, generation } from "../jobs/generation.ts";
 import type { ImageRecord } from "../schema/generation.ts";
@@ -10,11 +11,15 @@ import type { FoundPicture } from "./picture.ts";
 import { resolve } from "./resolve.ts";
 
 /** Accepts a generation, or finds the one that the idempotency key has made. @throws {Refused} */
-export function acceptGeneration(service: Service, input: GenerationInput, by: Submitter): Promise<GenerationRecord> {
+export function acceptGeneration(
+  service: Service,
+  input: GenerationInput,
+  by: Submitter & { safety: SafetyMode },
+): Promise<GenerationRecord> {
   const { config, fleet, imagesIn, storage } = service;
   return accept(service, generation, by, async () => {
     await checkWebhook(input.webhook, service);
-    const { request, images } = await resolve(input, await fleet.catalog(), config, imagesIn, by.owner);
+    const { request, images } = await resolve(input, await fleet.catalog(), config, imagesIn, by);
     const store = async (id: string) => {
       for (const [hash, bytes] of images) await storage.put(inputKey(id, hash), bytes);
     };
@@ -23,6 +28,7 @@ export function acceptGeneration(service: Service, input: GenerationInput, by: S
       store: images.size > 0 ? store : null,
       images: [...images.keys()],
       about: { model: request.model },
+      safety: by.safety,
     };
   });
 }

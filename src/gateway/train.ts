@@ -1,4 +1,5 @@
 /** Accepting trainings, without HTTP. */
+import type { SafetyMode } from "../config/api-keys.ts";
 import { Refused } from "../errors.ts";
 import { type TrainingRecord, training } from "../jobs/training.ts";
 import type { Catalog } from "../schema/catalog.ts";
@@ -10,13 +11,19 @@ import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import { accept, checkWebhook, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
 import { refuseUnavailable } from "./resolve.ts";
+import { refuseUnchecked } from "./safety.ts";
 import { names, suggestion, unprocessable } from "./unprocessable.ts";
 
 /** Accepts a training, or finds the one that the idempotency key has made. @throws {Refused} */
-export function acceptTraining(service: Service, input: TrainingInput, by: Submitter): Promise<TrainingRecord> {
+export function acceptTraining(
+  service: Service,
+  input: TrainingInput,
+  by: Submitter & { safety: SafetyMode },
+): Promise<TrainingRecord> {
   const { config, fleet, imagesIn, storage } = service;
   return accept(service, training, by, async () => {
     await checkWebhook(input.webhook, service);
+    refuseUnchecked(input.validation.length > 0, by.safety);
     checkModels(input, await fleet.catalog());
     const pixels = tooManyPixels(input, config.MAX_PIXELS);
     if (pixels !== null) throw unprocessable("too_many_pixels", pixels.path, pixels.message);

@@ -1,3 +1,4 @@
+import type { SafetyMode } from "../config/api-keys.ts";
 import {
   type ControlMapRecord,
   Generation,
@@ -11,6 +12,7 @@ import { type JobKind, queuedFor } from "./kind.ts";
 export type GenerationRecord = Omit<View, "images" | "controls" | "metadata"> & {
   images: ImageRecord[];
   controls: ControlMapRecord[];
+  safety_checker: SafetyMode;
 };
 
 /** Pictures made of a request. */
@@ -29,10 +31,11 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
   total: evaluations,
   priority: ({ priority }) => priority,
   exclusiveName: () => null,
-  parse: ({ images, controls, metrics }, { created_at, started_at }) => ({
+  parse: ({ images, controls, metrics, safety_checker }, { created_at, started_at }) => ({
     object: "generation",
     images: JSON.parse(images ?? "[]"),
     controls: JSON.parse(controls ?? "[]"),
+    safety_checker: (safety_checker ?? "off") as SafetyMode,
     metrics:
       metrics === undefined
         ? {
@@ -46,9 +49,13 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
           }
         : { annotate_ms: null, ...JSON.parse(metrics) },
   }),
-  show(record, addresses) {
+  show({ safety_checker: _, ...record }, addresses) {
     const url = (what: string) => addresses.picture(`/v1/generations/${record.id}/${what}`);
-    const images = record.images.map((image, n) => ({ url: url(`images/${n}`), ...image }));
+    const images = record.images.map((image, n) => ({
+      url: url(`images/${n}`),
+      ...image,
+      flagged: image.flagged ?? null,
+    }));
     const controls = record.controls.map((map) => ({
       url: url(`controls/${map.control}${map.picture === null ? "" : `?picture=${map.picture}`}`),
       ...map,

@@ -1,5 +1,6 @@
 /** Accepting a job: its record is written, and from then on it ends as succeeded, failed or canceled. */
 import type { Redis } from "ioredis";
+import type { SafetyMode } from "../config/api-keys.ts";
 import type { Dialect } from "../config/config.ts";
 import { script } from "../redis/script.ts";
 import { idempotencyKey, recordKey, SCRIPT_NAMES } from "./keys.ts";
@@ -41,6 +42,8 @@ export interface Terms {
   mostBytes?: number | undefined;
   /** The API that it came by, when that is not our own: kept with the record. */
   dialect?: Dialect | undefined;
+  /** Whether a generation's pictures are checked: kept with the record. */
+  safety?: SafetyMode | undefined;
 }
 
 /** Writes the record of a new job: from then on it is accepted. */
@@ -49,13 +52,14 @@ export async function submit(
   id: string,
   request: JobRecord["request"],
   owner: string,
-  { mostQueued, mostOfOwner, mostKept, mostBytes, idempotency, dialect }: Terms,
+  { mostQueued, mostOfOwner, mostKept, mostBytes, idempotency, dialect, safety }: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
   const kind = kindOf(id);
   const fields = {
     ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
     ...(dialect !== undefined && { dialect }),
+    ...(safety !== undefined && { safety_checker: safety }),
     request: JSON.stringify(request),
     step: "0",
     total: String(kind.total(request)),

@@ -18,6 +18,7 @@ import { requireLevels } from "./levels.ts";
 import { type Network, storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { naming, refuseForeignFile, requireClass } from "./recognize.ts";
+import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "./safety-checker.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 import { unet } from "./unet.ts";
@@ -50,7 +51,22 @@ const PIPELINES: Readonly<Record<string, 1 | 2>> = {
 const WEIGHTS = "diffusion_pytorch_model";
 
 /** Components that a picture does not need: skipped, and the user is told. */
-const SKIPPED = ["safety_checker", "feature_extractor", "image_encoder"];
+const SKIPPED = ["feature_extractor", "image_encoder"];
+
+/** The safety checker beside a model's parts, whatever its index says of one. One that cannot be run is none, with a warning. */
+function findSafetyChecker(folder: string, isNamed: boolean, warnings: string[]): SafetyChecker | null {
+  const own = join(folder, SAFETY_CHECKER);
+  if (!existsSync(own)) {
+    if (isNamed) warnings.push("safety_checker is not run");
+    return null;
+  }
+  try {
+    return openSafetyChecker(own, join(folder, "feature_extractor"));
+  } catch (error) {
+    warnings.push(`safety_checker cannot be run: ${(error as Error).message}`);
+    return null;
+  }
+}
 
 /** The decoder of an AutoencoderTiny that somebody put beside the model's own parts, whatever its folder is called. */
 function findTinyDecoder(folder: string, latents: number, warnings: string[]): Network | null {
@@ -148,7 +164,12 @@ export function openBase(folder: string): BaseModel {
   const index = readJson(join(folder, "model_index.json")) as Index;
   const { pipeline, towers } = pipelineOf(index);
   const present = (part: string) => Array.isArray(index[part]) && index[part][0] !== null;
-  const warnings = SKIPPED.filter(present).map((part) => `${part} is not run`);
+  const warnings: string[] = [];
+  const safety_checker = findSafetyChecker(folder, present(SAFETY_CHECKER), warnings);
+  const unneeded = SKIPPED.filter(
+    (part) => present(part) && !(part === "feature_extractor" && safety_checker !== null),
+  );
+  warnings.push(...unneeded.map((part) => `${part} is not run`));
 
   const config = (part: Part) => partConfig(folder, index, part, pipeline);
   const unetSettings = parseConfig(unetConfig, config("unet"), "unet/config.json", warnings);
@@ -193,6 +214,7 @@ export function openBase(folder: string): BaseModel {
     scheduler,
     weights: unetCheckpoint,
     networks,
+    safety_checker,
     warnings,
   };
 }

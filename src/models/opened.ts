@@ -2,6 +2,7 @@
 import type { Checkpoint } from "./checkpoint.ts";
 import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "./config.ts";
 import type { Network } from "./network.ts";
+import type { SafetyChecker } from "./safety-checker.ts";
 
 /** A text encoder with the tokenizer that feeds it. */
 export interface TextTower {
@@ -33,6 +34,8 @@ export interface BaseModel {
     /** For previews. */
     readonly tiny_decoder: Network | null;
   };
+  /** What says of a picture whether it may be shown. */
+  readonly safety_checker: SafetyChecker | null;
   readonly warnings: readonly string[];
 }
 

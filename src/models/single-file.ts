@@ -133,6 +133,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     scheduler: edm?.scheduler ?? { ...family.scheduler, ...said },
     weights: unetPart,
     networks,
+    safety_checker: null,
     warnings: [
       ...(family.assumption === null || said.prediction_type !== undefined ? [] : [family.assumption]),
       ...unusedWarning(unused, prefixes),

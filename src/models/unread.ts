@@ -16,6 +16,7 @@ const IGNORED = {
     // Layers after those that are run.
     /(^|\.)encoder\.layers\.\d+\./,
   ],
+  safety_checker: [/(^|\.)embeddings\.position_ids$/, /^logit_scale$/, /^text_(model|projection)\./],
 } satisfies Record<string, readonly RegExp[]>;
 
 /** Scales of weights stored as float8: read with the weight, or for activations in float8, which are float32 here. */

@@ -51,6 +51,12 @@ export const Model = z
       .describe("The largest `cache.branch`.")
       .meta({ examples: [11] }),
     tiny_decoder: z.boolean().describe("Whether it has a tiny autoencoder, for `decoder` tiny and for previews."),
+    safety_checker: z
+      .enum(["none", "off", "flag", "blank"])
+      .describe(
+        "What becomes of pictures that its safety checker flags, with this API key: nothing, for it is not run (`off`); `images[].flagged` tells of it (`flag`); they are black (`blank`). `none`: it has no safety checker, so generations are refused where pictures of this key must be checked.",
+      )
+      .meta({ examples: ["off"] }),
     trainable: z.boolean().describe("ControlNets can be trained for it here."),
     resolution_multiple: z
       .int()

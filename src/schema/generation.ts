@@ -32,11 +32,16 @@ export const ImageRecord = z.object({
     .string()
     .describe("Of its file, in hexadecimal.")
     .meta({ examples: ["0f".repeat(32)] }),
+  flagged: z
+    .boolean()
+    .nullable()
+    .describe("Whether the model's safety checker finds it unfit to be shown; null = it was not asked.")
+    .meta({ examples: [false] }),
 });
 export type ImageRecord = z.infer<typeof ImageRecord>;
 
 /** A control image that an annotator made, as it is kept in the generation's record. */
-export const ControlMapRecord = ImageRecord.omit({ seed: true }).extend({
+export const ControlMapRecord = ImageRecord.omit({ seed: true, flagged: true }).extend({
   control: z
     .int()
     .min(0)

@@ -45,6 +45,8 @@ for (const [name, value, says] of [
   ["EXECUTION_PROVIDER", "gpu", /EXECUTION_PROVIDER=gpu/],
   ["API_KEYS", "ann:short", /API_KEYS=…: entry 1 must be name:key/],
   ["API_KEYS", "ann:long-enough-for-a-key,long-enough-but-without-name", /API_KEYS=…: entry 2 must be name:key/],
+  ["API_KEYS", "ann:long-enough-for-a-key:black", /API_KEYS=…: entry 1 must be .* off, flag, blank/],
+  ["SAFETY_CHECKER", "on", /SAFETY_CHECKER=on: .*"off"\|"flag"\|"blank"/],
   ["API_KEYS_FILE", "/nowhere/keys.json", /API_KEYS_FILE=.*ENOENT/],
   ["API_KEYS_FILE", "package.json", /API_KEYS_FILE=package.json: .*array/],
   ["MAX_IMAGE_BYTES", "-1", /MAX_IMAGE_BYTES=-1/],

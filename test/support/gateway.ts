@@ -54,6 +54,7 @@ export const CATALOG: Catalog = {
       max_branch: 11,
       tiny_decoder: false,
       inpainting: false,
+      safety_checker: "none",
       instruct_pix2pix: false,
       trainable: true,
       resolution_multiple: 64,

@@ -4,17 +4,13 @@ import { adapt } from "../../src/diffusion/adapters/adapt.ts";
 import { NotFinite } from "../../src/diffusion/finite.ts";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
-import { decodePicture, type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { isFresh } from "../../src/diffusion/reuse.ts";
-import { encodeImage } from "../../src/image/encode.ts";
-import { toPixels } from "../../src/image/hint.ts";
-import { xmpOf } from "../../src/image/provenance.ts";
 import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
-import { CELL } from "../../src/models/vae.ts";
 import { type Attributes, onSpan, span } from "../../src/observe/span.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
-import { CONTENT_TYPES, type GenerationRequest } from "../../src/schema/generation-request.ts";
+import type { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { Memo } from "../runtime/memo.ts";
 import { PreparedCache } from "../runtime/prepared.ts";
 import { chooseProvider } from "../runtime/provider.ts";
@@ -24,12 +20,14 @@ import { chooseAdapters, type Take } from "./adapters.ts";
 import { alphaWarnings } from "./alpha-warnings.ts";
 import { readImages } from "./images.ts";
 import { type Library, openLibrary } from "./library.ts";
+import { makeImages } from "./make-images.ts";
 import { makeControlMaps, showMaps } from "./maps/controls.ts";
 import { MapError } from "./maps/made.ts";
 import { Maps } from "./maps/maps.ts";
-import type { EngineSettings, FromEngine, MadeImage, ToEngine } from "./messages.ts";
+import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 import { preload } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
+import { inspection } from "./safety.ts";
 import { decodeState, StateSaver } from "./saved-state.ts";
 import type { Opened } from "./shelves.ts";
 import { StageTimes } from "./stage-times.ts";
@@ -61,6 +59,11 @@ class Asked extends Error {
 async function turnOf(running: Running): Promise<void> {
   await setImmediate();
   if (running.asked !== null) throw new Asked();
+}
+
+/** A worker that is to yield makes the pictures first. @throws {Asked} */
+function endIfCanceled(running: Running): void {
+  if (running.asked === "cancel") throw new Asked();
 }
 
 /** Bytes of encoded prompts and hints that are kept: a prompt takes 0.5 MB, a hint at 512² 5 MB. */
@@ -170,9 +173,12 @@ export class Engine {
     }
   }
 
-  async #carryOut({ id, request, images, state }: Task, running: Running, times: StageTimes): Promise<FromEngine> {
+  async #carryOut(task: Task, running: Running, times: StageTimes): Promise<FromEngine> {
+    const { id, request, images, state, safety } = task;
     this.#residents.beginGeneration();
     const { base, loaded } = this.#model(request.model);
+    const checker = base.safety_checker ?? this.#library.safety_checker;
+    const { inspect, shown, told } = inspection(safety, checker, request, this.#runner);
     const chosen = request.controls.map(({ controlnet }) => this.#controlnet(controlnet)(base));
     const turn = () => turnOf(running);
     const stopping = { turn, signal: running.stop.signal };
@@ -187,8 +193,10 @@ export class Engine {
     });
     const clear = await alphaWarnings(request, images, turn);
     const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
-    const done = await span("denoise", {}, () => this.#denoise(plan, start, request, running));
-    const made = await span("decode", {}, () => this.#decode(plan, done, request, running));
+    const done = await span("denoise", {}, () => this.#denoise(plan, start, shown, running));
+    const made = await span("decode", {}, () =>
+      makeImages(plan, done, request, this.#settings.provenance, inspect, () => endIfCanceled(running)),
+    );
     const metrics = {
       load_ms: times.ms.load,
       annotate_ms: times.ms.annotate,
@@ -198,7 +206,8 @@ export class Engine {
       steps_per_second: (1000 * (plan.sampler.total - start.step)) / times.ms.denoise,
     };
     const controls = await showMaps(maps);
-    return { type: "done", id, images: made, controls, warnings: [...clear, ...plan.warnings, ...warnings], metrics };
+    const all = [...clear, ...plan.warnings, ...warnings, ...told];
+    return { type: "done", id, images: made, controls, warnings: all, metrics };
   }
 
   async #denoise(
@@ -230,25 +239,6 @@ export class Engine {
       }
     }
     return state;
-  }
-
-  async #decode(
-    plan: Plan,
-    { pictures }: GenerationState,
-    request: GenerationRequest,
-    running: Running,
-  ): Promise<MadeImage[]> {
-    const { seed, output_format } = request;
-    const [width, height] = [plan.latentDims[2] * CELL, plan.latentDims[1] * CELL];
-    const made: MadeImage[] = [];
-    for (const [i, picture] of pictures.entries()) {
-      await setImmediate();
-      if (running.asked === "cancel") throw new Asked();
-      const pixels = toPixels(await decodePicture(plan, picture), width, height);
-      const bytes = await encodeImage(pixels, output_format, xmpOf(this.#settings.provenance, request, i));
-      made.push({ bytes, seed: seed + i, width, height, content_type: CONTENT_TYPES[output_format] });
-    }
-    return made;
   }
 
   /** A model as it was opened, and as it was loaded from that. */

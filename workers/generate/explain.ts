@@ -54,7 +54,7 @@ function explainOne(path: string, isFolder: boolean): Explained {
     const { openFolder, openFile, describe } = SHELVES[shelf] as Shelf<unknown, Entry>;
     try {
       const opened = isFolder ? openFolder(path) : openFile(path);
-      const entry = describe(basename(path), opened, { models: new Map(), forTraining: false });
+      const entry = describe(basename(path), opened, { models: new Map(), safety_checker: null, forTraining: false });
       const warnings = (entry.warnings ?? []).map((warning) => `  warning: ${warning}`);
       return { lines: [nameOf(shelf, entry), ...warnings], unavailable: 0 };
     } catch (error) {

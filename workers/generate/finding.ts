@@ -4,6 +4,7 @@
  */
 import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
 
 /** Something that stands on a shelf, or would if it could be served. */
@@ -121,6 +122,7 @@ interface At {
 function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfName>): Generator<Found> {
   const { dir, shelf, prefix, depth } = at;
   const path = join(dir, name);
+  if (shelf === "models" && prefix === "" && name === SAFETY_CHECKER) return; // library.ts reads it
   const hub = HUB_FOLDER.exec(name);
   if (hub !== null) {
     yield* findInHub(path, hub[1]!, hub[2]!);

@@ -1,13 +1,17 @@
 /** What MODELS_DIR holds, shelf by shelf: opened (headers only) but not loaded. */
+import { existsSync } from "node:fs";
 import { join, relative } from "node:path";
 import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
+import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "../../src/models/safety-checker.ts";
 import type { Catalog, ShelfName, Unavailable } from "../../src/schema/catalog.ts";
 import { type Found, findAll } from "./finding.ts";
 import type { Shelf } from "./shelf.ts";
 import { type Opened, SHELVES } from "./shelves.ts";
 
 export type Library = { readonly [Name in ShelfName]: ReadonlyMap<string, Opened<Name>> } & {
+  /** MODELS_DIR/safety_checker: for the models that bring none. */
+  readonly safety_checker: SafetyChecker | null;
   readonly catalog: Omit<Catalog, "execution_provider" | "annotators">;
 };
 
@@ -19,7 +23,7 @@ function fill<T, Entry>(
   { openFolder, openFile, describe }: Shelf<T, Entry>,
   dir: string,
   things: readonly Found[],
-  models: ReadonlyMap<string, BaseModel> | null,
+  { models, safety_checker }: { models: ReadonlyMap<string, BaseModel> | null; safety_checker: SafetyChecker | null },
   skip: (found: Found, reason: string) => void,
 ): { opened: Map<string, T>; entries: Entry[] } {
   const opened = new Map<string, T>();
@@ -37,7 +41,7 @@ function fill<T, Entry>(
       const one = folder ? openFolder(path) : openFile(path);
       // Training looks for a base under its id.
       const forTraining = folder && path === join(dir, id) && dir !== DEMO_MODELS_DIR;
-      entries.push(describe(id, one, { models: models ?? new Map(), forTraining }));
+      entries.push(describe(id, one, { models: models ?? new Map(), safety_checker, forTraining }));
       opened.set(id, one);
     } catch (error) {
       skip(found, (error as Error).message);
@@ -46,20 +50,34 @@ function fill<T, Entry>(
   return { opened, entries };
 }
 
+function openShared(dir: string, skipped: Unavailable[]): SafetyChecker | null {
+  const path = join(dir, SAFETY_CHECKER);
+  if (!existsSync(path)) return null;
+  try {
+    return openSafetyChecker(path);
+  } catch (error) {
+    skipped.push({ shelf: "models", id: SAFETY_CHECKER, path, reason: (error as Error).message });
+    return null;
+  }
+}
+
 /** Never throws for what a folder holds: what cannot be served is in `catalog.skipped`, with the reason. */
 export function openLibrary(dir: string): Library {
   const skipped: Unavailable[] = [];
+  const safety_checker = openShared(dir, skipped);
   const found = findAll(dir, PLACES);
   const filled: Partial<Record<ShelfName, ReturnType<typeof fill>>> = {};
   for (const [shelf, row] of Object.entries(SHELVES) as [ShelfName, Shelf<unknown, unknown>][]) {
     const models = (filled.models?.opened ?? null) as ReadonlyMap<string, BaseModel> | null;
     const own = found.filter(({ shelf: of, id }) => of === shelf && id !== row.companion);
-    filled[shelf] = fill(row, dir, own, models, ({ id, path }, reason) => skipped.push({ shelf, id, path, reason }));
+    const skip = ({ id, path }: Found, reason: string) => skipped.push({ shelf, id, path, reason });
+    filled[shelf] = fill(row, dir, own, { models, safety_checker }, skip);
   }
   const each = (take: (one: ReturnType<typeof fill>) => unknown) =>
     Object.fromEntries(Object.entries(filled).map(([shelf, one]) => [shelf, take(one)]));
   return {
     ...each(({ opened }) => opened),
+    safety_checker,
     catalog: { ...each(({ entries }) => entries), skipped },
   } as Library;
 }

@@ -2,6 +2,7 @@
  * What the main thread of a generation worker and its engine thread say to each other. The main thread talks to Redis and
  * storage and always answers; the engine thread (workers/generate/engine-thread.ts) holds the sessions and blocks while they run.
  */
+import type { SafetyMode } from "../../src/config/api-keys.ts";
 import type { Config } from "../../src/config/config.ts";
 import type { NetworkChoice } from "../../src/schema/annotator-choice.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
@@ -33,6 +34,8 @@ export type ToEngine =
       images: Record<string, Uint8Array>;
       /** What an earlier attempt has saved; null = from the start. */
       state: Uint8Array | null;
+      /** Whether the pictures are checked, and what becomes of those that are flagged. */
+      safety: SafetyMode;
     }
   | { type: "annotate"; id: string; task: MapTask<NetworkChoice>; hashes: (string | null)[] }
   /** Stop this generation before its next evaluation; answered by `canceled` (or by `done`, when it was too late). */
@@ -49,6 +52,8 @@ export interface MadeImage {
   width: number;
   height: number;
   content_type: "image/png" | "image/webp" | "image/jpeg";
+  /** What the safety checker says; null = it was not asked. */
+  flagged: boolean | null;
 }
 
 export type FromEngine =

@@ -36,14 +36,14 @@ export async function performGeneration(
   log: Logger,
   signal: AbortSignal,
 ): Promise<Outcome> {
-  const { id, metrics } = claimed.record;
+  const { id, metrics, safety_checker: safety } = claimed.record;
   if (claimed.attempt === 1) tellSpan("queue", { id }, metrics.queue_ms ?? 0);
   if (claimed.cancelRequested) return { status: "canceled" };
   const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
   if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
   const images = await readInputs(parts.storage, id, request);
   const telling = tellOf(parts, claimed, log);
-  const task: EngineTask = { type: "generate", id, request, images, state: claimed.state };
+  const task: EngineTask = { type: "generate", id, request, images, state: claimed.state, safety };
   const { ending, timedOut } = await runInTime(parts, task, telling.hear);
   const outOfTime = failure("timed_out", `it was not done after ${parts.config.RUN_TIMEOUT} s`);
   if (ending === "stuck") {

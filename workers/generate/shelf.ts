@@ -1,10 +1,13 @@
 /** What a shelf of MODELS_DIR is: a row of the table in shelves.ts. */
 import type { BaseModel } from "../../src/models/opened.ts";
+import type { SafetyChecker } from "../../src/models/safety-checker.ts";
 
 /** What is told of something on a shelf, beside what it is. */
 export interface Surroundings {
   /** The base models of MODELS_DIR: what the other shelves' things fit, or not. */
   readonly models: ReadonlyMap<string, BaseModel>;
+  /** For the models that bring none. */
+  readonly safety_checker: SafetyChecker | null;
   /** Whether it can be trained on: in the diffusers layout, and with room beside it. */
   readonly forTraining: boolean;
 }

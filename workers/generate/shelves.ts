@@ -31,7 +31,11 @@ function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
   return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
 }
 
-function describeModel(id: string, model: BaseModel, { forTraining }: Surroundings): Catalog["models"][number] {
+function describeModel(
+  id: string,
+  model: BaseModel,
+  { forTraining, safety_checker }: Surroundings,
+): Catalog["models"][number] {
   const config = model.scheduler as Record<string, unknown>;
   const { scheduler, warnings } = defaultScheduler(config);
   const schedulers = allowedSchedulers(config);
@@ -55,6 +59,7 @@ function describeModel(id: string, model: BaseModel, { forTraining }: Surroundin
     instruct_pix2pix: shown === "image",
     max_branch: maxBranch(model.unet),
     tiny_decoder: model.networks.tiny_decoder !== null,
+    safety_checker: (model.safety_checker ?? safety_checker) === null ? "none" : "off",
     trainable: forTraining && untrainable(model) === null,
     resolution_multiple: resolutionMultiple(model.unet),
     warnings: [...model.warnings, ...warnings],

@@ -8,7 +8,7 @@ import { hasEnded } from "../../jobs/record.ts";
 import type { AnnotationInput } from "../../schema/annotation-request.ts";
 import type { GenerationInput } from "../../schema/generation-request.ts";
 import { acceptAnnotation, waitForAnnotation } from "../annotate.ts";
-import { ownerOf } from "../auth.ts";
+import { ownerOf, safetyOf } from "../auth.ts";
 import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
 import { idempotencyOf } from "../idempotency.ts";
 import type { Service } from "../parts.ts";
@@ -34,7 +34,9 @@ export interface Made {
 
 /** Accepts a generation of a dialect. Who asks again with the same Idempotency-Key gets the same one. @throws {Refused} */
 export function acceptOf(service: Service, dialect: Dialect, request: FastifyRequest, input: GenerationInput) {
-  const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), dialect, log: request.log };
+  const { log } = request;
+  const safety = safetyOf(request);
+  const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), safety, dialect, log };
   return acceptGeneration(service, input, by);
 }
 

@@ -1,13 +1,15 @@
-import type { FastifyInstance } from "fastify";
+import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { FastifyPluginAsyncZod, ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
 import { type Catalog, SHELF_ROUTES, type ShelfName, type ShelfRoute, Unavailable } from "../../schema/catalog.ts";
 import { SCHEDULER_FACTS, SCHEDULERS, Scheduler } from "../../schema/schedulers.ts";
+import { safetyOf } from "../auth.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
 import type { Service } from "../parts.ts";
 import { refuseUnavailable } from "../resolve.ts";
+import { withSafety } from "../safety.ts";
 import { suggestion } from "../unprocessable.ts";
 
 const SCHEDULER_LIST = SCHEDULERS.map((id): Scheduler => {
@@ -36,16 +38,16 @@ export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) =>
     app.get(
       `/v1/${shelf}`,
       { schema: { operationId, summary, description, tags, response: { 200: shelfOf(entry), ...problems(503) } } },
-      async () => {
-        const { [shelf]: entries, skipped } = await fleet.catalog();
+      async (request) => {
+        const { skipped, ...catalog } = await fleet.catalog();
+        const entries = entriesFor(catalog, shelf, request);
         const unavailable = skipped.filter((one) => one.shelf === shelf).map(({ id, reason }) => ({ id, reason }));
         return { ...list<Record<string, unknown>>(entries), unavailable };
       },
     );
-    const find = async (id: string): Promise<Record<string, unknown>> => {
+    const find = async (id: string, request: FastifyRequest): Promise<Record<string, unknown>> => {
       const catalog = await fleet.catalog();
-      const entries: { id: string }[] = catalog[shelf];
-      return { ...entryOf(shelf, id, entries, catalog) };
+      return { ...entryOf(shelf, id, entriesFor(catalog, shelf, request), catalog) };
     };
     oneOf(app, `/v1/${shelf}`, { entry, operationId, summary }, find);
   }
@@ -66,6 +68,11 @@ export const catalog: FastifyPluginAsyncZod<Service> = async (app, { fleet }) =>
   oneOf(app, "/v1/schedulers", shown, async (id) => ({ ...entryOf("schedulers", id, SCHEDULER_LIST) }));
 };
 
+/** A shelf's entries as who asks is served. */
+function entriesFor(catalog: Pick<Catalog, ShelfName>, shelf: ShelfName, request: FastifyRequest): { id: string }[] {
+  return shelf === "models" ? catalog.models.map((one) => withSafety(one, safetyOf(request))) : catalog[shelf];
+}
+
 /** @throws {Refused} 404; 422 with the reason when it is there and cannot be served */
 function entryOf<T extends { id: string }>(shelf: string, id: string, entries: readonly T[], catalog?: Catalog): T {
   const entry = entries.find((one) => one.id === id);
@@ -80,7 +87,7 @@ function oneOf(
   app: FastifyInstance,
   path: string,
   { entry, operationId, summary }: Pick<ShelfRoute, "entry" | "operationId" | "summary">,
-  find: (id: string) => Promise<Record<string, unknown>>,
+  find: (id: string, request: FastifyRequest) => Promise<Record<string, unknown>>,
 ): void {
   const typed = app.withTypeProvider<ZodTypeProvider>();
   const schema = {
@@ -91,6 +98,8 @@ function oneOf(
     params: z.object({ id: z.string().describe("As the list has it.") }),
     response: { 200: entry, ...problems(404, 422, 503) },
   };
-  typed.get(`${path}/:id`, { schema }, ({ params }) => find(params.id));
-  app.get<{ Params: { "*": string } }>(`${path}/*`, { schema: { hide: true } }, ({ params }) => find(params["*"]));
+  typed.get(`${path}/:id`, { schema }, (request) => find(request.params.id, request));
+  app.get<{ Params: { "*": string } }>(`${path}/*`, { schema: { hide: true } }, (request) =>
+    find(request.params["*"], request),
+  );
 }

@@ -6,7 +6,7 @@ import { closed } from "../../schema/closed.ts";
 import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
 import { Generation } from "../../schema/generation.ts";
 import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.ts";
-import { ownerOf } from "../auth.ts";
+import { ownerOf, safetyOf } from "../auth.ts";
 import { acceptGeneration, findControlMap, findPicture, waitForGeneration } from "../generate.ts";
 import { letGo } from "../held.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
@@ -55,7 +55,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
       const owner = ownerOf(request);
       const { log } = request;
       checkFormat(request, request.body);
-      const by = { owner, idempotency: idempotencyOf(request), log };
+      const by = { owner, idempotency: idempotencyOf(request), safety: safetyOf(request), log };
       const submitted = await acceptGeneration(service, request.body, by);
       letGo(request);
       reply.header("Location", `${request.addresses.publicUrl}/v1/generations/${submitted.id}`);

@@ -6,7 +6,7 @@ import { Training } from "../../schema/training.ts";
 import { TrainingInput } from "../../schema/training-request.ts";
 import { lossKey, validationKey } from "../../storage/keys.ts";
 import { findJob } from "../accept.ts";
-import { ownerOf } from "../auth.ts";
+import { ownerOf, safetyOf } from "../auth.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
@@ -37,7 +37,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
     },
     async (request, reply) => {
       const { body, log } = request;
-      const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), log };
+      const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), safety: safetyOf(request), log };
       const record = await acceptTraining(service, body, by);
       reply.header("Location", `${request.addresses.publicUrl}/v1/trainings/${record.id}`);
       return reply.code(202).send(training.show(record, request.addresses));

@@ -26,7 +26,7 @@ await gateway.offer(CATALOG);
 
 const SUCCESS: Outcome = {
   status: "succeeded",
-  images: [{ seed: 7, width: 64, height: 48, content_type: "image/png", sha256: "0".repeat(64) }],
+  images: [{ seed: 7, width: 64, height: 48, content_type: "image/png", sha256: "0".repeat(64), flagged: null }],
   controls: [],
   warnings: [],
   metrics: {
