@@ -9,6 +9,7 @@ import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
 import type { FoundPicture } from "./picture.ts";
 import { resolve } from "./resolve.ts";
+import { requireChecked } from "./safety.ts";
 
 /** Accepts a generation, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptGeneration(
@@ -19,7 +20,9 @@ export function acceptGeneration(
   const { config, fleet, imagesIn, storage } = service;
   return accept(service, generation, by, async () => {
     await checkWebhook(input.webhook, service);
-    const { request, images } = await resolve(input, await fleet.catalog(), config, imagesIn, by);
+    const catalog = await fleet.catalog();
+    const { request, images } = await resolve(input, catalog, config, imagesIn, by.owner);
+    requireChecked(catalog, request.model, by.safety);
     const store = async (id: string) => {
       for (const [hash, bytes] of images) await storage.put(inputKey(id, hash), bytes);
     };

@@ -1,6 +1,5 @@
 /** From what a client sent to what is carried out: every default filled in, images out of the request and checked. */
 import { randomInt } from "node:crypto";
-import type { SafetyMode } from "../config/api-keys.ts";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { chooseAnnotator } from "../schema/annotator-choice.ts";
@@ -16,7 +15,6 @@ import { checkAdapters } from "./resolve-adapters.ts";
 import { settleImage } from "./resolve-image.ts";
 import { idOf, withIds } from "./resolve-names.ts";
 import { controlTypesOf } from "./resolve-unions.ts";
-import { requireChecked } from "./safety.ts";
 import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
 
 export interface Resolved {
@@ -34,11 +32,10 @@ export async function resolve(
   catalog: Catalog,
   { MAX_PIXELS }: Pick<Config, "MAX_PIXELS">,
   imagesIn: Pick<ImagesIn, "take">,
-  { owner, safety }: { owner: string; safety: SafetyMode },
+  owner: string,
 ): Promise<Resolved> {
   const input = withIds(sent, catalog);
   const model = chooseModel(input, catalog);
-  requireChecked(model, safety);
   const { width = model.width, height = model.height } = input;
   if (width * height > MAX_PIXELS) {
     const message = `${width}×${height} is ${width * height} pixels: at most ${MAX_PIXELS} are allowed`;

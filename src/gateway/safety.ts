@@ -1,6 +1,6 @@
 /** What an installation's, or a key's, SAFETY_CHECKER means for a model: to those who list the models, and to those who ask for pictures. */
 import type { SafetyMode } from "../config/api-keys.ts";
-import type { Model } from "../schema/catalog.ts";
+import type { Catalog, Model } from "../schema/catalog.ts";
 import { unprocessable } from "./unprocessable.ts";
 
 /** What a model's entry says, by whether it has a safety checker. */
@@ -21,8 +21,9 @@ export function withSafety(model: Model, mode: SafetyMode): Model {
 }
 
 /** @throws {Refused} where pictures must be checked and the model has nothing to do it with */
-export function requireChecked({ id, safety_checker }: Model, mode: SafetyMode): void {
-  if (mode !== "blank" || safety_checker === "off") return;
+export function requireChecked({ models }: Pick<Catalog, "models">, id: string, mode: SafetyMode): void {
+  const isThere = models.some((model) => model.id === id && model.safety_checker === "off");
+  if (mode !== "blank" || isThere) return;
   const message = `"${id}" has no safety checker, and with this API key pictures must be checked (SAFETY_CHECKER=blank): put a safety_checker folder beside its parts, or into MODELS_DIR for all that have none`;
   throw unprocessable("field_does_not_fit", "model", message);
 }
