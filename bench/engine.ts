@@ -86,12 +86,19 @@ export class Engine {
    * @param memoryBudget bytes of float32 weights; absent = the engine's own default
    * @param isOurs whether modelsDir was made by a bench: then all that it holds must be served
    */
-  static async start(modelsDir: string, cacheDir: string, memoryBudget?: number, isOurs = true): Promise<Engine> {
+  static async start(
+    modelsDir: string,
+    cacheDir: string,
+    memoryBudget?: number,
+    isOurs = true,
+    precision: EngineSettings["precision"] = "float32",
+  ): Promise<Engine> {
     const executionProvider = (process.env.EXECUTION_PROVIDER ?? "cpu") as EngineSettings["executionProvider"];
     const engine = new Engine({
       modelsDir,
       cacheDir,
       executionProvider,
+      precision,
       provenance: "full",
       maxPixels: 2048 ** 2,
       ...(memoryBudget && { memoryBudget }),

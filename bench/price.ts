@@ -11,6 +11,7 @@ import { type Scene, scene } from "../demo/world/scene.ts";
 import { DEMO_MODELS_DIR } from "../src/config/config.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import type { Speed } from "../src/schema/speed.ts";
+import { CPU_INT8 } from "../workers/runtime/runtime.ts";
 
 const SCENES = 64;
 
@@ -18,8 +19,15 @@ const deepcache = (interval: number, branch: number): Partial<Speed> => ({
   cache: { method: "deepcache", interval, branch },
 });
 
-const WAYS: Readonly<Record<string, Partial<Speed>>> = {
+/** How a picture is asked for; `int8` on a worker of that precision. */
+interface Way extends Partial<Speed> {
+  readonly int8?: true;
+}
+
+const WAYS: Readonly<Record<string, Way>> = {
   exact: {},
+  int8: { int8: true },
+  "int8 and cache, interval 3": { int8: true, ...deepcache(3, 0) },
   "cache, interval 2, branch 0": deepcache(2, 0),
   "cache, interval 3, branch 0": deepcache(3, 0),
   "cache, interval 3, branch 3": deepcache(3, 3),
@@ -74,7 +82,8 @@ async function draw(
 }
 
 export async function run(): Promise<void> {
-  const demo = openDemo(process.env.MODELS_DIR ?? DEMO_MODELS_DIR);
+  const models = process.env.MODELS_DIR ?? DEMO_MODELS_DIR;
+  const [demo, demo8] = [openDemo(models), openDemo(models, CPU_INT8)];
   const scenes = Array.from({ length: SCENES }, (_, i) => scene(FIRST_UNSEEN_SEED + i));
   for (const condition of ["canny", "segmentation"] as const) {
     const { name } = MEASURES[condition];
@@ -83,9 +92,10 @@ export async function run(): Promise<void> {
     const maps = await Promise.all(scenes.map(conditions[condition]));
     await draw(demo, scenes.slice(0, 1), maps, condition, {}); // loads the networks
     let exact: (Drawn & { figure: number }) | null = null;
-    for (const [way, speed] of Object.entries(WAYS)) {
-      await draw(demo, scenes.slice(0, 1), maps, condition, speed);
-      const drawn = await draw(demo, scenes, maps, condition, speed);
+    for (const [way, { int8, ...speed }] of Object.entries(WAYS)) {
+      const own = int8 ? demo8 : demo;
+      await draw(own, scenes.slice(0, 1), maps, condition, speed);
+      const drawn = await draw(own, scenes, maps, condition, speed);
       const figure = (await MEASURES[condition].read(drawn.pictures, maps, scenes))();
       exact ??= { ...drawn, figure };
       const alike = mean(drawn.pictures.map((picture, i) => ssim(picture, exact!.pictures[i]!)));
@@ -94,4 +104,5 @@ export async function run(): Promise<void> {
     }
   }
   await demo.close();
+  await demo8.close();
 }

@@ -34,8 +34,8 @@ const GIVEN = `sha256:${"0".repeat(64)}`;
 
 const tensor = (data: Float32Array) => ({ dims: [1, 3, SIDE, SIDE], data });
 
-/** A MODELS_DIR with one base and ControlNets named after conditions. */
-export function openDemo(dir: string) {
+/** A MODELS_DIR with one base and ControlNets named after conditions. @param provider what it is drawn on */
+export function openDemo(dir: string, provider = CPU) {
   const { models, controlnets, catalog } = openLibrary(dir);
   const [first] = models;
   if (first === undefined) {
@@ -44,7 +44,8 @@ export function openDemo(dir: string) {
   const [id, base] = first;
   const sessions = new Map<Network, Promise<Session>>();
   const runner: Runner = (network) => async (feeds) => {
-    const session = sessions.get(network) ?? openSession(network.graph(), CPU);
+    const session =
+      sessions.get(network) ?? openSession(network.graph(provider === CPU ? undefined : provider), provider);
     sessions.set(network, session);
     return (await session).run(feeds);
   };

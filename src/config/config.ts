@@ -28,7 +28,9 @@ const Environment = z.object({
     .regex(/^(rediss?:\/\/|\/)/, "must start with redis:// or rediss://, or be the path of a unix socket")
     .optional(),
   EXECUTION_PROVIDER: z.enum(["auto", "cpu", "cuda", "webgpu"]).default("auto"),
-  /** Bytes of weights, as float32, that a worker keeps loaded; unset = half of the memory it may have. */
+  /** What a worker computes U-Nets and ControlNets in; int8 on the CPU alone. */
+  PRECISION: z.enum(["float32", "int8"]).default("float32"),
+  /** Bytes of weights, as they are in memory, that a worker keeps loaded; unset = half of the memory it may have. */
   MEMORY_BUDGET: bytes.optional(),
   MAX_PIXELS: z.coerce
     .number()

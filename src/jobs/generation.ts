@@ -33,7 +33,11 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
   exclusiveName: () => null,
   parse: ({ images, controls, metrics, safety_checker }, { created_at, started_at }) => ({
     object: "generation",
-    images: JSON.parse(images ?? "[]"),
+    // Those made before there was a choice say nothing.
+    images: JSON.parse(images ?? "[]").map((image: ImageRecord) => ({
+      ...image,
+      precision: image.precision ?? "float32",
+    })),
     controls: JSON.parse(controls ?? "[]"),
     safety_checker: (safety_checker ?? "off") as SafetyMode,
     metrics:

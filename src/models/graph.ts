@@ -4,7 +4,12 @@ export interface GraphChoices {
   readonly winograd: boolean;
   /** Attention as one operator, which need not write down every token's weight for every other. */
   readonly fusedAttention: boolean;
+  /** What of a U-Net and a ControlNet gains by it in 8 bits (src/onnx/quantize.ts): quicker, and no longer exact. */
+  readonly int8: boolean;
 }
+
+/** What every runtime computes rightly, and float32 throughout. */
+export const PLAIN: GraphChoices = { winograd: false, fusedAttention: true, int8: false };
 
 /** An ONNX model, and the folder that its weights' file names are relative to. */
 export interface Graph {

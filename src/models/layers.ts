@@ -16,35 +16,43 @@ import {
   split,
   transpose,
 } from "../onnx/operators.ts";
+import { quantizedConvolution, quantizedProduct } from "../onnx/quantize.ts";
 import { label, ShapeError, scalar, type Value } from "../onnx/value.ts";
 import { winograd } from "../onnx/winograd.ts";
 import type { Weights } from "./weights.ts";
 
 const channels = (x: Value, axis: number) => x.shape[axis] as number;
 
-/** x [..., in] · weightᵀ [in, out] + bias. */
-export function linear(w: Weights, x: Value, out: number, { bias = true } = {}): Value {
-  const weight = transpose(w.get("weight", [out, channels(x, x.shape.length - 1)]), [1, 0]);
-  const product = label(matmul(x, weight), w.path); // [..., out]
+/** x [..., in] · weightᵀ [in, out] + bias; `dense` = what a graph may have in 8 bits. */
+export function linear(w: Weights, x: Value, out: number, { bias = true, dense = false } = {}): Value {
+  const weight = w.get("weight", [out, channels(x, x.shape.length - 1)]);
+  if (dense && w.choices.int8) {
+    return label(quantizedProduct(x, weight, bias ? w.get("bias", [out]) : null), w.path);
+  }
+  const product = label(matmul(x, transpose(weight, [1, 0])), w.path); // [..., out]
   return bias ? add(product, w.get("bias", [out])) : product;
 }
 
+/** `dense` as for a linear layer. */
 export function convolution(
   w: Weights,
   x: Value,
   out: number,
   kernel = 3,
-  options: Parameters<typeof conv>[3] = {},
+  { dense = false, ...options }: Parameters<typeof conv>[3] & { readonly dense?: boolean } = {},
 ): Value {
   const weight = w.get("weight", [out, channels(x, 1), kernel, kernel]);
   const bias = w.get("bias", [out]);
-  const isPlain = kernel === 3 && Object.keys(options).length === 0;
-  const y =
-    w.choices.winograd && isPlain && gainsByWinograd(x, out)
-      ? winograd(x, weight, bias)
-      : conv(x, weight, bias, options);
-  return label(y, w.path);
+  const isPlain = Object.keys(options).length === 0;
+  if (dense && isPlain && w.choices.int8 && gainsByInt8(x, kernel)) {
+    return quantizedConvolution(x, weight, bias, w.path);
+  }
+  const byWinograd = w.choices.winograd && isPlain && kernel === 3 && gainsByWinograd(x, out);
+  return label(byWinograd ? winograd(x, weight, bias) : conv(x, weight, bias, options), w.path);
 }
+
+/** Where 8 bits pay: at the largest size Winograd's convolution in float32 is as quick (docs/speed.md). */
+const gainsByInt8 = (x: Value, kernel: number) => kernel === 1 || x.shape[2] !== "h";
 
 /**
  * Where Winograd's convolution pays: with many channels, and at these sizes. At fewer cells its fourfold weights cost
@@ -91,7 +99,8 @@ function timeParts(w: Weights, temb: Value, out: number, parts: number): readonl
 /** diffusers' ResnetBlock2D; temb [B, E] is the time embedding, null in the VAE. */
 export function resnet(w: Weights, x: Value, temb: Value | null, out: number, config: NormConfig): Value {
   const { norm_num_groups: groups, norm_eps: epsilon } = config;
-  let h = convolution(w.at("conv1"), silu(groupNorm(w.at("norm1"), x, groups, epsilon)), out);
+  const dense = temb !== null; // the VAE makes the picture itself, and stays exact
+  let h = convolution(w.at("conv1"), silu(groupNorm(w.at("norm1"), x, groups, epsilon)), out, 3, { dense });
   const scales = config.resnet_time_scale_shift === "scale_shift";
   const told = temb === null ? [] : timeParts(w, temb, out, scales ? 2 : 1); // [B, out, 1, 1] each
   if (told.length === 1) {
@@ -101,8 +110,8 @@ export function resnet(w: Weights, x: Value, temb: Value | null, out: number, co
   if (told.length === 2) {
     h = add(mul(h, add(told[0]!, scalar(1))), told[1]!);
   }
-  h = convolution(w.at("conv2"), silu(h), out);
-  return add(channels(x, 1) === out ? x : convolution(w.at("conv_shortcut"), x, out, 1), h);
+  h = convolution(w.at("conv2"), silu(h), out, 3, { dense });
+  return add(channels(x, 1) === out ? x : convolution(w.at("conv_shortcut"), x, out, 1, { dense }), h);
 }
 
 /** Scaled dot-product attention in the form that the runtime does well. */
@@ -110,19 +119,19 @@ export function mix(w: Weights, ...parts: Parameters<typeof attention>): Value {
   return label(w.choices.fusedAttention ? attention(...parts) : plainAttention(...parts), `${w.path}.mix`);
 }
 
-/** diffusers' Attention; `context` is x itself for self-attention. */
+/** diffusers' Attention; `context` is x itself for self-attention, else the text, of which keys and values are few and exact. */
 function attend(w: Weights, x: Value, context: Value, heads: number): Value {
   const size = channels(x, 2);
-  const project = (name: string, from: Value) => linear(w.at(name), from, size, { bias: false });
+  const project = (name: string, from: Value) => linear(w.at(name), from, size, { bias: false, dense: from === x });
   const mixed = mix(w, project("to_q", x), project("to_k", context), project("to_v", context), heads);
-  return linear(w.at("to_out.0"), mixed, size);
+  return linear(w.at("to_out.0"), mixed, size, { dense: true });
 }
 
 /** GEGLU (arXiv 2002.05202): one half of a projection gates the other. */
 function feedForward(w: Weights, x: Value): Value {
   const size = channels(x, 2);
-  const [value, gate] = split(linear(w.at("net.0.proj"), x, 8 * size), 2, 2); // [B, T, 4C] each
-  return linear(w.at("net.2"), mul(value!, gelu(gate!)), size);
+  const [value, gate] = split(linear(w.at("net.0.proj"), x, 8 * size, { dense: true }), 2, 2); // [B, T, 4C] each
+  return linear(w.at("net.2"), mul(value!, gelu(gate!)), size, { dense: true });
 }
 
 function transformerBlock(w: Weights, x: Value, text: Value, { heads, onlyCross }: Attending): Value {
@@ -159,13 +168,13 @@ export function transformer(w: Weights, x: Value, text: Value, attending: Attend
   const size = channels(x, 1);
   const normal = groupNorm(w.at("norm"), x, config.norm_num_groups, 1e-6);
   let tokens = config.use_linear_projection
-    ? linear(w.at("proj_in"), toTokens(normal), size)
-    : toTokens(convolution(w.at("proj_in"), normal, size, 1)); // [B, h·w, C]
+    ? linear(w.at("proj_in"), toTokens(normal), size, { dense: true })
+    : toTokens(convolution(w.at("proj_in"), normal, size, 1, { dense: true })); // [B, h·w, C]
   for (let i = 0; i < attending.depth; i++) {
     tokens = transformerBlock(w.at(`transformer_blocks.${i}`), tokens, text, attending);
   }
   const out = config.use_linear_projection
-    ? fromTokens(linear(w.at("proj_out"), tokens, size), x)
-    : convolution(w.at("proj_out"), fromTokens(tokens, x), size, 1);
+    ? fromTokens(linear(w.at("proj_out"), tokens, size, { dense: true }), x)
+    : convolution(w.at("proj_out"), fromTokens(tokens, x), size, 1, { dense: true });
   return add(out, x);
 }

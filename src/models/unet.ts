@@ -67,7 +67,7 @@ export function upBlocks(
       h = layer(block, j, joined, temb, text, level, config);
     }
     if (i < all.length - 1 && deeper < 0) {
-      h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), level.channels);
+      h = convolution(block.at("upsamplers.0.conv"), resizeLike(h, left.at(-1)!), level.channels, 3, { dense: true });
     }
   });
   return h;

@@ -1,6 +1,6 @@
 import { cast, mul, reshape, transpose } from "../onnx/operators.ts";
 import { type DType, external, type Shape, ShapeError, show, type Value } from "../onnx/value.ts";
-import type { GraphChoices } from "./graph.ts";
+import { type GraphChoices, PLAIN } from "./graph.ts";
 import { CheckpointError, type StoredDType, type StoredTensor } from "./safetensors.ts";
 
 /** Where a network's weights come from, by their whole checkpoint names. */
@@ -17,7 +17,7 @@ export class Weights {
   /** The forms that the layers which read these weights are to have. */
   readonly choices: GraphChoices;
 
-  constructor(store: WeightStore, prefix = "", choices: GraphChoices = { winograd: false, fusedAttention: true }) {
+  constructor(store: WeightStore, prefix = "", choices: GraphChoices = PLAIN) {
     this.#store = store;
     this.#prefix = prefix;
     this.choices = choices;

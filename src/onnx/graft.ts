@@ -5,6 +5,7 @@
  */
 import { attributeProto, valueInfo } from "./build.ts";
 import { type ParsedModel, type ParsedNode, parseModel, writeModel } from "./graph-bytes.ts";
+import { readingOf } from "./quantize.ts";
 import type { Attribute, Shape } from "./value.ts";
 
 /**
@@ -31,6 +32,9 @@ export class GraftError extends Error {}
 const MICROSOFT = "com.microsoft";
 /** The runtime's layout of channels in blocks, for convolutions on the CPU: other operators read it only reordered. */
 const BLOCKED = "com.microsoft.nchwc";
+
+/** The product that a convolution in 8 bits is: it gives [B, h, w, C]. */
+const QUANTIZED = "MatMulIntegerToFloat";
 
 /** What a fusion or another layout appends to a node's name. */
 const RENAMED = ["", "_nchwc", "/MatMulAddFusion", "/MatmulTransposeFusion/"];
@@ -107,6 +111,7 @@ const encoded = (attributes: Readonly<Record<string, Attribute>>) =>
   new Map(Object.entries(attributes).map(([name, value]) => [name, attributeProto(name, value)]));
 
 const TRANSPOSED = encoded({ transB: 1 });
+const LAST_CHANNELS = encoded({ perm: [0, 2, 3, 1] });
 const POINTWISE = encoded({ kernel_shape: [1, 1] });
 /** Of a convolution's attributes, those that say what it reads. */
 const WINDOW = ["kernel_shape", "strides", "pads", "dilations"];
@@ -124,6 +129,10 @@ const isBlocked = ({ domain }: ParsedNode) => domain === BLOCKED;
 function layerAt(grafting: Grafting, at: string, channels: number): Layer {
   const node = grafting.find(at);
   const x = node.inputs[0]!;
+  if (node.op === QUANTIZED) {
+    // A convolution in 8 bits (quantize.ts) keeps its picture's size.
+    return { node, x: grafting.find(readingOf(at)).inputs[0]!, window: encoded({ auto_pad: "SAME_UPPER" }) };
+  }
   if (node.op === "Slice") {
     // Winograd's form (winograd.ts) cuts its result to the size of what it read.
     const size = grafting.producer(node.inputs[2]!)!;
@@ -145,6 +154,7 @@ function layerAt(grafting: Grafting, at: string, channels: number): Layer {
 
 /** A delta in the layout of what the layer gives. */
 function like(grafting: Grafting, { node }: Layer, delta: string): string {
+  if (node.op === QUANTIZED) return grafting.add(node, "Transpose", [delta], "", LAST_CHANNELS);
   return isBlocked(node) ? grafting.add(node, "ReorderInput", [delta], BLOCKED) : delta;
 }
 
@@ -174,7 +184,11 @@ const apply: {
   },
   shift(grafting, { at, channels }) {
     const node = grafting.find(at);
-    const shift = grafting.input(`${at}:shift`, ["Conv", "Slice"].includes(node.op) ? 3 : 1);
+    const shift = grafting.input(`${at}:shift`, ["Conv", "Slice", QUANTIZED].includes(node.op) ? 3 : 1);
+    if (node.op === QUANTIZED) {
+      grafting.addTo(node, grafting.add(node, "Transpose", [shift], "", encoded({ perm: [1, 2, 0] })));
+      return;
+    }
     if (!isBlocked(node)) {
       grafting.addTo(node, shift);
       return;

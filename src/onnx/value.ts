@@ -12,11 +12,15 @@ export type DType =
   | "float8e5m2"
   | "int64"
   | "int32"
+  | "int8"
+  | "uint8"
   | "bool";
 
 /** Numbers of onnx.proto3's TensorProto.DataType. */
 export const ELEMENT_TYPES: Readonly<Record<DType, number>> = {
   float32: 1,
+  uint8: 2,
+  int8: 3,
   int32: 6,
   int64: 7,
   bool: 9,
@@ -30,6 +34,8 @@ export const ELEMENT_TYPES: Readonly<Record<DType, number>> = {
 /** Bytes of one element. */
 export const ELEMENT_BYTES: Readonly<Record<DType, number>> = {
   float32: 4,
+  int8: 1,
+  uint8: 1,
   int32: 4,
   int64: 8,
   bool: 1,
@@ -96,6 +102,8 @@ export function external(name: string, dtype: DType, shape: readonly number[], d
 
 const arrays = {
   float32: Float32Array,
+  int8: Int8Array,
+  uint8: Uint8Array,
   int32: Int32Array,
   int64: BigInt64Array,
 } as const;

@@ -7,7 +7,7 @@ import { JobError, JobStatus, jobId, jobTimes } from "./job.ts";
 import { PoseJson } from "./pose.ts";
 
 /** A map, as it is kept in a record. */
-export const MapRecord = ImageRecord.omit({ seed: true, flagged: true });
+export const MapRecord = ImageRecord.omit({ seed: true, precision: true, flagged: true });
 export type MapRecord = z.infer<typeof MapRecord>;
 
 export const AnnotationMetrics = z.object({

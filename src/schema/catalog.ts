@@ -5,6 +5,7 @@ import { EmbeddingEntry, IpAdapterEntry, LoraEntry, T2iAdapterEntry } from "./ad
 import { fileWarnings, Id } from "./fields.ts";
 import { SchedulerName } from "./scheduler-names.ts";
 import { PredictionType } from "./schedulers.ts";
+import { Precision } from "./speed.ts";
 
 export const Model = z
   .object({
@@ -57,6 +58,9 @@ export const Model = z
         "What becomes of pictures that its safety checker flags, with this API key: nothing, for it is not run (`off`); `images[].flagged` tells of it (`flag`); they are black (`blank`). `none`: it has no safety checker, so generations are refused where pictures of this key must be checked.",
       )
       .meta({ examples: ["off"] }),
+    precision: Precision.describe(
+      "What the worker that was heard of last computes its U-Net and its ControlNets in: float32 is exact.",
+    ),
     trainable: z.boolean().describe("ControlNets can be trained for it here."),
     resolution_multiple: z
       .int()

@@ -5,6 +5,7 @@ import { echoedMetadata } from "./fields.ts";
 import { CONTENT_TYPES, GenerationRequest } from "./generation-request.ts";
 import { JobError, JobStatus, jobId, jobTimes, Progress } from "./job.ts";
 import { PoseJson } from "./pose.ts";
+import { Precision } from "./speed.ts";
 
 /** What a progress event tells. */
 export interface ProgressEvent extends Progress {
@@ -28,6 +29,7 @@ export const ImageRecord = z.object({
     .describe("Pixels.")
     .meta({ examples: [512] }),
   content_type: z.enum(Object.values(CONTENT_TYPES)).describe("Media type of its file."),
+  precision: Precision.describe("What the U-Net and the ControlNets were computed in: float32 is exact."),
   sha256: z
     .string()
     .describe("Of its file, in hexadecimal.")
@@ -41,7 +43,7 @@ export const ImageRecord = z.object({
 export type ImageRecord = z.infer<typeof ImageRecord>;
 
 /** A control image that an annotator made, as it is kept in the generation's record. */
-export const ControlMapRecord = ImageRecord.omit({ seed: true, flagged: true }).extend({
+export const ControlMapRecord = ImageRecord.omit({ seed: true, precision: true, flagged: true }).extend({
   control: z
     .int()
     .min(0)

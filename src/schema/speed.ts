@@ -2,6 +2,10 @@
 import { z } from "zod";
 import { closed } from "./closed.ts";
 
+/** What a worker computes U-Nets and ControlNets in (PRECISION): int8 is quicker, and no longer exact. */
+export const Precision = z.enum(["float32", "int8"]).meta({ examples: ["float32"] });
+export type Precision = z.infer<typeof Precision>;
+
 const deepcache = closed({
   method: z.literal("deepcache").describe("DeepCache (arXiv 2312.00858)."),
   interval: z

@@ -43,6 +43,7 @@ for (const [name, value, says] of [
   ["PUBLIC_URL", "example.com", /PUBLIC_URL=example\.com/],
   ["REDIS_URL", "localhost:6379", /REDIS_URL=localhost:6379: must start with redis:/],
   ["EXECUTION_PROVIDER", "gpu", /EXECUTION_PROVIDER=gpu/],
+  ["PRECISION", "int4", /PRECISION=int4: .*float32.*int8/],
   ["API_KEYS", "ann:short", /API_KEYS=…: entry 1 must be name:key/],
   ["API_KEYS", "ann:long-enough-for-a-key,long-enough-but-without-name", /API_KEYS=…: entry 2 must be name:key/],
   ["API_KEYS", "ann:long-enough-for-a-key:black", /API_KEYS=…: entry 1 must be .* off, flag, blank/],

@@ -12,7 +12,7 @@ import { deepOutput, maxBranch } from "../../src/models/shallow.ts";
 import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { PreparedCache } from "../../workers/runtime/prepared.ts";
-import { CPU, openPrepared, openSession } from "../../workers/runtime/runtime.ts";
+import { CPU, CPU_INT8, openPrepared, openSession } from "../../workers/runtime/runtime.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "graft-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -61,9 +61,16 @@ function changes(kind: "low_rank" | "whole"): { grafts: Graft[]; added: Record<s
 }
 
 /** On the prepared network, or on the graph as it is built. */
-async function run(grafts: readonly Graft[], added: Record<string, Tensor>, prepared = true): Promise<Float32Array> {
+async function run(
+  grafts: readonly Graft[],
+  added: Record<string, Tensor>,
+  prepared = true,
+  provider = CPU,
+): Promise<Float32Array> {
   const network = grafted(base.networks.unet, grafts);
-  const session = prepared ? await openPrepared(network, CPU, cache) : await openSession(network.graph(CPU), CPU);
+  const session = prepared
+    ? await openPrepared(network, provider, cache)
+    : await openSession(network.graph(provider), provider);
   const { out } = await session.run({ ...feeds, ...added });
   await session.release();
   return out!.data as Float32Array;
@@ -84,6 +91,29 @@ test("every layer of a prepared U-Net can be added to: factors, their product an
   assert.ok(largest(factored, plain) > 1e-2, "the additions add something");
   assert.ok(largest(factored, multiplied) < 1e-5);
   assert.ok(largest(factored, unprepared) < 1e-5);
+});
+
+test("every layer of a U-Net in 8 bits can be added to, and what is added stays exact", async (t) => {
+  const { grafts, added } = changes("low_rank");
+  const shifts = layers.map(
+    ({ place, weight }): Graft => ({ kind: "shift", at: place, channels: weight.shape[0] as number }),
+  );
+  const values = layers.map(({ place, weight: { shape } }) => {
+    const size = shape[0] as number;
+    return [`${place}:shift`, wave(shape.length === 4 ? [size, 1, 1] : [size], 0.05)] as const;
+  });
+  const all = { grafts: [...grafts, ...shifts], added: { ...added, ...Object.fromEntries(values) } };
+  const [exact, int8, plain] = [
+    await run(all.grafts, all.added),
+    await run(all.grafts, all.added, true, CPU_INT8),
+    await run([], {}, true, CPU_INT8),
+  ];
+  const size = exact.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+  t.diagnostic(
+    `of ${size.toFixed(2)}: ${largest(int8, exact).toFixed(3)} off, ${largest(int8, plain).toFixed(2)} from without`,
+  );
+  assert.ok(largest(int8, exact) < 0.1 * size);
+  assert.ok(largest(int8, plain) > 0.3 * size);
 });
 
 test("a shift of a linear layer and of convolutions in either layout is the bias's change", async () => {

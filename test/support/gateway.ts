@@ -53,6 +53,7 @@ export const CATALOG: Catalog = {
       max_clip_skip: 12,
       max_branch: 11,
       tiny_decoder: false,
+      precision: "float32",
       inpainting: false,
       safety_checker: "none",
       instruct_pix2pix: false,

@@ -97,7 +97,7 @@ export class Engine {
 
   /** @throws Error when the execution provider that is named does not work here */
   static async open(settings: EngineSettings, tell: Tell): Promise<Engine> {
-    const { provider, reason } = await chooseProvider(settings.executionProvider);
+    const { provider, reason } = await chooseProvider(settings.executionProvider, settings.precision);
     tell({
       type: "told",
       message: reason === null ? `computes on ${provider.name}` : `computes on the CPU: ${reason}`,
@@ -109,7 +109,8 @@ export class Engine {
   offer(): void {
     const { annotators, skipped } = this.#maps.offer;
     const { catalog } = this.#library;
-    const offered = { ...catalog, annotators, skipped: [...catalog.skipped, ...skipped] };
+    const models = catalog.models.map((model) => ({ ...model, precision: this.#settings.precision }));
+    const offered = { ...catalog, models, annotators, skipped: [...catalog.skipped, ...skipped] };
     this.#tell({ type: "catalog", catalog: { ...offered, execution_provider: this.#provider.name } });
   }
 
@@ -195,7 +196,7 @@ export class Engine {
     const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
     const done = await span("denoise", {}, () => this.#denoise(plan, start, shown, running));
     const made = await span("decode", {}, () =>
-      makeImages(plan, done, request, this.#settings.provenance, inspect, () => endIfCanceled(running)),
+      makeImages(plan, done, request, this.#settings, inspect, () => endIfCanceled(running)),
     );
     const metrics = {
       load_ms: times.ms.load,

@@ -17,7 +17,7 @@ export async function makeImages(
   plan: Plan,
   { pictures }: GenerationState,
   request: GenerationRequest,
-  provenance: EngineSettings["provenance"],
+  { provenance, precision }: EngineSettings,
   inspect: Inspect,
   turn: () => void,
 ): Promise<MadeImage[]> {
@@ -29,7 +29,8 @@ export async function makeImages(
     turn();
     const { pixels, flagged } = await inspect(toPixels(await decodePicture(plan, picture), width, height), i);
     const bytes = await encodeImage(pixels, output_format, xmpOf(provenance, request, i));
-    made.push({ bytes, seed: seed + i, width, height, content_type: CONTENT_TYPES[output_format], flagged });
+    const content_type = CONTENT_TYPES[output_format];
+    made.push({ bytes, seed: seed + i, width, height, content_type, precision, flagged });
   }
   return made;
 }

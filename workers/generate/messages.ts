@@ -8,6 +8,7 @@ import type { NetworkChoice } from "../../src/schema/annotator-choice.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
 import type { Metrics } from "../../src/schema/generation.ts";
 import type { GenerationRequest } from "../../src/schema/generation-request.ts";
+import type { Precision } from "../../src/schema/speed.ts";
 import type { ShownMap } from "./maps/controls.ts";
 import type { MadeMap, MapTask } from "./maps/made.ts";
 
@@ -16,6 +17,7 @@ export interface EngineSettings {
   /** Absolute. */
   modelsDir: string;
   executionProvider: Config["EXECUTION_PROVIDER"];
+  precision: Precision;
   /** Where prepared networks are kept (workers/runtime/prepared.ts); absolute. */
   cacheDir: string;
   /** Bytes of weights, as float32. */
@@ -54,6 +56,7 @@ export interface MadeImage {
   content_type: "image/png" | "image/webp" | "image/jpeg";
   /** What the safety checker says; null = it was not asked. */
   flagged: boolean | null;
+  precision: Precision;
 }
 
 export type FromEngine =

@@ -60,6 +60,7 @@ function describeModel(
     max_branch: maxBranch(model.unet),
     tiny_decoder: model.networks.tiny_decoder !== null,
     safety_checker: (model.safety_checker ?? safety_checker) === null ? "none" : "off",
+    precision: "float32", // the engine says what it is
     trainable: forTraining && untrainable(model) === null,
     resolution_multiple: resolutionMultiple(model.unet),
     warnings: [...model.warnings, ...warnings],

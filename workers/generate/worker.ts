@@ -25,6 +25,7 @@ import { Presence } from "./presence.ts";
 const engineSettings = (config: Config): EngineSettings => ({
   modelsDir: config.MODELS_DIR,
   executionProvider: config.EXECUTION_PROVIDER,
+  precision: config.PRECISION,
   cacheDir: join(config.DATA_DIR, "cache"),
   memoryBudget: config.MEMORY_BUDGET,
   maxPixels: config.MAX_PIXELS,

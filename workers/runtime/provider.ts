@@ -1,10 +1,11 @@
 /** What a worker computes on: the execution provider that is asked for, tried out before anything relies on it, or the reason why not. */
+import { PLAIN } from "../../src/models/graph.ts";
 import { build } from "../../src/onnx/build.ts";
 import { attention, conv, matmul } from "../../src/onnx/operators.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { constant, input, type Value } from "../../src/onnx/value.ts";
 import { bringing, lookForCuda, providerFile } from "./cuda.ts";
-import { CPU, openSession, type Provider } from "./runtime.ts";
+import { CPU, CPU_INT8, openSession, type Provider } from "./runtime.ts";
 
 const waves = (...dims: number[]): Tensor & { data: Float32Array } => ({
   dims,
@@ -49,7 +50,7 @@ async function tryOut(name: string): Promise<Provider> {
     throw new Error("the runtime's CUDA package is not installed: npm start -- --gpu installs it");
   }
   // An accelerator's own convolutions choose their algorithm.
-  const provider = { name, options: { executionProviders: [name, "cpu"] }, winograd: false, fusedAttention: true };
+  const provider = { name, options: { executionProviders: [name, "cpu"] }, ...PLAIN };
   const right: Record<string, boolean> = {};
   for (const [what, trial] of Object.entries(TRIALS)) {
     const made = await compute(provider, trial).catch(async (cause) => {
@@ -70,10 +71,14 @@ export interface Choice {
 }
 
 /**
- * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU.
+ * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU. PRECISION int8 is the CPU's alone.
  * @throws Error when the one that is named does not work here, and why
  */
-export async function chooseProvider(name: string): Promise<Choice> {
+export async function chooseProvider(name: string, precision: "float32" | "int8" = "float32"): Promise<Choice> {
+  if (precision === "int8") {
+    if (name === "cpu" || name === "auto") return { provider: CPU_INT8, reason: null };
+    throw new Error(`PRECISION=int8 is computed on the CPU alone: EXECUTION_PROVIDER=${name} must be cpu or auto`);
+  }
   if (name === "cpu") return { provider: CPU, reason: null };
   try {
     return { provider: await tryOut(name === "auto" ? "cuda" : name), reason: null };

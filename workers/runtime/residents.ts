@@ -1,12 +1,8 @@
 import { totalmem } from "node:os";
 import type { Run } from "../../src/diffusion/model.ts";
-import type { Network } from "../../src/models/network.ts";
 import { span } from "../../src/observe/span.ts";
 import type { PreparedCache } from "./prepared.ts";
-import { openPrepared, openSession, type Provider, type Session } from "./runtime.ts";
-
-/** A network that can be in memory: one whose graph is built here, or that is a file. */
-export type Loadable = Network | Pick<Network, "graph" | "weightBytes">;
+import { bytesInMemory, type Loadable, openPrepared, openSession, type Provider, type Session } from "./runtime.ts";
 
 interface Resident {
   readonly session: Session;
@@ -22,14 +18,14 @@ interface Resident {
 export class Residents {
   readonly #provider: Provider;
   readonly #cache: PreparedCache;
-  /** Bytes of float32 weights that may be in memory. */
+  /** Bytes of weights that may be in memory. */
   readonly budget: number;
   /** In order of last use, the oldest first. */
   readonly #residents = new Map<Loadable, Resident>();
   readonly #loading = new Map<Loadable, Promise<Resident>>();
   #generation = 0;
 
-  /** @param budget bytes of float32 weights */
+  /** @param budget bytes of weights */
   constructor(provider: Provider, cache: PreparedCache, budget = defaultBudget()) {
     this.#provider = provider;
     this.#cache = cache;
@@ -66,12 +62,13 @@ export class Residents {
   }
 
   async #load(network: Loadable): Promise<Resident> {
-    await this.#makeRoom(network.weightBytes);
+    const bytes = bytesInMemory(network, this.#provider);
+    await this.#makeRoom(bytes);
     const session =
       "computation" in network
         ? await openPrepared(network, this.#provider, this.#cache)
         : await openSession(network.graph(this.#provider), this.#provider);
-    return { session, bytes: network.weightBytes, usedBy: this.#generation };
+    return { session, bytes, usedBy: this.#generation };
   }
 
   async #makeRoom(bytes: number): Promise<void> {

@@ -8,7 +8,7 @@ import { build } from "../../src/onnx/build.ts";
 import { foldable } from "../../src/onnx/fold.ts";
 import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import type { External, Value } from "../../src/onnx/value.ts";
+import { ELEMENT_BYTES, type External, type Value } from "../../src/onnx/value.ts";
 import { type PreparedCache, prepareKey } from "./prepared.ts";
 
 export interface Session {
@@ -19,6 +19,9 @@ export interface Session {
   ): Promise<Record<string, Tensor>>;
   release(): Promise<void>;
 }
+
+/** A network that can be in memory: one whose graph is built here, or that is a file. */
+export type Loadable = Network | Pick<Network, "graph" | "weightBytes">;
 
 const mapValues = <T, U>(record: Readonly<Record<string, T>>, change: (value: T) => U): Record<string, U> =>
   Object.fromEntries(Object.entries(record).map(([name, value]) => [name, change(value)]));
@@ -37,7 +40,11 @@ export const CPU: Provider = {
   options: { executionProviders: ["cpu"] },
   winograd: true,
   fusedAttention: true,
+  int8: false,
 };
+
+/** The CPU in 8 bits, where that gains: other arithmetic, and so of another name. */
+export const CPU_INT8: Provider = { ...CPU, name: "cpu, int8", int8: true };
 
 const ERRORS_ONLY = 3;
 
@@ -60,14 +67,15 @@ function create({ bytes, folder }: Graph, options: ort.InferenceSession.SessionO
  * under a second per GB, and the weights stay in the page cache, which processes share.
  */
 export async function openPrepared(network: Network, provider: Provider, cache: PreparedCache): Promise<Session> {
-  if (provider !== CPU) {
+  if (provider !== CPU && provider !== CPU_INT8) {
     return openSession(network.graph(provider), provider); // other providers prepare weights for their device, on the device
   }
   const { trunk, grafts } = network.grafted ?? { trunk: network, grafts: [] };
   const graph = trunk.graph(provider);
+  const size = PREPARED_SIZE * bytesInMemory(trunk, provider);
   const key = await prepareKey(graph, `onnxruntime ${ort.env.versions.node} ${JSON.stringify(SAVING)}`);
   for (let attempt = 0; attempt < 2; attempt++) {
-    const folder = await cache.entry(key, PREPARED_SIZE * trunk.weightBytes, (to) => prepare(trunk, to));
+    const folder = await cache.entry(key, size, (to) => prepare(trunk, provider, to));
     if (folder === null) {
       break;
     }
@@ -82,7 +90,7 @@ export async function openPrepared(network: Network, provider: Provider, cache: 
 }
 
 const MODEL = "model.onnx";
-/** Bytes of a prepared network per byte of float32 weights, with room to spare: some of its weights are Winograd's. */
+/** Bytes of a prepared network per byte of its weights, with room to spare: some of its weights are Winograd's. */
 const PREPARED_SIZE = 1.5;
 
 const SAVING = {
@@ -97,13 +105,23 @@ const SAVING = {
  * Optimises a network for this CPU and writes it: its weights as float32, in the layout that the kernels read. They are folded
  * in parts and into a file, because the runtime would hold two and a half times the weights while it folds them.
  */
-async function prepare(network: Network, folder: string): Promise<void> {
-  const { inputs, outputs } = network.computation(CPU);
+async function prepare(network: Network, choices: GraphChoices, folder: string): Promise<void> {
+  const { inputs, outputs } = network.computation(choices);
   const file = join(folder, FOLDED);
   const folded = await fold(foldable(Object.values(outputs)), network.folder, file);
   const options = { ...CPU.options, optimizedModelFilePath: join(folder, MODEL) };
   await (await create({ bytes: build(inputs, outputs, folded), folder }, options, SAVING)).release();
   await rm(file);
+}
+
+const bytesOfValue = ({ dtype, shape }: Value) =>
+  (shape as number[]).reduce((product, dim) => product * dim, ELEMENT_BYTES[dtype]);
+
+/** What a network's weights take in memory: as float32, or in 8 bits what there is of them. */
+export function bytesInMemory(network: Loadable, choices: GraphChoices): number {
+  if (!choices.int8 || !("computation" in network)) return network.weightBytes;
+  const { outputs } = (network.grafted?.trunk ?? network).computation(choices);
+  return foldable(Object.values(outputs)).reduce((sum, value) => sum + bytesOfValue(value), 0);
 }
 
 const FOLDED = "folded";
@@ -144,7 +162,7 @@ function* parts(values: readonly Value[]): Generator<Value[]> {
   let part: Value[] = [];
   let size = 0;
   for (const value of values) {
-    const bytes = 4 * (value.shape as number[]).reduce((product, dim) => product * dim, 1);
+    const bytes = bytesOfValue(value);
     if (size + bytes > PART && part.length > 0) {
       yield part;
       [part, size] = [[], 0];

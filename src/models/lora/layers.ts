@@ -1,5 +1,6 @@
 /** The layers of a network that a LoRA can change, by every name that files give them. */
 import { labelOf, type Node, type Value } from "../../onnx/value.ts";
+import { PLAIN } from "../graph.ts";
 import type { Network } from "../network.ts";
 import type { BaseModel } from "../opened.ts";
 import { originalUnet } from "../original-names.ts";
@@ -43,7 +44,7 @@ export function namedLayers(network: Network): ReadonlyMap<string, Omit<Layer, "
   const known = layersOfNetwork.get(network);
   if (known !== undefined) return known;
   const layers = new Map<string, Omit<Layer, "component">>();
-  const { outputs } = network.computation({ winograd: false, fusedAttention: true });
+  const { outputs } = network.computation(PLAIN);
   for (const [place, value] of labelled(Object.values(outputs))) {
     const weight = value.source.kind === "node" ? weightOf(value.source) : null;
     if (weight !== null) layers.set(place === "out" ? "conv_out" : place, { place, weight });

@@ -26,7 +26,17 @@ await gateway.offer(CATALOG);
 
 const SUCCESS: Outcome = {
   status: "succeeded",
-  images: [{ seed: 7, width: 64, height: 48, content_type: "image/png", sha256: "0".repeat(64), flagged: null }],
+  images: [
+    {
+      seed: 7,
+      width: 64,
+      height: 48,
+      content_type: "image/png",
+      precision: "float32",
+      sha256: "0".repeat(64),
+      flagged: null,
+    },
+  ],
   controls: [],
   warnings: [],
   metrics: {

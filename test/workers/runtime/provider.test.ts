@@ -2,9 +2,11 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { decodeState, encodeState } from "../../../workers/generate/saved-state.ts";
 import { bringing, findLibraries, librariesNeeded } from "../../../workers/runtime/cuda.ts";
 import { cardsOf } from "../../../workers/runtime/gpu.ts";
 import { chooseProvider } from "../../../workers/runtime/provider.ts";
+import { CPU, CPU_INT8 } from "../../../workers/runtime/runtime.ts";
 import { temporaryFolder } from "../../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
@@ -18,6 +20,16 @@ test("auto without CUDA is on the CPU, and says why", async () => {
 
 test("a provider that is named and does not work is refused with the reason", async () => {
   await assert.rejects(chooseProvider("cuda"), /EXECUTION_PROVIDER=cuda does not work on this machine: \S+/);
+});
+
+test("8 bits are the CPU's alone, and another worker's arithmetic", async () => {
+  const { provider, reason } = await chooseProvider("auto", "int8");
+  assert.deepEqual([provider, reason], [CPU_INT8, null]);
+  assert.equal((await chooseProvider("cpu", "int8")).provider, CPU_INT8);
+  await assert.rejects(chooseProvider("cuda", "int8"), /PRECISION=int8 .*EXECUTION_PROVIDER=cuda must be cpu or auto/);
+  const saved = encodeState({ step: 3, pictures: [] }, CPU.name);
+  assert.equal(decodeState(saved, CPU.name)?.step, 3);
+  assert.equal(decodeState(saved, CPU_INT8.name), undefined, "a generation that float32 began is begun anew");
 });
 
 test("what a provider's file needs is found where CUDA and Python put it, and what is missing is named", async () => {

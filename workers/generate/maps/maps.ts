@@ -10,7 +10,7 @@ import {
 import type { Run } from "../../../src/diffusion/model.ts";
 import { isNetworkChoice, type PlainChoice } from "../../../src/schema/annotator-choice.ts";
 import type { Catalog } from "../../../src/schema/catalog.ts";
-import type { Loadable } from "../../runtime/residents.ts";
+import type { Loadable } from "../../runtime/runtime.ts";
 import { MapCache } from "./cache.ts";
 import type { MadeMap, MapTask } from "./made.ts";
 import { NetworkMaps } from "./networks.ts";

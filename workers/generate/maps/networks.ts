@@ -8,7 +8,7 @@ import { asAsked, atDetection } from "../../../src/image/map-size.ts";
 import type { Pixels } from "../../../src/image/pixels.ts";
 import { writePose } from "../../../src/image/pose/json.ts";
 import type { NetworkChoice } from "../../../src/schema/annotator-choice.ts";
-import type { Loadable } from "../../runtime/residents.ts";
+import type { Loadable } from "../../runtime/runtime.ts";
 import { type MadeMap, MapError, type MapTask } from "./made.ts";
 import { readPicture } from "./picture.ts";
 
