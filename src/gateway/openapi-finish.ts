@@ -1,5 +1,7 @@
 /** What the OpenAPI document says beyond the schemas: for generators of clients, and for who tries a route where it is read. */
 import { A_PICTURE } from "./openapi-examples.ts";
+import { simplify } from "./openapi-generators.ts";
+import { nameParts } from "./openapi-names.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: a document of any shape, walked
 type Part = any;
@@ -17,7 +19,7 @@ const header = (description: string, type: "string" | "integer" = "string") => (
 });
 
 const OF_A_PICTURE = {
-  ETag: header("Of the picture's bytes, for If-None-Match and If-Range."),
+  ETag: header("Of the picture's bytes, for If-None-Match, which 304 answers, and If-Range."),
   "Accept-Ranges": header("bytes: a Range of one part is answered."),
   "Cache-Control": header("private, immutable: the bytes never change."),
 };
@@ -40,7 +42,6 @@ const HEADERS: Readonly<Record<string, Readonly<Record<string, object>>>> = {
   getGenerationImage: {
     200: OF_A_PICTURE,
     206: { ...OF_A_PICTURE, "Content-Range": header("bytes first-last/all.") },
-    304: { ETag: OF_A_PICTURE.ETag },
     416: { "Content-Range": header("bytes */all.") },
   },
 };
@@ -98,7 +99,9 @@ function finishOperation(operation: Part): void {
       description: "The image or the archive.",
       examples: ["house.png"],
     };
-    content["multipart/form-data"] = { schema: { type: "object", required: ["file"], properties: { file } } };
+    operation.requestBody.content = {
+      "multipart/form-data": { schema: { type: "object", required: ["file"], properties: { file } } },
+    };
   }
   for (const [status, answer] of Object.entries<Part>(operation.responses)) {
     const headers = { ...HEADERS_OF_ALL[status], ...HEADERS[id]?.[status] };
@@ -114,5 +117,7 @@ export function finishDocument<D extends object>(document: D): D {
     walk(path, false);
     for (const operation of Object.values<Part>(path)) finishOperation(operation);
   }
+  simplify(document);
+  nameParts(document);
   return document;
 }

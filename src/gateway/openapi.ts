@@ -5,7 +5,7 @@ import { z } from "zod";
 import { Problem } from "../schema/problem.ts";
 import { idempotencyHeader } from "./idempotency.ts";
 import { finishDocument } from "./openapi-finish.ts";
-import { webhookOperations } from "./openapi-webhooks.ts";
+import { webhookOperations, webhookSchemas } from "./openapi-webhooks.ts";
 
 /** @param publicUrl its path is what the operations lie under, wherever the document is read */
 export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions => ({
@@ -34,7 +34,7 @@ export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions
       { name: "annotations", description: "Making maps of pictures." },
       { name: "trainings", description: "Making ControlNets." },
       { name: "uploads", description: "Images and archives that are sent once and named in requests." },
-      { name: "webhooks", description: "Events that are sent to the client, their secret and their log." },
+      { name: "deliveries", description: "Webhooks: events that are sent to the client, their secret and their log." },
       { name: "catalog", description: "What this installation offers." },
       { name: "service", description: "How the service is." },
     ],
@@ -96,7 +96,7 @@ type Document = ReturnType<typeof jsonSchemaTransformObject> & { components?: { 
 
 /** The document without the schemas that nothing refers to: each is made once as input and once as output. */
 function onlyUsed(document: Document): Document {
-  const schemas = document.components?.schemas ?? {};
+  const schemas: Record<string, unknown> = { ...document.components?.schemas, ...webhookSchemas };
   const { components, ...rest } = document;
   const used = new Set<string>();
   const visit = (part: unknown) => {
@@ -107,6 +107,7 @@ function onlyUsed(document: Document): Document {
     }
   };
   visit(rest);
+  visit({ $ref: "#/components/schemas/WebhookPayload" }); // of the bodies of webhooks, which several operations share
   const kept = Object.fromEntries(Object.entries(schemas).filter(([name]) => used.has(name)));
   return { ...document, components: { ...components, schemas: kept } } as Document;
 }

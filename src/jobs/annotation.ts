@@ -1,4 +1,4 @@
-import { Annotation, type MapRecord, type Annotation as View } from "../schema/annotation.ts";
+import { Annotation, AnnotationProgressEvent, type MapRecord, type Annotation as View } from "../schema/annotation.ts";
 import { AnnotationRequest } from "../schema/annotation-request.ts";
 import type { Progress } from "../schema/job.ts";
 import { type JobKind, queuedFor } from "./kind.ts";
@@ -38,5 +38,6 @@ export const annotation: JobKind<AnnotationRecord, View, Progress> = {
     return { ...record, images, metadata: record.request.metadata };
   },
   step: ({ step, total }) => ({ step: Number(step), total: Number(total) }),
+  progressView: AnnotationProgressEvent,
   showStep: (_id, step) => step,
 };

@@ -3,7 +3,7 @@ import {
   type ControlMapRecord,
   Generation,
   type ImageRecord,
-  type ProgressEvent,
+  ProgressEvent,
   type Generation as View,
 } from "../schema/generation.ts";
 import { evaluations, GenerationRequest } from "../schema/generation-request.ts";
@@ -71,5 +71,6 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
     total: Number(total),
     ...(preview !== undefined && { preview }),
   }),
+  progressView: ProgressEvent,
   showStep: (_id, step) => step,
 };

@@ -51,6 +51,8 @@ export interface JobKind<
   show(record: R, addresses: Addresses): View;
   /** The data of a progress event. */
   step(fields: Fields): Step;
+  /** What clients see of a progress event's data. */
+  readonly progressView: z.ZodType;
   /** The data of a progress event as clients see it. */
   showStep(id: string, step: Step, addresses: Addresses): object;
 }

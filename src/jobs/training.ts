@@ -1,6 +1,6 @@
 import {
   Training,
-  type TrainingProgressEvent,
+  TrainingProgressEvent,
   type ValidationPicture,
   type Training as View,
 } from "../schema/training.ts";
@@ -53,6 +53,7 @@ export const training: JobKind<TrainingRecord, View, TrainingProgressEvent> = {
     learning_rate: Number(learning_rate),
     validation: JSON.parse(validation ?? "[]"),
   }),
+  progressView: TrainingProgressEvent,
   showStep: (id, step, addresses) => ({ ...step, validation: withUrls(id, step.validation, addresses) }),
 };
 

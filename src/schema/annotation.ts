@@ -55,3 +55,6 @@ export const Annotation = z
   })
   .meta({ id: "Annotation" });
 export type Annotation = z.infer<typeof Annotation>;
+
+/** What a progress event of an annotation tells. */
+export const AnnotationProgressEvent = Annotation.shape.progress.extend({}).meta({ id: "AnnotationProgressEvent" });

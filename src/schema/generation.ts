@@ -8,10 +8,14 @@ import { PoseJson } from "./pose.ts";
 import { Precision } from "./speed.ts";
 
 /** What a progress event tells. */
-export interface ProgressEvent extends Progress {
-  /** A data: URI, when the request asks for it. */
-  preview?: string;
-}
+export const ProgressEvent = Progress.extend({
+  preview: z
+    .string()
+    .optional()
+    .describe("The picture as it is by now: a data: URI of a JPEG, when the request asks for it.")
+    .meta({ examples: ["data:image/jpeg;base64,/9j/4AAQ"] }),
+}).meta({ id: "GenerationProgressEvent" });
+export type ProgressEvent = z.infer<typeof ProgressEvent>;
 
 /** A picture that was made, as it is kept in the generation's record. */
 export const ImageRecord = z.object({

@@ -2,7 +2,7 @@
 
 import { z } from "zod";
 import { echoedMetadata, Id } from "./fields.ts";
-import { JobError, JobStatus, jobId, jobTimes, type Progress } from "./job.ts";
+import { JobError, JobStatus, jobId, jobTimes } from "./job.ts";
 import { TrainingRequest } from "./training-request.ts";
 
 /** A picture that the ControlNet in training made, as it is kept in the training's record. */
@@ -77,9 +77,20 @@ export const Training = z
 export type Training = z.infer<typeof Training>;
 
 /** What a progress event of a training tells. */
-export interface TrainingProgressEvent extends Progress {
-  loss: number;
-  learning_rate: number;
-  /** Made at this step. */
+export const TrainingProgressEvent = Training.shape.progress
+  .extend({
+    loss: z
+      .number()
+      .describe("Mean squared error of the noise in this step.")
+      .meta({ examples: [0.12] }),
+    learning_rate: z
+      .number()
+      .describe("Of this step.")
+      .meta({ examples: [0.00001] }),
+    validation: z.array(ValidationPictureWithUrl).describe("The pictures that were made at this step."),
+  })
+  .meta({ id: "TrainingProgressEvent" });
+/** As it is kept, without addresses. */
+export type TrainingProgressEvent = Omit<z.infer<typeof TrainingProgressEvent>, "validation"> & {
   validation: ValidationPicture[];
-}
+};

@@ -11,13 +11,13 @@ import { acceptedFormats } from "../accepted-picture.ts";
 import { acceptAnnotation, findMap, waitForAnnotation } from "../annotate.ts";
 import { ownerOf } from "../auth.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
-import { problems } from "../openapi.ts";
+import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
 import { sendPicture } from "../picture.ts";
 import { preferredWait, untilNoLonger } from "../waiting.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
 
-const THE_MAP = { "image/png": { schema: z.unknown() } };
+const THE_MAP = binary("image/png");
 
 export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) => {
   const tags = ["annotations"];

@@ -32,6 +32,10 @@ function lastSeen(header: string | undefined, query: Readonly<Record<string, unk
   throw new Refused(400, "invalid_request", `${named}: ${NO_EVENT}`, [{ path: named ?? "", message: NO_EVENT }]);
 }
 
+/** The data of an event: how far it is, or the job as it was then. */
+const dataOf = ({ progressView, view, words }: JobKind) =>
+  z.union([view, progressView]).meta({ id: `${words.title}Event` });
+
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
   const { bounds } = service;
@@ -61,7 +65,10 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
             lastEventId: z.string().optional().describe("The same, for clients that cannot send a header again."),
           }),
           response: {
-            200: { description: "The events.", content: { "text/event-stream": { schema: z.string() } } },
+            200: {
+              description: "The events: of each the schema of its `data`.",
+              content: { "text/event-stream": { schema: dataOf(kind) } },
+            },
             204: z.undefined().describe("`Last-Event-ID` is the final event: there is nothing to come back for."),
             ...problems(400, 404, 503),
           },
@@ -87,7 +94,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
           .header("Cache-Control", "no-store")
           .header("Connection", "close") // kept alive, it would keep a gateway that is asked to stop
           .header("X-Accel-Buffering", "no") // nginx would hold them back
-          .send(stream as unknown as string);
+          .send(stream as never);
       },
     );
   for (const kind of ALL_KINDS) streamOf(kind);

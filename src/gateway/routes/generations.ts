@@ -116,7 +116,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
             .meta({ examples: [0] }),
         }),
         response: {
-          200: { description: "The control image.", content: { "image/png": { schema: z.unknown() } } },
+          200: { description: "The control image.", content: binary("image/png") },
           304: z.undefined().describe("The client has it already, by `If-None-Match`."),
           ...problems(400, 403, 404, 503),
         },

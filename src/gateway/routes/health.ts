@@ -11,11 +11,11 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => 
       logLevel: "warn",
       config: { open: true, anyQuery: true },
       schema: {
-        operationId: "health",
+        operationId: "getHealth",
         summary: "Check that the gateway is alive",
         description: "Answers as long as this process does: for a liveness probe.",
         tags: ["service"],
-        response: { 200: z.object({ status: z.literal("ok").describe("It is alive.") }) },
+        response: { 200: z.object({ status: z.literal("ok").describe("It is alive.") }).meta({ id: "Health" }) },
       },
     },
     async () => ({ status: "ok" as const }),
@@ -27,18 +27,20 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => 
       logLevel: "error",
       config: { open: true, anyQuery: true },
       schema: {
-        operationId: "ready",
+        operationId: "getReadiness",
         summary: "Check that the service can take work",
         description: "Redis answers and a worker offers a model: for a readiness probe.",
         tags: ["service"],
         response: {
-          200: z.object({
-            status: z.literal("ready").describe("It can."),
-            unavailable: z
-              .int()
-              .describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why.")
-              .meta({ examples: [0] }),
-          }),
+          200: z
+            .object({
+              status: z.literal("ready").describe("It can."),
+              unavailable: z
+                .int()
+                .describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why.")
+                .meta({ examples: [0] }),
+            })
+            .meta({ id: "Readiness" }),
           ...problems(503),
         },
       },

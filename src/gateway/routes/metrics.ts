@@ -47,7 +47,7 @@ export function metrics(app: FastifyInstance, { queue }: Service): void {
       logLevel: "warn",
       config: { anyQuery: true },
       schema: {
-        operationId: "metrics",
+        operationId: "getMetrics",
         summary: "Get metrics",
         description:
           "Of the whole service as Redis has it, of every worker, and of the gateway that answers. `controlnet_redis_up` is 0 when Redis is away: then there are this gateway's own alone.",

@@ -8,7 +8,7 @@ import { lossKey, validationKey } from "../../storage/keys.ts";
 import { findJob } from "../accept.ts";
 import { ownerOf, safetyOf } from "../auth.ts";
 import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
-import { problems } from "../openapi.ts";
+import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
 import { acceptTraining } from "../train.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
@@ -99,4 +99,4 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
   }
 };
 
-const file = (type: string, description: string) => ({ description, content: { [type]: { schema: z.unknown() } } });
+const file = (type: string, description: string) => ({ description, content: type === "text/csv" ? { [type]: { schema: z.any().meta({ type: "string" }) } } : binary(type) });

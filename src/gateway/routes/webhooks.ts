@@ -13,16 +13,18 @@ import type { Service } from "../parts.ts";
 /** Deliveries of one of these can be asked for. */
 const JOBS = ["generation", "training", "annotation"] as const;
 
-const Secret = z.object({
-  key: z
-    .string()
-    .describe("`whsec_` and the key in base64, as Standard Webhooks has it.")
-    .meta({ examples: ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] }),
-});
+const Secret = z
+  .object({
+    key: z
+      .string()
+      .describe("`whsec_` and the key in base64, as Standard Webhooks has it.")
+      .meta({ examples: ["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"] }),
+  })
+  .meta({ id: "WebhookSecret" });
 
 /** The secret that signs an owner's webhooks, and the log of what was delivered. */
 export const webhooks: FastifyPluginAsyncZod<Service> = async (app, { queue }) => {
-  const tags = ["webhooks"];
+  const tags = ["deliveries"];
 
   app.get(
     "/v1/webhooks/secret",
