@@ -77,17 +77,17 @@ async function documentation(app: FastifyInstance): Promise<void> {
     const [path, query] = url.split("?");
     if (path === "/docs") return reply.redirect(`docs/${query === undefined ? "" : `?${query}`}`);
   });
-  const seenBy = (document: object, { addresses }: FastifyRequest) => ({
-    ...document,
-    servers: [{ url: new URL(addresses.publicUrl).pathname }],
-  });
+  const at = (document: object, url: string) => ({ ...document, servers: [{ url }] });
+  // The page asks where it was itself got from, be it by another name.
+  const seenBy = (document: object, { addresses }: FastifyRequest) =>
+    at(document, new URL(addresses.publicUrl).pathname);
   await app.register(swaggerUi, {
     routePrefix: "/docs",
     logLevel: "warn",
     transformSpecification: seenBy,
     transformSpecificationClone: false,
   });
-  app.get("/openapi.json", { schema: { hide: true } }, (request) => seenBy(app.swagger(), request));
+  app.get("/openapi.json", { schema: { hide: true } }, ({ addresses }) => at(app.swagger(), addresses.publicUrl));
 }
 
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {

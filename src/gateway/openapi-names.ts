@@ -99,6 +99,12 @@ class Components {
     return { $ref: `#/components/schemas/${at}`, ...(description && { description }), ...(examples && { examples }) };
   }
 
+  /** A component of this name. @returns what refers to it */
+  put(name: string, schema: Part): Part {
+    this.schemas[name] = this.within(schema, name, "");
+    return { $ref: `#/components/schemas/${name}` };
+  }
+
   /** The schema with its parts named, and its discriminator where it is a union. */
   within(schema: Part, owner: string, field: string): Part {
     const made = { ...schema };
@@ -131,27 +137,29 @@ function nameOf(owner: string, field: string, word: string, schema: Part): strin
   return `${base(owner)}${pascal(word)}${suffix}`;
 }
 
-/** What an operation answers with inline is a list. */
-const listName = (operationId: string) =>
-  operationId.replace(/^list(.*?)s$/, (_, things) => `${things.replace(/ie$/, "y")}List`);
+/** A body that stands inline is a list, or a form. */
+const bodyName = (operationId: string) =>
+  operationId
+    .replace(/^list(.*?)(?:(ie)?s)$/, (_, things, y) => `${things}${y ? "y" : ""}List`)
+    .replace(/^create(.*)$/, "$1Form");
+
+/** The parts of an operation that stand inline: its parameters, its form, and its lists. */
+function nameOperation(components: Components, operation: Part): void {
+  for (const parameter of operation.parameters ?? []) {
+    parameter.schema = components.named(parameter.schema, "Query", parameter.name);
+  }
+  const answers = Object.values<Part>(operation.responses);
+  const whole = [operation.requestBody, ...answers].flatMap((part) => Object.values<Part>(part?.content ?? {}));
+  for (const media of whole.filter(({ schema }) => schema?.properties !== undefined)) {
+    media.schema = components.put(bodyName(operation.operationId), media.schema);
+  }
+}
 
 /** The document with every part named, changed in place. */
 export function nameParts({ paths, components: { schemas } }: Part): void {
   const components = new Components(schemas);
   for (const [name, schema] of Object.entries(schemas)) schemas[name] = components.within(schema, name, "");
   for (const path of Object.values<Part>(paths)) {
-    for (const operation of Object.values<Part>(path)) {
-      for (const parameter of operation.parameters ?? [])
-        parameter.schema = components.named(parameter.schema, "Query", parameter.name);
-      for (const answer of Object.values<Part>(operation.responses)) {
-        for (const media of Object.values<Part>(answer.content ?? {})) {
-          if (media.schema?.properties !== undefined) {
-            const name = listName(operation.operationId);
-            schemas[name] = components.within(media.schema, name, "");
-            media.schema = { $ref: `#/components/schemas/${name}` };
-          }
-        }
-      }
-    }
+    for (const operation of Object.values<Part>(path)) nameOperation(components, operation);
   }
 }

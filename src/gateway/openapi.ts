@@ -7,7 +7,7 @@ import { idempotencyHeader } from "./idempotency.ts";
 import { finishDocument } from "./openapi-finish.ts";
 import { webhookOperations, webhookSchemas } from "./openapi-webhooks.ts";
 
-/** @param publicUrl its path is what the operations lie under, wherever the document is read */
+/** @param publicUrl what the operations lie under */
 export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions => ({
   openapi: {
     openapi: "3.1.0",
@@ -16,7 +16,7 @@ export const documentOptions = (publicUrl: string): FastifyDynamicSwaggerOptions
       description: "Stable Diffusion with ControlNets: a prompt and control images in, pictures out.",
       version: "1.0.0",
     },
-    servers: [{ url: new URL(publicUrl).pathname }],
+    servers: [{ url: publicUrl }],
     webhooks: webhookOperations,
     security: [{ apiKey: [] }],
     components: {

@@ -1,9 +1,4 @@
-import {
-  Training,
-  TrainingProgressEvent,
-  type ValidationPicture,
-  type Training as View,
-} from "../schema/training.ts";
+import { Training, TrainingProgressEvent, type ValidationPicture, type Training as View } from "../schema/training.ts";
 import { TrainingRequest } from "../schema/training-request.ts";
 import type { Addresses } from "./addresses.ts";
 import type { JobKind } from "./kind.ts";

@@ -22,7 +22,8 @@ test("the gateway serves the document, and a page to read it", async () => {
   const gateway = await startGateway(stack);
   const served = await gateway.http.get("/openapi.json");
   assert.equal(served.body.openapi, "3.1.0");
-  assert.deepEqual(served.body, JSON.parse(document));
+  const servers = [{ url: gateway.config.PUBLIC_URL }];
+  assert.deepEqual(served.body, { ...JSON.parse(document), servers });
   const page = await gateway.http.get("/docs/");
   assert.equal(page.status, 200);
   assert.match(page.text, /swagger-ui/);
@@ -105,7 +106,7 @@ test("every property that is a text or a number has an example, unless its value
 test("every error's code is in the document and in docs/errors.md, and each of the table's is", async () => {
   const page = await readFile(join(import.meta.dirname, "../../docs/errors.md"), "utf8");
   const { schemas } = JSON.parse(document).components;
-  const told: string[] = schemas.Problem.properties.code.enum;
+  const told: string[] = schemas.ProblemCode.enum;
   for (const [code, [status, meaning]] of Object.entries(PROBLEM_CODES)) {
     assert.ok(page.includes(`| \`${code}\` | ${status} | ${meaning} |`), code);
   }
@@ -159,11 +160,52 @@ test("the document is one that generators and other languages can read", () => {
     [],
   );
   const upload = paths["/v1/uploads"].post.requestBody.content;
-  assert.equal(upload["multipart/form-data"].schema.properties.file.format, "binary");
-  assert.equal(upload["application/octet-stream"].schema.format, "binary");
+  assert.equal(whole.components.schemas.UploadForm.properties.file.format, "binary");
+  assert.deepEqual(Object.keys(upload), ["multipart/form-data"]);
   const picture = paths["/v1/generations/{id}/images/{n}"].get.responses[200];
   assert.equal(picture.content["image/png"].schema.format, "binary");
   assert.ok(picture.headers.ETag && paths["/v1/generations"].post.responses[202].headers.Location);
+});
+
+test("every object, enum and union has a name; answers are open, a union says what tells its options apart", () => {
+  const { components, paths } = JSON.parse(document);
+  const found: string[] = [];
+  const visit = (part: Part, at: string, isNamed: boolean, isSent: boolean): void => {
+    if (typeof part !== "object" || part === null) return;
+    const deserves = part.properties !== undefined || part.enum?.length > 1 || part.oneOf !== undefined;
+    if (deserves && !isNamed && !at.endsWith("/propertyNames")) found.push(`${at}: has no name`);
+    if (part.oneOf !== undefined && part.discriminator === undefined) found.push(`${at}: has no discriminator`);
+    if (!isSent && part.additionalProperties === false) found.push(`${at}: is closed`);
+    for (const [key, value] of Object.entries<Part>(part.properties ?? {})) visit(value, `${at}/${key}`, false, isSent);
+    for (const key of ["anyOf", "oneOf", "items", "additionalProperties", "propertyNames"]) {
+      for (const one of [part[key]].flat()) visit(one, `${at}/${key}`, false, isSent);
+    }
+  };
+  for (const [name, schema] of Object.entries<Part>(components.schemas)) visit(schema, name, true, /Input$/.test(name));
+  for (const [path, operations] of Object.entries<Part>(paths)) {
+    for (const { responses, parameters = [] } of Object.values<Part>(operations)) {
+      for (const { schema } of parameters) visit(schema, path, false, true);
+      for (const { content = {} } of Object.values<Part>(responses)) {
+        for (const { schema } of Object.values<Part>(content)) visit(schema, path, false, false);
+      }
+    }
+  }
+  assert.deepEqual(found, []);
+  assert.ok(Object.keys(components.schemas).length > 250);
+});
+
+test("an operation has one kind of errors, and answers with JSON or with bytes, not with either", () => {
+  for (const [path, operations] of Object.entries<Part>(JSON.parse(document).paths)) {
+    for (const [method, { operationId, responses }] of Object.entries<Part>(operations)) {
+      assert.match(operationId, /^(get|list|create|cancel|delete|stream|rotate|replay)[A-Z]/);
+      for (const [status, { content = {} }] of Object.entries<Part>(responses)) {
+        const types = Object.keys(content);
+        if (/^2/.test(status))
+          assert.ok(!types.includes("application/json") || types.length === 1, `${method} ${path}`);
+        else assert.equal(content["application/problem+json"]?.schema.$ref, "#/components/schemas/Problem");
+      }
+    }
+  }
 });
 
 test("the example of a generation's and of an annotation's body works as it stands", async () => {

@@ -88,7 +88,7 @@ describe("behind a proxy that adds a path", async () => {
 
   test("the document says where its operations lie, and /docs finds its files without a slash too", async () => {
     const document = (await (await ask("GET", "/openapi.json", {}, here)).json()) as { servers: unknown };
-    assert.deepEqual(document.servers, [{ url: "/api/v3" }]);
+    assert.deepEqual(document.servers, [{ url: "https://pictures.example/api/v3" }]);
     const redirected = await ask("GET", "/docs?a=1", {}, here);
     assert.deepEqual([redirected.status, redirected.headers.get("location")], [302, "docs/?a=1"]);
     const page = await (await ask("GET", "/docs/", {}, here)).text();
@@ -128,11 +128,12 @@ describe("where PUBLIC_URL is not set, links are to where a trusted proxy was as
 
   test("in the document, to its page, in lists and events too", async () => {
     const headers = { "X-Forwarded-Proto": "https", "X-Forwarded-Host": "a.example", "X-Forwarded-Prefix": "/art" };
-    for (const path of ["/openapi.json", "/docs/json"]) {
+    const servers = { "/openapi.json": [{ url: "https://a.example/art" }], "/docs/json": [{ url: "/art" }] };
+    for (const [path, expected] of Object.entries(servers)) {
       const document = (await (await ask("GET", path, { headers }, own)).json()) as { servers: unknown };
-      assert.deepEqual(document.servers, [{ url: "/art" }], path);
+      assert.deepEqual(document.servers, expected, path);
     }
-    assert.deepEqual((await trusting.http.get("/openapi.json")).body.servers, [{ url: "/" }]);
+    assert.deepEqual((await trusting.http.get("/docs/json")).body.servers, [{ url: "/" }]);
   });
 
   test("a page of that place may change something, one of another site may not", async () => {

@@ -4,7 +4,14 @@ import { Ajv2020, type ValidateFunction } from "ajv/dist/2020.js";
 import supertest, { type Response } from "supertest";
 import { openApiDocument } from "../../openapi/document.ts";
 
-const document = JSON.parse(await openApiDocument());
+const document = JSON.parse(await openApiDocument(), (_, part) => closed(part));
+
+/** A schema of the document, which is open for fields of tomorrow, without those: what is sent today is in it. */
+function closed(part: unknown): unknown {
+  if (typeof part !== "object" || part === null || !("properties" in part) || !("type" in part)) return part;
+  return { additionalProperties: false, ...part };
+}
+
 const ajv = new Ajv2020({ strict: false, validateFormats: false, allErrors: true });
 ajv.addSchema(document, "openapi");
 const validators = new Map<string, ValidateFunction>();
@@ -14,6 +21,16 @@ const FOR_READERS = /^\/(openapi\.json|docs(\/.*)?)$/;
 
 /** What the document has as every route's `default`: the request could not be read. */
 const UNREADABLE = [400, 403, 408, 413, 414, 415, 431];
+
+/** What is not in the document, because no client that is made of it can ask for it; each has words in a description. */
+const BY_HAND: readonly { template: RegExp; status: number; type: RegExp }[] = [
+  { template: /\/images\/|\/controls\//, status: 304, type: /^/ },
+  { template: /\/events$/, status: 204, type: /^$/ },
+  { template: /^\/v1\/(generations|annotations)$/, status: 200, type: /^image\// },
+];
+
+const isByHand = ({ status, type }: Answered, path: string) =>
+  BY_HAND.some((one) => one.status === status && one.template.test(path) && one.type.test(type));
 
 /** What is asked of an answer. */
 type Answered = Pick<Response, "status" | "type" | "body"> & { request: { method: string; url: string } };
@@ -30,6 +47,7 @@ export function conforms<A extends Answered>(response: A): A {
     new RegExp(`^${candidate.replace(/\{\w+\}/g, "[^/]+")}$`).test(path),
   );
   const operation = ["paths", template ?? "", method.toLowerCase()];
+  if (isByHand(response, template ?? "")) return response;
   const find = (keys: string[]) => keys.reduce((part, key) => part?.[key], document);
   if (find(operation) === undefined) {
     assert.ok(

@@ -26,14 +26,13 @@ async function readOffer() {
     shelf("/v1/loras"),
     shelf("/v1/ip_adapters"),
   ]);
-  const { anyOf: [list] = [{}] } = components?.schemas?.CreateGenerationInput?.properties?.controls ?? {};
   return {
     models,
     controlnets,
     annotators: annotators.filter(takesPictures).toSorted(photosFirst),
     loras,
     ipAdapters,
-    poses: "pose" in (list.items?.properties ?? {}),
+    poses: "pose" in (components?.schemas?.ControlInput?.properties ?? {}),
   };
 }
 

@@ -99,4 +99,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
   }
 };
 
-const file = (type: string, description: string) => ({ description, content: type === "text/csv" ? { [type]: { schema: z.any().meta({ type: "string" }) } } : binary(type) });
+const file = (type: string, description: string) => ({
+  description,
+  content: type === "text/csv" ? { [type]: { schema: z.any().meta({ type: "string" }) } } : binary(type),
+});
