@@ -9,17 +9,16 @@ import {
   type SchedulerConfig,
   SchedulerConfigError,
 } from "./scheduler-config.ts";
-import { rowOf, schedulerConfig } from "./scheduler-table.ts";
+import { classNameOf, rowOf, schedulerConfig } from "./scheduler-table.ts";
 
 /**
  * The API's name for the scheduler that a scheduler_config.json is written for (`_class_name`).
  * @throws SchedulerConfigError when no name of the API stands for it
  */
 export function ownScheduler(raw: RawConfig): SchedulerName {
-  const named = SCHEDULERS.filter((name) => rowOf(name).algorithm.scheduler.className === raw._class_name);
+  const named = SCHEDULERS.filter((name) => rowOf(name).algorithm.scheduler.className === classNameOf(raw));
   if (named.length === 0) throw new SchedulerConfigError("_class_name", raw._class_name, "is not supported");
   const config = readSchedulerConfig(rowOf(named[0]!).algorithm.scheduler, raw);
-  if (config.algorithm_type === "deis") config.algorithm_type = "dpmsolver++";
   const own = named.find((name) =>
     Object.entries(rowOf(name).sets).every(([key, value]) => config[key as Key] === value),
   );

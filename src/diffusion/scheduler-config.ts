@@ -47,7 +47,6 @@ const schema = z.object({
   set_alpha_to_one: z.boolean(),
   skip_prk_steps: z.boolean(),
   solver_order: z.int().min(1).max(3),
-  /** 'deis' stands for dpmsolver++ */
   algorithm_type: z.enum(["dpmsolver++", "sde-dpmsolver++", "deis"]),
   /** bh1 and bh2 are UniPC's, midpoint and heun DPM-Solver++'s; each takes the other's as its own default */
   solver_type: z.enum(["midpoint", "heun", "logrho", "bh1", "bh2"]),
@@ -124,7 +123,16 @@ export interface SchedulerClass {
   readonly className: string;
   readonly keys: readonly Key[];
   readonly defaults: Partial<SchedulerConfig>;
+  /** What it makes of each algorithm_type that it takes; one that is not here it refuses. */
+  readonly algorithms?: Readonly<Record<string, SchedulerConfig["algorithm_type"]>>;
 }
+
+/** DPM-Solver++'s, of which deis is the older name. */
+export const DPM_ALGORITHMS = {
+  "dpmsolver++": "dpmsolver++",
+  "sde-dpmsolver++": "sde-dpmsolver++",
+  deis: "dpmsolver++",
+} as const;
 
 /** Keys of every class that works with the betas of training. */
 export const BETAS = [
@@ -161,16 +169,27 @@ export const SOLVER = [
 const SPACINGS = ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] as const;
 
 /** The config of one class, out of what a scheduler_config.json of any class says. @throws SchedulerConfigError */
-export function readSchedulerConfig({ className, keys, defaults }: SchedulerClass, raw: RawConfig): SchedulerConfig {
+export function readSchedulerConfig(of: SchedulerClass, raw: RawConfig): SchedulerConfig {
+  const { className, keys, defaults, algorithms } = of;
   const said: Record<string, unknown> = {};
   for (const key of keys) {
     const value = raw[key];
     if (value === undefined || value === null) continue;
-    const parsed = schema.shape[key].safeParse(value);
+    const isAlgorithm = key === "algorithm_type" && algorithms !== undefined;
+    const meant = isAlgorithm ? new Map(Object.entries(algorithms)).get(String(value)) : value;
+    const parsed = schema.shape[key].safeParse(meant);
     if (!parsed.success) throw new SchedulerConfigError(key, value, `is not supported by ${className}`);
     said[key] = parsed.data;
   }
   const config: SchedulerConfig = { ...NEUTRAL, ...defaults, ...said };
+  // diffusers looks at the name that the config has, not at what it stands for.
+  if (raw.algorithm_type === "deis" && algorithms?.deis === "dpmsolver++" && config.final_sigmas_type === "zero") {
+    throw new SchedulerConfigError(
+      "final_sigmas_type",
+      "zero",
+      `cannot be had beside algorithm_type deis of ${className}`,
+    );
+  }
   const [first, second] = SPACINGS.filter((key) => config[key]);
   if (second !== undefined) throw new SchedulerConfigError(second, true, `cannot be had beside ${first}`);
   return config;

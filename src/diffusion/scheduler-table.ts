@@ -62,10 +62,20 @@ const ROWS: Readonly<Record<SchedulerName, Row>> = SCHEDULER_TABLE;
 export const rowOf = (name: SchedulerName): Row => ROWS[name];
 
 /** Classes that are not carried out, but work over the same noise schedule as the others: another sampler may take their place. */
-const SAME_NOISE = ["DDIMParallelScheduler", "DDPMParallelScheduler", "DPMSolverSDEScheduler", "SASolverScheduler"];
+const SAME_NOISE = ["DPMSolverSDEScheduler", "SASolverScheduler"];
+
+/** Classes that compute step by step what another does. */
+const SAME_STEPS: ReadonlyMap<unknown, string> = new Map([
+  ["DDIMParallelScheduler", "DDIMScheduler"],
+  ["DDPMParallelScheduler", "DDPMScheduler"],
+]);
+
+/** The class that a scheduler_config.json is written for. */
+export const classNameOf = ({ _class_name: name }: RawConfig): unknown => SAME_STEPS.get(name) ?? name;
 
 /** The noise schedule of a checkpoint's own class. @throws SchedulerConfigError for one that no scheduler here works over */
-function noiseOf({ _class_name: className }: RawConfig): "betas" | "edm" {
+function noiseOf(raw: RawConfig): "betas" | "edm" {
+  const className = classNameOf(raw);
   if (className === undefined || SAME_NOISE.includes(className as string)) return "betas";
   const own = Object.entries(SCHEDULER_TABLE).find(([, { algorithm }]) => algorithm.scheduler.className === className);
   if (own === undefined) throw new SchedulerConfigError("_class_name", className, "is not supported");

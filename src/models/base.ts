@@ -143,7 +143,7 @@ function partConfig(folder: string, index: Index, part: Part, pipeline: string):
 }
 
 /** transformers reads the text half of a whole CLIP's config, which lies inside it. */
-function textConfig(json: object): object {
+export function textConfig(json: object): object {
   const { text_config: nested } = json as { text_config?: unknown };
   return typeof nested === "object" && nested !== null ? nested : json;
 }

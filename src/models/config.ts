@@ -10,10 +10,13 @@ import * as z from "zod";
 export class UnsupportedError extends Error {}
 
 const fixed = <T extends z.core.util.Literal>(value: T) => z.literal(value).default(value as never);
+const none = z.null({ error: "not supported" }).default(null);
 const off = z.union([z.null(), z.literal(false)], { error: "not supported" }).default(null);
 /** What changes no result here, whatever it is. */
 const unheeded = z.unknown().optional();
 const count = z.int().positive();
+/** Of what training leaves out. */
+const share = z.number().min(0).max(1).optional();
 const perLevel = <T extends z.ZodType>(item: T) => z.union([item, z.array(item)]);
 const depth = z.int().nonnegative();
 const kernel = z.union([z.literal(1), z.literal(3), z.literal(5), z.literal(7)]).default(3);
@@ -45,9 +48,9 @@ const encoder = {
   addition_time_embed_dim: count.nullable().default(null),
   projection_class_embeddings_input_dim: count.nullable().default(null),
   class_embed_type: off,
-  num_class_embeds: off,
-  encoder_hid_dim: off,
-  encoder_hid_dim_type: off,
+  num_class_embeds: none,
+  encoder_hid_dim: none,
+  encoder_hid_dim_type: none,
   downsample_padding: fixed(1),
   mid_block_scale_factor: fixed(1),
   resnet_time_scale_shift: z.enum(["default", "scale_shift"]).default("default"),
@@ -63,6 +66,10 @@ export const unetConfig = z.strictObject({
   out_channels: count.default(4),
   layers_per_block: perLevel(count).default(2),
   cross_attention_dim: perLevel(count)
+    .refine(
+      (sizes) => new Set([sizes].flat()).size === 1,
+      "levels that read text of different widths are not supported",
+    )
     .transform((sizes) => (typeof sizes === "number" ? sizes : sizes[0]!))
     .default(1280),
   mid_block_type: midBlocks.nullable().default("UNetMidBlock2DCrossAttn"),
@@ -78,18 +85,18 @@ export const unetConfig = z.strictObject({
   conv_out_kernel: kernel,
   time_embedding_type: fixed("positional"),
   // diffusers refuses it too: attention_head_dim has its part.
-  num_attention_heads: off,
+  num_attention_heads: none,
   center_input_sample: off,
   dual_cross_attention: off,
   class_embeddings_concat: off,
-  time_embedding_act_fn: off,
-  timestep_post_act: off,
+  time_embedding_act_fn: none,
+  timestep_post_act: none,
   // Read by blocks of other types alone, or in training.
   resnet_out_scale_factor: unheeded,
   resnet_skip_time_act: unheeded,
   mid_block_only_cross_attention: unheeded,
   cross_attention_norm: unheeded,
-  dropout: unheeded,
+  dropout: share,
 });
 export type UnetConfig = z.infer<typeof unetConfig>;
 
@@ -121,26 +128,32 @@ export interface Union {
 export type ControlnetConfig = z.infer<typeof controlnetConfig> & { readonly union?: Union };
 export type EncoderConfig = UnetConfig | ControlnetConfig;
 
-export const vaeConfig = z.strictObject({
-  ...block,
-  in_channels: count.default(3),
-  out_channels: fixed(3),
-  block_out_channels: z.array(count).default([64]),
-  down_block_types: z.array(z.literal("DownEncoderBlock2D")).default(["DownEncoderBlock2D"]),
-  up_block_types: z.array(z.literal("UpDecoderBlock2D")).default(["UpDecoderBlock2D"]),
-  layers_per_block: count.default(1),
-  latent_channels: count.default(4),
-  scaling_factor: z.number().default(0.18215),
-  mid_block_add_attention: z.boolean().default(true),
-  use_quant_conv: z.boolean().default(true),
-  use_post_quant_conv: z.boolean().default(true),
-  latents_mean: z.array(z.number()).nullable().default(null),
-  latents_std: z.array(z.number()).nullable().default(null),
-  shift_factor: off,
-  sample_size: unheeded,
-  // Only chooses the precision, and these graphs compute in float32.
-  force_upcast: unheeded,
-});
+export const vaeConfig = z
+  .strictObject({
+    ...block,
+    in_channels: count.default(3),
+    out_channels: fixed(3),
+    block_out_channels: z.array(count).default([64]),
+    down_block_types: z.array(z.literal("DownEncoderBlock2D")).default(["DownEncoderBlock2D"]),
+    up_block_types: z.array(z.literal("UpDecoderBlock2D")).default(["UpDecoderBlock2D"]),
+    layers_per_block: count.default(1),
+    latent_channels: count.default(4),
+    scaling_factor: z.number().default(0.18215),
+    mid_block_add_attention: z.boolean().default(true),
+    use_quant_conv: z.boolean().default(true),
+    use_post_quant_conv: z.boolean().default(true),
+    latents_mean: z.array(z.number()).nullable().default(null),
+    latents_std: z.array(z.number()).nullable().default(null),
+    shift_factor: off,
+    sample_size: perLevel(z.number()).optional(),
+    // Only chooses the precision, and these graphs compute in float32.
+    force_upcast: unheeded,
+  })
+  .refine(
+    ({ block_out_channels: levels, down_block_types: down, up_block_types: up }) =>
+      down.length === levels.length && up.length === levels.length,
+    { path: ["block_out_channels"], error: "there must be as many as down_block_types and up_block_types" },
+  );
 export type VaeConfig = z.infer<typeof vaeConfig>;
 
 /** diffusers' AutoencoderTiny; its encoder is not used. */
@@ -184,6 +197,12 @@ const UNHEEDED = [
 /** transformers' CLIPTextConfig, with the defaults of that class. */
 export const clipConfig = z.strictObject({
   ...Object.fromEntries(UNHEEDED.map((key) => [key, unheeded])),
+  attention_dropout: share,
+  initializer_factor: z.number().optional(),
+  initializer_range: z.number().optional(),
+  bos_token_id: z.int().nullable().optional(),
+  pad_token_id: z.int().nullable().optional(),
+  id2label: z.record(z.string(), z.unknown()).nullable().optional(),
   model_type: z.enum(["clip_text_model", "clip"]).default("clip_text_model"),
   pruned_heads: z
     .record(z.string(), z.unknown())
@@ -192,7 +211,7 @@ export const clipConfig = z.strictObject({
   hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
   hidden_size: count.default(512),
   intermediate_size: count.default(2048),
-  layer_norm_eps: z.number().default(1e-5),
+  layer_norm_eps: z.number().gt(0).lt(1).default(1e-5),
   max_position_embeddings: count.default(77),
   num_attention_heads: count.default(8),
   num_hidden_layers: count.default(12),
@@ -242,6 +261,9 @@ export function parseConfig<T extends z.ZodObject>(
 ): z.infer<T> {
   // Keys that diffusers wrote as defaults of their time, and so takes today's default for.
   const { _use_default_values: unsaid = [] } = json as { _use_default_values?: unknown };
+  if (typeof unsaid !== "string" && (typeof unsaid !== "object" || unsaid === null)) {
+    throw new UnsupportedError(`${component}: "_use_default_values" must be a list`);
+  }
   const said = Object.entries(json).filter(([key]) => !(Array.isArray(unsaid) && unsaid.includes(key)));
   const ignored = said.map(([key]) => key).filter((key) => !(key in schema.shape || key.startsWith("_")));
   if (ignored.length > 0) {

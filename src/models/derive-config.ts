@@ -136,6 +136,8 @@ export function deriveControlnet(tensors: Tensors, family: Family, globalPool: b
 export function deriveVae(tensors: Tensors, family: Family): VaeConfig {
   const levels = range(count(tensors.keys(), "encoder.down_blocks"));
   const settings = {
+    down_block_types: levels.map(() => "DownEncoderBlock2D"),
+    up_block_types: levels.map(() => "UpDecoderBlock2D"),
     block_out_channels: levels.map((i) => shapeOf(tensors, `encoder.down_blocks.${i}.resnets.0.conv2.weight`, 4)[0]!),
     layers_per_block: count(tensors.keys(), "encoder.down_blocks.0.resnets"),
     latent_channels: shapeOf(tensors, "decoder.conv_in.weight", 4)[1]!,

@@ -167,7 +167,12 @@ suite("scheduler_config.json", () => {
     assert.throws(() => own("PNDMScheduler"), /skip_prk_steps false is not supported: Runge-Kutta/);
     assert.equal(own("EulerDiscreteScheduler"), "euler");
     assert.equal(own("EulerDiscreteScheduler", { use_karras_sigmas: true }), "euler_karras");
-    assert.equal(own("DPMSolverMultistepScheduler", { algorithm_type: "deis" }), "dpmpp_2m");
+    const deis = { algorithm_type: "deis" };
+    assert.equal(own("DPMSolverMultistepScheduler", { ...deis, final_sigmas_type: "sigma_min" }), "dpmpp_2m");
+    assert.throws(() => own("DPMSolverMultistepScheduler", deis), /final_sigmas_type "zero" cannot be had beside/);
+    assert.equal(own("DEISMultistepScheduler", { algorithm_type: "dpmsolver++" }), "deis");
+    assert.throws(() => own("DEISMultistepScheduler", { algorithm_type: "sde-dpmsolver++" }), /algorithm_type/);
+    assert.equal(own("DDIMParallelScheduler"), "ddim");
     const sde = { algorithm_type: "sde-dpmsolver++" };
     assert.equal(own("DPMSolverMultistepScheduler", { ...sde, use_karras_sigmas: true }), "dpmpp_2m_sde_karras");
     assert.equal(own("DPMSolverMultistepScheduler", sde), "dpmpp_2m_sde");

@@ -53,7 +53,8 @@ function deisStep(step: Step): Next {
 export const deis: Algorithm = {
   scheduler: {
     className: "DEISMultistepScheduler",
-    keys: [...BETAS, ...SOLVER],
+    keys: [...BETAS, ...SOLVER, "algorithm_type"],
+    algorithms: { deis: "deis", dpmsolver: "deis", "dpmsolver++": "deis" },
     defaults: { timestep_spacing: "linspace" },
   },
   order: 1,

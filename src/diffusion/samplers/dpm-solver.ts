@@ -1,6 +1,6 @@
 /** DPM-Solver++, multistep, and the schedule that it shares with the other solvers. */
 import { alphasCumprod, interpolate, rint, sigmasOf, spacedTimesteps, TERMINAL_ALPHA } from "../schedule.ts";
-import { BETAS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
+import { BETAS, DPM_ALGORITHMS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
 import { chosenSigmas, sigmaToTimestep } from "../sigmas.ts";
 import { finalSigma, fromSigma, lambda } from "./levels.ts";
 import { type Algorithm, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
@@ -87,6 +87,7 @@ export const dpmSolver: Algorithm = {
       "use_lu_lambdas",
     ],
     defaults: { timestep_spacing: "linspace" },
+    algorithms: DPM_ALGORITHMS,
   },
   order: 1,
   schedule: dpmSolverSchedule,

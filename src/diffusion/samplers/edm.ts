@@ -1,6 +1,6 @@
 /** Samplers for EDM models: continuous noise levels, and a network whose input, output and level are scaled by σ_data. */
 import { linspace } from "../schedule.ts";
-import type { Key, SchedulerConfig } from "../scheduler-config.ts";
+import { DPM_ALGORITHMS, type Key, type SchedulerConfig } from "../scheduler-config.ts";
 import { karrasSigmas } from "../sigmas.ts";
 import { dpmSolverStep } from "./dpm-solver.ts";
 import { eulerStep } from "./euler.ts";
@@ -71,6 +71,7 @@ export const edmDpmSolver: Algorithm = {
       "euler_at_final",
     ],
     defaults,
+    algorithms: DPM_ALGORITHMS,
   },
   order: 1,
   schedule: edmSchedule,

@@ -1,5 +1,5 @@
 /** DPM-Solver++, singlestep: each group of two or three evaluations starts anew from the same latents. */
-import { BETAS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
+import { BETAS, DPM_ALGORITHMS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
 import { solverSchedule } from "./dpm-solver.ts";
 import { lambda } from "./levels.ts";
 import { type Algorithm, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
@@ -60,6 +60,7 @@ export const singlestep: Algorithm = {
     className: "DPMSolverSinglestepScheduler",
     keys: [...BETAS, ...SOLVER, "final_sigmas_type", "algorithm_type", "lambda_min_clipped", "variance_type"],
     defaults: { lower_order_final: false },
+    algorithms: DPM_ALGORITHMS,
   },
   order: 1,
   schedule: singlestepSchedule,
