@@ -21,7 +21,6 @@ export interface Found {
 const PLACE_OF: Readonly<Record<string, string>> = {
   "stable-diffusion": "",
   checkpoints: "",
-  diffusers: "",
   models: "",
   controlnet: "controlnets",
   lora: "loras",
@@ -130,7 +129,9 @@ function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfN
   }
   const lower = name.toLowerCase();
   if (!isModel(path) && prefix === "") {
-    const own = shelves.get(PLACE_OF[lower] ?? lower);
+    const place = PLACE_OF[lower] ?? lower;
+    // Within another shelf's folder, such a name is an organization's.
+    const own = place === "" && shelf !== shelves.get("") ? undefined : shelves.get(place);
     if (own !== undefined && depth < MOST_DEPTH) {
       yield* walk({ dir: path, shelf: own, prefix: "", depth: depth + 1 }, shelves);
       return;
