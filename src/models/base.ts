@@ -1,4 +1,4 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Checkpoint, findCheckpoint, readJson } from "./checkpoint.ts";
 import { clip } from "./clip.ts";
@@ -7,7 +7,6 @@ import {
   clipConfig,
   controlnetConfig,
   parseConfig,
-  tinyVaeConfig,
   UnsupportedError,
   unetConfig,
   vaeConfig,
@@ -15,12 +14,12 @@ import {
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireFit } from "./fit.ts";
 import { requireLevels } from "./levels.ts";
-import { type Network, storedNetwork, storedNetworks } from "./network.ts";
+import { storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { naming, refuseForeignFile, requireClass } from "./recognize.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "./safety-checker.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
-import { tinyDecoder } from "./tiny-vae.ts";
+import { findTinyDecoder } from "./tiny-decoder.ts";
 import { unet } from "./unet.ts";
 import { shownBeside } from "./unet-inputs.ts";
 import { unionHintEncoder, unionOf } from "./union.ts";
@@ -66,24 +65,6 @@ function findSafetyChecker(folder: string, isNamed: boolean, warnings: string[])
     warnings.push(`safety_checker cannot be run: ${(error as Error).message}`);
     return null;
   }
-}
-
-/** The decoder of an AutoencoderTiny that somebody put beside the model's own parts, whatever its folder is called. */
-function findTinyDecoder(folder: string, latents: number, warnings: string[]): Network | null {
-  for (const entry of readdirSync(folder)) {
-    const file = join(folder, entry, "config.json");
-    const json = existsSync(file) ? (readJson(file) as Record<string, unknown>) : {};
-    if (json._class_name === "AutoencoderTiny") {
-      const settings = parseConfig(tinyVaeConfig, json, `${entry}/config.json`);
-      if (settings.latent_channels !== latents) {
-        const [own, needed] = [settings.latent_channels, latents].map((channels) => `[B, ${channels}, h, w]`);
-        warnings.push(`${entry} takes latents of ${own}, the model has ${needed}: previews are made without it`);
-        continue;
-      }
-      return storedNetwork(findCheckpoint(join(folder, entry), WEIGHTS), (w) => tinyDecoder(w, settings));
-    }
-  }
-  return null;
 }
 
 type Index = Record<string, unknown>;

@@ -6,6 +6,7 @@ import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "no
 import { basename, join } from "node:path";
 import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
+import { DECODERS } from "./decoders.ts";
 
 /** Something that stands on a shelf, or would if it could be served. */
 export interface Found {
@@ -28,6 +29,8 @@ const PLACE_OF: Readonly<Record<string, string>> = {
   ipadapter: "ip_adapters",
 };
 
+/** Folders that library.ts reads. */
+const OWN: ReadonlySet<string> = new Set([SAFETY_CHECKER, DECODERS]);
 /** The folder of annotators' networks. */
 const ANNOTATORS = "annotators";
 /** Folders of other programs that hold nothing that is served. */
@@ -121,7 +124,7 @@ interface At {
 function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfName>): Generator<Found> {
   const { dir, shelf, prefix, depth } = at;
   const path = join(dir, name);
-  if (shelf === "models" && prefix === "" && name === SAFETY_CHECKER) return; // library.ts reads it
+  if (shelf === "models" && prefix === "" && OWN.has(name)) return;
   const hub = HUB_FOLDER.exec(name);
   if (hub !== null) {
     yield* findInHub(path, hub[1]!, hub[2]!);

@@ -5,9 +5,10 @@ import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "../../src/models/safety-checker.ts";
 import type { Catalog, ShelfName, Unavailable } from "../../src/schema/catalog.ts";
+import { type Decoders, lendDecoder, openDecoders } from "./decoders.ts";
 import { type Found, findAll } from "./finding.ts";
 import type { Shelf } from "./shelf.ts";
-import { type Opened, SHELVES } from "./shelves.ts";
+import { family, type Opened, SHELVES } from "./shelves.ts";
 
 export type Library = { readonly [Name in ShelfName]: ReadonlyMap<string, Opened<Name>> } & {
   /** MODELS_DIR/safety_checker: for the models that bring none. */
@@ -61,17 +62,32 @@ function openShared(dir: string, skipped: Unavailable[]): SafetyChecker | null {
   }
 }
 
+/** The models' shelf, from which they come with the decoder of their family. */
+const lending = (models: typeof SHELVES.models, decoders: Decoders): typeof SHELVES.models => ({
+  ...models,
+  openFolder(path) {
+    const model = models.openFolder(path);
+    return lendDecoder(model, family(model), decoders);
+  },
+  openFile(path) {
+    const model = models.openFile(path);
+    return lendDecoder(model, family(model), decoders);
+  },
+});
+
 /** Never throws for what a folder holds: what cannot be served is in `catalog.skipped`, with the reason. */
 export function openLibrary(dir: string): Library {
   const skipped: Unavailable[] = [];
   const safety_checker = openShared(dir, skipped);
+  const decoders = openDecoders(dir, skipped);
   const found = findAll(dir, PLACES);
   const filled: Partial<Record<ShelfName, ReturnType<typeof fill>>> = {};
   for (const [shelf, row] of Object.entries(SHELVES) as [ShelfName, Shelf<unknown, unknown>][]) {
     const models = (filled.models?.opened ?? null) as ReadonlyMap<string, BaseModel> | null;
     const own = found.filter(({ shelf: of, id }) => of === shelf && id !== row.companion);
     const skip = ({ id, path }: Found, reason: string) => skipped.push({ shelf, id, path, reason });
-    filled[shelf] = fill(row, dir, own, { models, safety_checker }, skip);
+    const lent = shelf === "models" ? lending(row as typeof SHELVES.models, decoders) : row;
+    filled[shelf] = fill(lent as typeof row, dir, own, { models, safety_checker }, skip);
   }
   const each = (take: (one: ReturnType<typeof fill>) => unknown) =>
     Object.fromEntries(Object.entries(filled).map(([shelf, one]) => [shelf, take(one)]));

@@ -27,7 +27,7 @@ import type { Shelf, Surroundings } from "./shelf.ts";
 /** diffusers' size when a U-Net's config has no sample_size. */
 const DEFAULT_SAMPLE_SIZE = 64;
 
-function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
+export function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
   return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
 }
 

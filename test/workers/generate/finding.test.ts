@@ -51,6 +51,29 @@ test("AUTOMATIC1111's folders, with sub-folders", () => {
   });
 });
 
+test("a model without a tiny autoencoder gets that of its family in decoders, and what cannot be used is told", () => {
+  const dir = folder("decoders", { one: "base", two: "base" });
+  const tiny = join(FIXTURE, "../tiny-vae");
+  for (const place of ["decoders/taesd", "decoders/mine", "two/own"]) {
+    cpSync(tiny, join(dir, place), { recursive: true });
+  }
+  cpSync(join(FIXTURE, "base/vae"), join(dir, "decoders/sdxl"), { recursive: true });
+  const { models, catalog } = openLibrary(dir);
+  assert.deepEqual(
+    catalog.models.map(({ id, tiny_decoder }) => [id, tiny_decoder]),
+    [
+      ["one", true],
+      ["two", true],
+    ],
+  );
+  const folders = ["one", "two"].map((id) => models.get(id)!.networks.tiny_decoder!.folder);
+  assert.deepEqual(folders, [join(dir, "decoders/taesd"), join(dir, "two/own")]);
+  const reasons = Object.fromEntries(catalog.skipped.map(({ id, reason }) => [id, reason]));
+  assert.deepEqual(Object.keys(reasons), ["decoders/mine", "decoders/sdxl"]);
+  assert.match(reasons["decoders/mine"]!, /does not say which models it is for: one of sd1, sd2, sdxl, taesd, taesdxl/);
+  assert.match(reasons["decoders/sdxl"]!, /AutoencoderKL/);
+});
+
 test("ComfyUI's folders, and a suffix in capitals", () => {
   const dir = folder("comfy", {
     "checkpoints/one": "base",
