@@ -1,6 +1,8 @@
 /** Tokens that a fine-tune has added to CLIP's vocabulary, in every form in which transformers 4 and 5 save them. */
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { readJson } from "../models/checkpoint.ts";
+import { CheckpointError } from "../models/safetensors.ts";
 
 /** A token that is found in a text as a whole, before the rest is spelled in pieces. */
 export interface AddedToken {
@@ -14,20 +16,21 @@ export interface AddedToken {
 
 type Said = Partial<AddedToken> & { content: string; special?: boolean };
 
-/** A file of a tokenizer's folder; {} when it is not there. */
-export function readJson<T extends object = Record<string, unknown>>(path: string): T {
-  return JSON.parse(existsSync(path) ? readFileSync(path, "utf8") : "{}");
+/** A file of a tokenizer's folder; {} when it is not there. @throws CheckpointError when it is not a JSON object */
+export function readIfThere<T extends object = Record<string, unknown>>(path: string): T {
+  return (existsSync(path) ? readJson(path) : {}) as T;
 }
 
 /**
  * The tokens of a tokenizer's folder beside its special ones: of added_tokens.json ({content: id}), tokenizer.json's
  * `added_tokens`, and tokenizer_config.json's `added_tokens_decoder`, which wins (transformers,
  * tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained).
+ * @throws CheckpointError for one without content or id
  */
 export function addedTokens(dir: string, specials: ReadonlySet<string>): AddedToken[] {
-  const plain = Object.entries(readJson<Record<string, number>>(join(dir, "added_tokens.json")));
-  const whole = readJson<{ added_tokens?: (Said & { id: number })[] }>(join(dir, "tokenizer.json"));
-  const decoder = readJson<{ added_tokens_decoder?: Record<string, Said> }>(join(dir, "tokenizer_config.json"));
+  const plain = Object.entries(readIfThere<Record<string, number>>(join(dir, "added_tokens.json")));
+  const whole = readIfThere<{ added_tokens?: (Said & { id: number })[] }>(join(dir, "tokenizer.json"));
+  const decoder = readIfThere<{ added_tokens_decoder?: Record<string, Said> }>(join(dir, "tokenizer_config.json"));
   const all = [
     ...plain.map(([content, id]) => token(id, { content })),
     ...(whole.added_tokens ?? []).map((said) => token(said.id, said)),
@@ -37,7 +40,11 @@ export function addedTokens(dir: string, specials: ReadonlySet<string>): AddedTo
   return [...byContent.values()].filter(({ content }) => content !== "" && !specials.has(content));
 }
 
-function token(id: number, { content, special = false, normalized = !special, single_word = false }: Said): AddedToken {
+function token(id: number, said: Said | null): AddedToken {
+  if (typeof said?.content !== "string" || !Number.isInteger(id) || id < 0) {
+    throw new CheckpointError(`an added token ${JSON.stringify(said)} of id ${id}: not a text with a number`);
+  }
+  const { content, special = false, normalized = !special, single_word = false } = said;
   return { id, content, normalized, single_word };
 }
 

@@ -23,8 +23,11 @@ export type RawConfig = Readonly<Record<string, unknown>>;
 
 const off = z.literal(false);
 
+/** A noise schedule of more would take a worker's memory. */
+const MOST_TIMESTEPS = 100_000;
+
 const schema = z.object({
-  num_train_timesteps: z.int().positive(),
+  num_train_timesteps: z.int().positive().max(MOST_TIMESTEPS),
   beta_start: z.number(),
   beta_end: z.number(),
   beta_schedule: z.enum(["linear", "scaled_linear", "squaredcos_cap_v2"]),

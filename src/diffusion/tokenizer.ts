@@ -1,8 +1,10 @@
 /** CLIP's tokenizer, from the vocab.json and merges.txt that every released Stable Diffusion folder has. */
 import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { Tokenizer as BytePairEncoder } from "@huggingface/tokenizers";
-import { type AddedToken, addedTokens, readJson, splitAt } from "./added-tokens.ts";
+import { readJson } from "../models/checkpoint.ts";
+import { CheckpointError } from "../models/safetensors.ts";
+import { type AddedToken, addedTokens, readIfThere, splitAt } from "./added-tokens.ts";
 
 export interface Tokenizer {
   /** all ids, beginning and end tokens included, however many */
@@ -86,8 +88,8 @@ function description(vocab: Record<string, number>, merges: unknown, specials: r
 /** What the folder says of its special tokens; special_tokens_map.json wins, as in transformers. */
 function specialTokens(dir: string): Record<"bos" | "eos" | "pad", SpecialToken> {
   const said = {
-    ...readJson(join(dir, "tokenizer_config.json")),
-    ...readJson(join(dir, "special_tokens_map.json")),
+    ...readIfThere(join(dir, "tokenizer_config.json")),
+    ...readIfThere(join(dir, "special_tokens_map.json")),
   } as Record<string, string | Partial<SpecialToken> | null>;
   const token = (key: string, content: string): SpecialToken => {
     const value = said[key] ?? content;
@@ -120,30 +122,45 @@ export function vocabularyOf(merges: readonly string[]): Record<string, number> 
 function byteLevelModel(dir: string): { vocab: Record<string, number>; merges: unknown } {
   const has = (name: string) => existsSync(join(dir, name));
   if (!has("vocab.json") && has("tokenizer.json")) {
-    return JSON.parse(readFileSync(join(dir, "tokenizer.json"), "utf8")).model;
+    const { model } = readJson(join(dir, "tokenizer.json")) as {
+      model?: { vocab: Record<string, number>; merges: unknown };
+    };
+    if (typeof model?.vocab !== "object" || !Array.isArray(model.merges)) {
+      throw new CheckpointError(`${basename(dir)}/tokenizer.json has no vocabulary of pairs`);
+    }
+    return model;
   }
-  const lines = readFileSync(join(has("merges.txt") ? dir : dirname(dir), "merges.txt"), "utf8").split(/\r?\n/);
+  const file = join(has("merges.txt") ? dir : dirname(dir), "merges.txt");
+  if (!existsSync(file)) {
+    throw new CheckpointError(`no vocabulary: ${basename(dir)} has neither merges.txt nor tokenizer.json`);
+  }
+  const lines = readFileSync(file, "utf8").split(/\r?\n/);
   const merges = lines.filter((line) => line !== "" && !line.startsWith("#version"));
-  const vocab = has("vocab.json") ? JSON.parse(readFileSync(join(dir, "vocab.json"), "utf8")) : vocabularyOf(merges);
+  const vocab = has("vocab.json")
+    ? (readJson(join(dir, "vocab.json")) as Record<string, number>)
+    : vocabularyOf(merges);
   return { vocab, merges };
 }
 
-/**
- * The tokenizer of a folder with merges.txt and vocab.json, exact to transformers' CLIPTokenizer.
- * Throws when a file is missing or the vocabulary lacks one of the special tokens.
- */
-export function loadTokenizer(dir: string): Tokenizer {
+/** What a tokenizer's folder says. @throws CheckpointError when a file is missing or not sound, or the vocabulary lacks a special token */
+export function readTokenizer(dir: string) {
   const { vocab, merges } = byteLevelModel(dir);
   const specials = specialTokens(dir);
   const idOf = ({ content }: SpecialToken) => {
     const id = vocab[content];
-    if (id === undefined) throw new Error(`the vocabulary in ${dir} has no ${content}`);
+    if (id === undefined) throw new CheckpointError(`the vocabulary in ${basename(dir)} has no ${content}`);
     return id;
   };
   const [bos, eos, pad] = [idOf(specials.bos), idOf(specials.eos), idOf(specials.pad)];
   const different = new Map(Object.values(specials).map((token) => [token.content, token]));
-  const library = new BytePairEncoder(description(vocab, merges, [...different.values()]), {});
   const added = addedTokens(dir, new Set(different.keys()));
+  return { vocab, merges, specials: [...different.values()], added, bos, eos, pad };
+}
+
+/** The tokenizer of a folder, exact to transformers' CLIPTokenizer. @throws as readTokenizer */
+export function loadTokenizer(dir: string): Tokenizer {
+  const { vocab, merges, specials, added, bos, eos, pad } = readTokenizer(dir);
+  const library = new BytePairEncoder(description(vocab, merges, specials), {});
   const spelled = (text: string) => library.encode(text).ids;
   const encode = (text: string) =>
     added.length === 0 ? spelled(text) : [bos, ...piecesOf(added, text, (part) => spelled(part).slice(1, -1)), eos];
@@ -153,7 +170,7 @@ export function loadTokenizer(dir: string): Tokenizer {
     bos,
     eos,
     pad,
-    length: Number(readJson(join(dir, "tokenizer_config.json")).model_max_length ?? MODEL_MAX_LENGTH),
+    length: Number(readIfThere(join(dir, "tokenizer_config.json")).model_max_length ?? MODEL_MAX_LENGTH),
     encode,
     decode: (ids) => (added.length === 0 ? decode(ids) : decodeWith(contents, ids, decode)),
   };

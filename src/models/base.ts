@@ -69,6 +69,9 @@ function findSafetyChecker(folder: string, isNamed: boolean, warnings: string[])
 
 type Index = Record<string, unknown>;
 
+/** A beginning and an end. */
+const FEWEST_TOKENS = 2;
+
 /** CLIP's own, for a tokenizer that does not say how long its texts are. */
 const CLIP_TOKENS = 77;
 
@@ -78,6 +81,11 @@ function tokensOf(tokenizerFolder: string, positions: number): number {
   const { model_max_length: tokens = CLIP_TOKENS } = (existsSync(file) ? readJson(file) : {}) as {
     model_max_length?: number;
   };
+  if (!Number.isInteger(tokens) || tokens < FEWEST_TOKENS) {
+    throw new UnsupportedError(
+      `tokenizer_config.json: model_max_length ${JSON.stringify(tokens)} is no number of tokens`,
+    );
+  }
   if (tokens <= positions) return tokens;
   throw new UnsupportedError(
     `tokenizer_config.json: model_max_length ${tokens}, but the text encoder has ${positions} positions`,
@@ -107,6 +115,14 @@ const PARTS = {
   text_encoder_2: ["CLIPTextModelWithProjection"],
 } as const;
 type Part = keyof typeof PARTS;
+
+/** @throws UnsupportedError when a text encoder's tokenizer is left out, or of another class */
+function requireTokenizer(index: Index, part: string): void {
+  const entry = index[part];
+  if (Array.isArray(entry)) {
+    requireClass({ _class_name: entry[1] }, `model_index.json: ${part}`, "CLIPTokenizer", "CLIPTokenizerFast");
+  }
+}
 
 /** A part's config.json. @throws UnsupportedError when the part is left out, or of another class */
 function partConfig(folder: string, index: Index, part: Part, pipeline: string): object {
@@ -159,7 +175,9 @@ export function openBase(folder: string): BaseModel {
   const text = (["text_encoder", "text_encoder_2"] as const).slice(0, towers).map((part): TextTower => {
     const settings = parseConfig(clipConfig, textConfig(config(part)), `${part}/config.json`, warnings);
     const checkpoint = findCheckpoint(join(folder, part), "model");
-    const tokenizerFolder = join(folder, part.replace("text_encoder", "tokenizer"));
+    const tokenizer = part.replace("text_encoder", "tokenizer");
+    requireTokenizer(index, tokenizer);
+    const tokenizerFolder = join(folder, tokenizer);
     const tokens = tokensOf(tokenizerFolder, settings.max_position_embeddings);
     const tower = storedNetwork(checkpoint, (w) => clip(w, settings, tokens));
     requireRead(checkpoint.tensors.keys(), [tower], "text_encoder");

@@ -138,13 +138,17 @@ export const vaeConfig = z
     up_block_types: z.array(z.literal("UpDecoderBlock2D")).default(["UpDecoderBlock2D"]),
     layers_per_block: count.default(1),
     latent_channels: count.default(4),
-    scaling_factor: z.number().default(0.18215),
+    scaling_factor: z
+      .number()
+      .refine((factor) => factor !== 0, "must not be 0")
+      .default(0.18215),
     mid_block_add_attention: z.boolean().default(true),
     use_quant_conv: z.boolean().default(true),
     use_post_quant_conv: z.boolean().default(true),
     latents_mean: z.array(z.number()).nullable().default(null),
     latents_std: z.array(z.number()).nullable().default(null),
-    shift_factor: off,
+    // diffusers' SD and SDXL pipelines do not look at it.
+    shift_factor: z.number().nullable().optional(),
     sample_size: perLevel(z.number()).optional(),
     // Only chooses the precision, and these graphs compute in float32.
     force_upcast: unheeded,

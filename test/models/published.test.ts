@@ -3,7 +3,7 @@
  * weights. Each is taken for what it is. Single files by their whole key lists are in single-file.test.ts.
  */
 import assert from "node:assert/strict";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { after, suite, test } from "node:test";
@@ -19,6 +19,9 @@ import { published, writeFile } from "../support/original.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "published-"));
 after(() => rmSync(dir, { recursive: true }));
+
+/** The vocabulary of all of them. */
+const MERGES = join(import.meta.dirname, "../../assets/clip-vocab/merges.txt");
 
 type Compute = (weights: Weights) => unknown;
 type Holes = Map<string, { dtype: string; shape: readonly number[]; bytes?: Uint8Array }>;
@@ -143,7 +146,10 @@ for (const [name, files] of Object.entries(folders)) {
   if (FOLDERS[name] instanceof RegExp) continue;
   for (const [part, { stem, networks }] of Object.entries(PARTS)) {
     const json = files[`${part}/config.json`];
-    if (json !== undefined) writeFile(join(dir, name, part, `${stem}.safetensors`), holes(...networks(json)));
+    if (json === undefined) continue;
+    const tokenizer = join(dir, name, part.replace("text_encoder", "tokenizer"));
+    if (part.startsWith("text_encoder")) symlinkSync(MERGES, join(tokenizer, "merges.txt"));
+    writeFile(join(dir, name, part, `${stem}.safetensors`), holes(...networks(json)));
   }
 }
 for (const [name, { base, config }] of Object.entries(CONTROLNETS)) {

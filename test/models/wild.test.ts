@@ -68,6 +68,33 @@ const FORMS: Record<string, { change: (base: string) => void; reason?: RegExp }>
     },
     reason: /task_embedding/,
   },
+  "a folder without a tokenizer": {
+    change: (base) => rmSync(join(base, "tokenizer"), { recursive: true }),
+    reason: /tokenizer has neither merges\.txt nor tokenizer\.json/,
+  },
+  "a tokenizer of another kind": {
+    change: (base) =>
+      edit(join(base, "model_index.json"), (index) => ({ ...index, tokenizer: ["transformers", "T5Tokenizer"] })),
+    reason: /model_index\.json: tokenizer: T5Tokenizer/,
+  },
+  "special tokens that the vocabulary does not have": {
+    change: (base) => edit(join(base, "tokenizer/special_tokens_map.json"), (map) => ({ ...map, pad_token: "<pad>" })),
+    reason: /the vocabulary in tokenizer has no <pad>/,
+  },
+  "added tokens without numbers": {
+    change: (base) => writeFileSync(join(base, "tokenizer/added_tokens.json"), '{"<cat-toy>": "first"}'),
+    reason: /added token .*not a text with a number/,
+  },
+  "a length of texts that is none": {
+    change: (base) =>
+      edit(join(base, "tokenizer/tokenizer_config.json"), (config) => ({ ...config, model_max_length: "77" })),
+    reason: /model_max_length "77" is no number of tokens/,
+  },
+  "a noise schedule of a billion timesteps": {
+    change: (base) =>
+      edit(join(base, "scheduler/scheduler_config.json"), (config) => ({ ...config, num_train_timesteps: 1e9 })),
+    reason: /num_train_timesteps 1000000000 is not supported/,
+  },
   "a git-lfs pointer": {
     change: (base) =>
       writeFileSync(

@@ -5,6 +5,7 @@
 import { allowedSchedulers, defaultScheduler } from "../../src/diffusion/own-scheduler.ts";
 import { schedulerConfig } from "../../src/diffusion/scheduler-table.ts";
 import { maxClipSkip } from "../../src/diffusion/text.ts";
+import { readTokenizer } from "../../src/diffusion/tokenizer.ts";
 import { openBase } from "../../src/models/base.ts";
 import { skipChannels } from "../../src/models/encoder.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
@@ -29,6 +30,18 @@ const DEFAULT_SAMPLE_SIZE = 64;
 
 export function family({ unet }: BaseModel): "sd1" | "sd2" | "sdxl" {
   return unet.addition_embed_type === "text_time" ? "sdxl" : unet.use_linear_projection ? "sd2" : "sd1";
+}
+
+/** A base model whose tokenizers can be read. */
+function openWhole(folder: string): BaseModel {
+  const base = openBase(folder);
+  const beyond = base.text.flatMap(({ config, tokenizerFolder }) =>
+    readTokenizer(tokenizerFolder).added.filter(({ id }) => id >= config.vocab_size),
+  );
+  const warnings = beyond.map(
+    ({ content, id }) => `the added token ${content} is ${id}, which the text encoder does not have`,
+  );
+  return { ...base, warnings: [...base.warnings, ...warnings] };
 }
 
 function describeModel(
@@ -93,7 +106,7 @@ function describeControlNet(
 
 const models: Shelf<BaseModel, Catalog["models"][number]> = {
   place: "",
-  openFolder: openBase,
+  openFolder: openWhole,
   openFile: (path) => openSingleFile(path),
   describe: describeModel,
 };
