@@ -9,6 +9,7 @@ import { after, before, test } from "node:test";
 import sharp, { type Sharp } from "sharp";
 import { readTensors } from "../../check/tensors.ts";
 import { decodeImage } from "../../src/image/decode.ts";
+import type { Model } from "../../src/schema/catalog.ts";
 import type { Generation } from "../../src/schema/generation.ts";
 import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../support/processes.ts";
 
@@ -34,7 +35,7 @@ const cases: Case[] = families.flatMap((family) =>
 const stack = new AsyncDisposableStack();
 const urls = new Map<string, string>();
 /** Ends a family's worker and starts another. */
-const restarts = new Map<string, () => Promise<void>>();
+const restarts = new Map<string, (settings?: { PRECISION?: string }) => Promise<void>>();
 const figures: string[] = [];
 
 /** A service of a family's checkpoint alone. */
@@ -50,9 +51,9 @@ async function startFamily(family: string): Promise<void> {
   const url = `http://127.0.0.1:${port}`;
   startNode(stack, "src/gateway/server.ts", env);
   let worker = startNode(stack, "workers/generate/main.ts", env);
-  restarts.set(family, async () => {
+  restarts.set(family, async (settings) => {
     await kill(worker.child, "SIGTERM");
-    worker = startNode(stack, "workers/generate/main.ts", env);
+    worker = startNode(stack, "workers/generate/main.ts", { ...env, ...settings });
   });
   await until("ready", async () => (await fetch(`${url}/ready`).catch(() => undefined))?.ok, 60_000);
   urls.set(family, url);
@@ -203,4 +204,31 @@ test("the same request gives the same bytes after a restart", async () => {
   const first = await generate("sd15", several);
   await restarts.get("sd15")!();
   assert.deepEqual(await generate("sd15", several), first);
+});
+
+/** On these random weights, which are harder on it than trained ones. */
+const LEAST_PSNR_INT8 = 25;
+
+test("a worker in 8 bits says so, is near, and the same each time", async (t) => {
+  const dir = join(FIXTURES, "sd15/cases/canny");
+  const request = readRequest(dir);
+  const exact = await generation("sd15", request);
+  await restarts.get("sd15")!({ PRECISION: "int8" });
+  const [first, again] = [await generation("sd15", request), await generation("sd15", request)];
+  assert.deepEqual(
+    [exact, first].map(({ images }) => images[0]!.precision),
+    ["float32", "int8"],
+  );
+  assert.equal(first.images[0]!.sha256, again.images[0]!.sha256);
+  assert.notEqual(first.images[0]!.sha256, exact.images[0]!.sha256);
+  const picture = await (await fetch(first.images[0]!.url)).bytes();
+  const { data } = readTensors(join(dir, "expected.safetensors")).get("images")!;
+  const decibels = await psnr([picture], data as Float32Array);
+  t.diagnostic(`${decibels.toFixed(2)} dB`);
+  assert.ok(decibels >= LEAST_PSNR_INT8);
+  const { data: models } = (await (await fetch(`${urls.get("sd15")}/v1/models`)).json()) as { data: Model[] };
+  assert.deepEqual(
+    models.map(({ precision }) => precision),
+    ["int8"],
+  );
 });

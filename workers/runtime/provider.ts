@@ -2,6 +2,7 @@
 import { PLAIN } from "../../src/models/graph.ts";
 import { build } from "../../src/onnx/build.ts";
 import { attention, conv, matmul } from "../../src/onnx/operators.ts";
+import { quantizedConvolution, quantizedProduct } from "../../src/onnx/quantize.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { constant, input, type Value } from "../../src/onnx/value.ts";
 import { bringing, lookForCuda, providerFile } from "./cuda.ts";
@@ -12,6 +13,11 @@ const waves = (...dims: number[]): Tensor & { data: Float32Array } => ({
   data: Float32Array.from({ length: dims.reduce((a, b) => a * b, 1) }, (_, i) => Math.sin(12.9898 * i)),
 });
 const weights = (...dims: number[]) => constant("float32", dims, waves(...dims).data);
+
+interface Trial {
+  readonly x: Tensor;
+  readonly of: (x: Value) => Value;
+}
 
 /** What every network is made of, each over made-up numbers [1, 64, 32] or [1, 8, 16, 16]. */
 const TRIALS = {
@@ -24,7 +30,7 @@ const TRIALS = {
 const CLOSE = 2e-2;
 
 /** @throws Error with the runtime's own words when no session can be made on the provider here */
-async function compute(provider: Provider, { x, of }: (typeof TRIALS)[keyof typeof TRIALS]): Promise<Float32Array> {
+async function compute(provider: Provider, { x, of }: Trial): Promise<Float32Array> {
   const value = input("x", "float32", x.dims);
   const session = await openSession({ bytes: build([value], { y: of(value) }), folder: "." }, provider);
   try {
@@ -64,6 +70,33 @@ async function tryOut(name: string): Promise<Provider> {
   return { ...provider, fusedAttention: right.attention! };
 }
 
+const ones = (...dims: number[]) => ({ dims, data: waves(...dims).data.fill(1) });
+const weightOfOnes = (...dims: number[]) => constant("float32", dims, ones(...dims).data);
+const SUM = 64;
+
+/** Both are sums of SUM products of the largest numbers that 8 bits hold, which stand for ones. */
+const INT8_TRIALS = {
+  product: { x: ones(SUM, SUM), of: (x: Value) => quantizedProduct(x, weightOfOnes(SUM, SUM), null) },
+  convolution: {
+    x: ones(1, SUM, 8, 8),
+    of: (x: Value) =>
+      quantizedConvolution(x, weightOfOnes(SUM, SUM, 1, 1), constant("float32", [SUM], Array(SUM).fill(0)), "trial"),
+  },
+} as const;
+
+/** @throws Error where sums of two products are clipped to 16 bits, as processors of x86 without VNNI do: pictures would be wrong */
+async function tryOutInt8(): Promise<Provider> {
+  for (const [what, trial] of Object.entries(INT8_TRIALS)) {
+    const sums = await compute(CPU_INT8, trial);
+    if (sums.some((sum) => Math.abs(sum / SUM - 1) > CLOSE)) {
+      throw new Error(
+        `PRECISION=int8 does not work on this machine: its processor clips a ${what} in 8 bits; one with VNNI does not`,
+      );
+    }
+  }
+  return CPU_INT8;
+}
+
 export interface Choice {
   readonly provider: Provider;
   /** Why `auto` is on the CPU; null when nothing else was asked for, or it works. */
@@ -76,7 +109,7 @@ export interface Choice {
  */
 export async function chooseProvider(name: string, precision: "float32" | "int8" = "float32"): Promise<Choice> {
   if (precision === "int8") {
-    if (name === "cpu" || name === "auto") return { provider: CPU_INT8, reason: null };
+    if (name === "cpu" || name === "auto") return { provider: await tryOutInt8(), reason: null };
     throw new Error(`PRECISION=int8 is computed on the CPU alone: EXECUTION_PROVIDER=${name} must be cpu or auto`);
   }
   if (name === "cpu") return { provider: CPU, reason: null };
