@@ -20,6 +20,7 @@ import { fetchNamed, readNamed } from "./src/hub/own-models.ts";
 import { Fleet } from "./src/jobs/fleet.ts";
 import { maxMemory } from "./src/redis/memory.ts";
 import { lock } from "./src/storage/lock.ts";
+import { openFiles } from "./workers/generate/picture-file.ts";
 import { cardsOf, gpuSettings } from "./workers/runtime/gpu.ts";
 
 const FIRST_BACKOFF_MS = 200;
@@ -195,6 +196,7 @@ try {
   if (fetched !== null) process.env.MODELS_DIR = fetched.models;
   const config = readConfig(process.env);
   const gpu = process.argv.includes("--gpu") || process.env.GPU === "1" ? await gpuSettings(process.env) : {};
+  await openFiles(config); // says what is wrong with a certificate before anything runs
   await checkPort(config);
   await mkdir(config.DATA_DIR, { recursive: true });
   const redis = config.REDIS_URL === undefined ? await startRedis(config) : undefined;

@@ -99,7 +99,7 @@ export class Engine {
       cacheDir,
       executionProvider,
       precision,
-      provenance: "full",
+      files: { PROVENANCE: "full" },
       maxPixels: 2048 ** 2,
       ...(memoryBudget && { memoryBudget }),
     });

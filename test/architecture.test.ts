@@ -12,7 +12,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   "src/random": [],
   "src/models": ["src/onnx", "zod"],
   "src/diffusion": ["src/models", "src/onnx", "src/random", "src/schema", "@huggingface/tokenizers", "zod"],
-  "src/image": ["src/random", "src/schema", "sharp"],
+  "src/image": ["@peculiar/x509", "@trustnxt/c2pa-ts", "src/random", "src/schema", "sharp"],
   "src/annotators": ["src/diffusion", "src/image", "src/models", "src/onnx", "src/schema", "zod"],
   "src/hub": ["src/models", "src/schema", "@huggingface/hub"],
   "src/training": ["src/diffusion", "src/models", "src/onnx"],

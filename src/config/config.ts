@@ -15,6 +15,7 @@ const seconds = z.coerce.number().int().positive();
 export const DIALECTS = ["openai", "a1111", "replicate"] as const;
 export type Dialect = (typeof DIALECTS)[number];
 
+/** A path, of a folder or a file. */
 const folder = z.string().transform((path) => resolve(path));
 
 const Environment = z.object({
@@ -107,6 +108,9 @@ const Environment = z.object({
   PROVENANCE: z.enum(["full", "mark", "off"]).default("mark"),
   /** Whether pictures are checked, and what becomes of those that are flagged, where an API key does not say it. */
   SAFETY_CHECKER: z.enum(SAFETY_MODES).default("off"),
+  /** Files in PEM that sign pictures (src/image/c2pa): certificates, the signer's first, and its key. Both or neither. */
+  C2PA_CERT: folder.optional(),
+  C2PA_KEY: folder.optional(),
   LOG_LEVEL: z.enum(["trace", "debug", "info", "warn", "error", "fatal", "silent"]).default("info"),
 });
 
@@ -128,6 +132,9 @@ export function readConfig(env: Record<string, string | undefined>): Config {
       return `${String(name)}=${value}: ${message}`;
     });
     throw new ConfigError(wrong.join("\n"));
+  }
+  if ((data.C2PA_CERT === undefined) !== (data.C2PA_KEY === undefined)) {
+    throw new ConfigError("C2PA_CERT and C2PA_KEY: one is set and the other is not");
   }
   const { API_KEYS_FILE, ...rest } = data;
   const API_KEYS = [...data.API_KEYS, ...API_KEYS_FILE];

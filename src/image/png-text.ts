@@ -52,7 +52,13 @@ export function readTexts(png: Buffer): Record<string, string> {
   return Object.fromEntries(texts);
 }
 
-/** The PNG with a text more, before its pixels: Latin-1 as tEXt, anything else as iTXt. */
+/** The chunk of a C2PA manifest, which is that of one file alone (C2PA specification 2.1, A.3.2). */
+const MANIFEST = "caBX";
+
+/**
+ * The PNG with a text more, before its pixels: Latin-1 as tEXt, anything else as iTXt. Without its signed manifest, where it has one:
+ * with a byte more in the file that would not be valid.
+ */
 export function withText(png: Buffer, key: string, text: string): Buffer {
   const isLatin = [...text].every((c) => c.charCodeAt(0) < 256);
   const data = isLatin
@@ -62,6 +68,6 @@ export function withText(png: Buffer, key: string, text: string): Buffer {
   const [length, check] = [Buffer.alloc(4), Buffer.alloc(4)];
   length.writeUInt32BE(data.length);
   check.writeUInt32BE(crc32(body));
-  const head = 8 + 12 + png.readUInt32BE(8); // the signature and IHDR, which is first
-  return Buffer.concat([png.subarray(0, head), length, body, check, png.subarray(head)]);
+  const [first, ...rest] = [...eachChunk(png)].filter(({ type }) => type !== MANIFEST).map(({ bytes }) => bytes);
+  return Buffer.concat([SIGNATURE, first!, length, body, check, ...rest]); // IHDR is first
 }

@@ -27,7 +27,7 @@ test("PUBLIC_URL follows HOST and PORT, brackets an IPv6 address, and loses a fi
 test("docs/operating.md has every variable", () => {
   const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), "utf8");
   const [, settings] = /\n## Settings\n(.*?)\n## /s.exec(read("docs/operating.md"))!;
-  for (const [, name] of read("src/config/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)) {
+  for (const [, name] of read("src/config/config.ts").matchAll(/^ {2}([A-Z0-9_]+):(?!.*;$)/gm)) {
     assert.match(settings!, new RegExp(`^\\|.*\`${name}\`.*\\|$`, "m"));
   }
 });
@@ -81,4 +81,10 @@ test("DIALECTS: all on loopback, none elsewhere, and those that are named", () =
   assert.deepEqual(readConfig({ ...elsewhere, DIALECTS: "openai" }).DIALECTS, ["openai"]);
   assert.deepEqual(readConfig({ DIALECTS: "none" }).DIALECTS, []);
   assert.throws(() => readConfig({ DIALECTS: "comfyui" }), /DIALECTS=comfyui/);
+});
+
+test("a certificate without its key is refused, and the reverse", () => {
+  for (const name of ["C2PA_CERT", "C2PA_KEY"]) {
+    assert.throws(() => readConfig({ [name]: "/a.pem" }), /C2PA_CERT and C2PA_KEY: one is set and the other is not/);
+  }
 });

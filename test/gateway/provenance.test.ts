@@ -5,6 +5,8 @@ import { readFileSync } from "node:fs";
 import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { checkManifest } from "../../src/image/c2pa/sign.ts";
+import { credential } from "../support/credential.ts";
 import { startGateway } from "../support/gateway.ts";
 import { temporaryFolder } from "../support/processes.ts";
 
@@ -15,8 +17,13 @@ const root = join(import.meta.dirname, "../..");
 const pngInfo = (file: string) =>
   execFileSync(process.execPath, [join(root, "png-info.ts"), file], { encoding: "utf8" });
 
-test("png-info prints what POST /v1/generations takes, and the same bytes come of it", async () => {
-  const { http, work } = await startGateway(stack, { PROVENANCE: "full" });
+test("png-info prints what POST /v1/generations takes, and the same bytes come of it, signed ones too", async () => {
+  const folder = await temporaryFolder(stack);
+  const { certificate, key } = await credential();
+  const [C2PA_CERT, C2PA_KEY] = [join(folder, "cert.pem"), join(folder, "key.pem")];
+  await writeFile(C2PA_CERT, certificate);
+  await writeFile(C2PA_KEY, key);
+  const { http, work } = await startGateway(stack, { PROVENANCE: "full", C2PA_CERT, C2PA_KEY });
   await work();
   const make = async (body: object) =>
     (await http.post("/v1/generations").set("Prefer", "wait=60").send(body).expect(200)).body;
@@ -32,7 +39,8 @@ test("png-info prints what POST /v1/generations takes, and the same bytes come o
     metadata: { note: "mine" },
   });
   const { body: bytes } = await http.get(new URL(first.images[1].url).pathname).buffer();
-  const file = join(await temporaryFolder(stack), "picture.png");
+  assert.deepEqual(await checkManifest(bytes, "png"), []);
+  const file = join(folder, "picture.png");
   await writeFile(file, bytes);
   const request = JSON.parse(pngInfo(file));
   assert.equal(request.seed, 6);

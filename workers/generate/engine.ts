@@ -25,6 +25,7 @@ import { makeControlMaps, showMaps } from "./maps/controls.ts";
 import { MapError } from "./maps/made.ts";
 import { Maps } from "./maps/maps.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
+import { type MakeFile, openFiles } from "./picture-file.ts";
 import { preload } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
 import { inspection } from "./safety.ts";
@@ -83,9 +84,11 @@ export class Engine {
   /** What runs: one generation at most, and annotations between its evaluations. */
   readonly #running = new Map<string, Running>();
   readonly #maps: Maps;
+  readonly #fileOf: MakeFile;
 
-  private constructor(settings: EngineSettings, provider: Provider, tell: Tell) {
+  private constructor(settings: EngineSettings, provider: Provider, fileOf: MakeFile, tell: Tell) {
     const { modelsDir, cacheDir, memoryBudget } = settings;
+    this.#fileOf = fileOf;
     const cache = new PreparedCache(cacheDir, (message) => tell({ type: "warning", message }));
     this.#settings = settings;
     this.#provider = provider;
@@ -95,14 +98,14 @@ export class Engine {
     this.#maps = new Maps(modelsDir, (network) => this.#residents.runner(network));
   }
 
-  /** @throws Error when the execution provider that is named does not work here */
+  /** @throws Error when the execution provider that is named does not work here, or pictures cannot be signed */
   static async open(settings: EngineSettings, tell: Tell): Promise<Engine> {
     const { provider, reason } = await chooseProvider(settings.executionProvider, settings.precision);
     tell({
       type: "told",
       message: reason === null ? `computes on ${provider.name}` : `computes on the CPU: ${reason}`,
     });
-    return new Engine(settings, provider, tell);
+    return new Engine(settings, provider, await openFiles(settings.files), tell);
   }
 
   /** Tells what there is in MODELS_DIR. */
@@ -195,8 +198,9 @@ export class Engine {
     const clear = await alphaWarnings(request, images, turn);
     const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
     const done = await span("denoise", {}, () => this.#denoise(plan, start, shown, running));
+    const how = { fileOf: this.#fileOf, precision: this.#settings.precision };
     const made = await span("decode", {}, () =>
-      makeImages(plan, done, request, this.#settings, inspect, () => endIfCanceled(running)),
+      makeImages(plan, done, request, how, inspect, () => endIfCanceled(running)),
     );
     const metrics = {
       load_ms: times.ms.load,

@@ -3,10 +3,12 @@ import { readConfigWithRedis } from "../../src/config/config.ts";
 import { ConfigError } from "../../src/errors.ts";
 import { openLog } from "../../src/observe/log.ts";
 import { GRACE_MS } from "../take-jobs.ts";
+import { openFiles } from "./picture-file.ts";
 import { startWorker } from "./worker.ts";
 
 try {
   const config = readConfigWithRedis(process.env);
+  await openFiles(config); // the engine's thread does it again, and could not say it as well
   const log = openLog("worker", config);
   const engineFile = new URL("./engine-thread.ts", import.meta.url);
   let worker: Awaited<ReturnType<typeof startWorker>> | undefined;

@@ -1,12 +1,11 @@
 /** The pictures of a generation that is denoised, as files. */
 import { setImmediate } from "node:timers/promises";
 import { decodePicture, type GenerationState, type Plan } from "../../src/diffusion/pipeline.ts";
-import { encodeImage } from "../../src/image/encode.ts";
 import { toPixels } from "../../src/image/hint.ts";
-import { xmpOf } from "../../src/image/provenance.ts";
 import { CELL } from "../../src/models/vae.ts";
 import { CONTENT_TYPES, type GenerationRequest } from "../../src/schema/generation-request.ts";
 import type { EngineSettings, MadeImage } from "./messages.ts";
+import type { MakeFile } from "./picture-file.ts";
 import type { Inspect } from "./safety.ts";
 
 /**
@@ -17,7 +16,7 @@ export async function makeImages(
   plan: Plan,
   { pictures }: GenerationState,
   request: GenerationRequest,
-  { provenance, precision }: EngineSettings,
+  { fileOf, precision }: { fileOf: MakeFile; precision: EngineSettings["precision"] },
   inspect: Inspect,
   turn: () => void,
 ): Promise<MadeImage[]> {
@@ -28,7 +27,7 @@ export async function makeImages(
     await setImmediate();
     turn();
     const { pixels, flagged } = await inspect(toPixels(await decodePicture(plan, picture), width, height), i);
-    const bytes = await encodeImage(pixels, output_format, xmpOf(provenance, request, i));
+    const bytes = await fileOf(pixels, request, i);
     const content_type = CONTENT_TYPES[output_format];
     made.push({ bytes, seed: seed + i, width, height, content_type, precision, flagged });
   }

@@ -24,7 +24,8 @@ export interface EngineSettings {
   memoryBudget?: Config["MEMORY_BUDGET"];
   /** What annotators take follows from it. */
   maxPixels: Config["MAX_PIXELS"];
-  provenance: Config["PROVENANCE"];
+  /** What pictures say of themselves. */
+  files: Pick<Config, "PROVENANCE" | "C2PA_CERT" | "C2PA_KEY">;
 }
 
 export type ToEngine =

@@ -29,7 +29,7 @@ const engineSettings = (config: Config): EngineSettings => ({
   cacheDir: join(config.DATA_DIR, "cache"),
   memoryBudget: config.MEMORY_BUDGET,
   maxPixels: config.MAX_PIXELS,
-  provenance: config.PROVENANCE,
+  files: { PROVENANCE: config.PROVENANCE, C2PA_CERT: config.C2PA_CERT, C2PA_KEY: config.C2PA_KEY },
 });
 
 /**
