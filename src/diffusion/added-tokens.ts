@@ -31,6 +31,9 @@ export function addedTokens(dir: string, specials: ReadonlySet<string>): AddedTo
   const plain = Object.entries(readIfThere<Record<string, number>>(join(dir, "added_tokens.json")));
   const whole = readIfThere<{ added_tokens?: (Said & { id: number })[] }>(join(dir, "tokenizer.json"));
   const decoder = readIfThere<{ added_tokens_decoder?: Record<string, Said> }>(join(dir, "tokenizer_config.json"));
+  if (typeof (decoder.added_tokens_decoder ?? {}) !== "object") {
+    throw new CheckpointError("tokenizer_config.json: added_tokens_decoder is no list of tokens by their ids");
+  }
   const all = [
     ...plain.map(([content, id]) => token(id, { content })),
     ...(whole.added_tokens ?? []).map((said) => token(said.id, said)),

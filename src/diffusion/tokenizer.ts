@@ -93,9 +93,13 @@ function specialTokens(dir: string): Record<"bos" | "eos" | "pad", SpecialToken>
   } as Record<string, string | Partial<SpecialToken> | null>;
   const token = (key: string, content: string): SpecialToken => {
     const value = said[key] ?? content;
+    if (typeof (typeof value === "string" ? value : value.content) !== "string") {
+      throw new CheckpointError(`special_tokens_map.json: ${key} ${JSON.stringify(value)} is no token`);
+    }
     const plain = { content, lstrip: false, rstrip: false, normalized: false, single_word: false };
     return typeof value === "string" ? { ...plain, content: value } : { ...plain, ...value };
   };
+  token("unk_token", EOS);
   return { bos: token("bos_token", BOS), eos: token("eos_token", EOS), pad: token("pad_token", EOS) };
 }
 

@@ -13,6 +13,7 @@ import {
 } from "./config.ts";
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireFit } from "./fit.ts";
+import { requireEntries } from "./index-entries.ts";
 import { requireLevels } from "./levels.ts";
 import { storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
@@ -78,9 +79,14 @@ const CLIP_TOKENS = 77;
 /** How many tokens a tokenizer pads to (`model_max_length`). @throws UnsupportedError when the tower has fewer positions */
 function tokensOf(tokenizerFolder: string, positions: number): number {
   const file = join(tokenizerFolder, "tokenizer_config.json");
-  const { model_max_length: tokens = CLIP_TOKENS } = (existsSync(file) ? readJson(file) : {}) as {
-    model_max_length?: number;
-  };
+  const said = (existsSync(file) ? readJson(file) : {}) as { model_max_length?: number } & Record<string, unknown>;
+  const side = (["padding_side", "truncation_side"] as const).find((key) => (said[key] ?? "right") !== "right");
+  if (side !== undefined) {
+    throw new UnsupportedError(
+      `tokenizer_config.json: ${side} ${JSON.stringify(said[side])} is not supported, only "right"`,
+    );
+  }
+  const { model_max_length: tokens = CLIP_TOKENS } = said;
   if (!Number.isInteger(tokens) || tokens < FEWEST_TOKENS) {
     throw new UnsupportedError(
       `tokenizer_config.json: model_max_length ${JSON.stringify(tokens)} is no number of tokens`,
@@ -115,14 +121,6 @@ const PARTS = {
   text_encoder_2: ["CLIPTextModelWithProjection"],
 } as const;
 type Part = keyof typeof PARTS;
-
-/** @throws UnsupportedError when a text encoder's tokenizer is left out, or of another class */
-function requireTokenizer(index: Index, part: string): void {
-  const entry = index[part];
-  if (Array.isArray(entry)) {
-    requireClass({ _class_name: entry[1] }, `model_index.json: ${part}`, "CLIPTokenizer", "CLIPTokenizerFast");
-  }
-}
 
 /** A part's config.json. @throws UnsupportedError when the part is left out, or of another class */
 function partConfig(folder: string, index: Index, part: Part, pipeline: string): object {
@@ -160,6 +158,7 @@ function warnOfScheduler({ scheduler: entry }: Index, { _class_name: own }: { _c
 export function openBase(folder: string): BaseModel {
   const index = readJson(join(folder, "model_index.json")) as Index;
   const { pipeline, towers } = pipelineOf(index);
+  requireEntries(index, towers);
   const present = (part: string) => Array.isArray(index[part]) && index[part][0] !== null;
   const warnings: string[] = [];
   const safety_checker = findSafetyChecker(folder, present(SAFETY_CHECKER), warnings);
@@ -175,9 +174,7 @@ export function openBase(folder: string): BaseModel {
   const text = (["text_encoder", "text_encoder_2"] as const).slice(0, towers).map((part): TextTower => {
     const settings = parseConfig(clipConfig, textConfig(config(part)), `${part}/config.json`, warnings);
     const checkpoint = findCheckpoint(join(folder, part), "model");
-    const tokenizer = part.replace("text_encoder", "tokenizer");
-    requireTokenizer(index, tokenizer);
-    const tokenizerFolder = join(folder, tokenizer);
+    const tokenizerFolder = join(folder, part.replace("text_encoder", "tokenizer"));
     const tokens = tokensOf(tokenizerFolder, settings.max_position_embeddings);
     const tower = storedNetwork(checkpoint, (w) => clip(w, settings, tokens));
     requireRead(checkpoint.tensors.keys(), [tower], "text_encoder");

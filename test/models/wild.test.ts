@@ -72,6 +72,23 @@ const FORMS: Record<string, { change: (base: string) => void; reason?: RegExp }>
     change: (base) => rmSync(join(base, "tokenizer"), { recursive: true }),
     reason: /tokenizer has neither merges\.txt nor tokenizer\.json/,
   },
+  "a part that is not named in the index": {
+    change: (base) => edit(join(base, "model_index.json"), ({ vae, ...index }) => index),
+    reason: /model_index\.json: vae is left out, not a library and a class/,
+  },
+  "a scheduler of another noise in the index": {
+    change: (base) =>
+      edit(join(base, "model_index.json"), (index) => ({
+        ...index,
+        scheduler: ["diffusers", "FlowMatchEulerDiscreteScheduler"],
+      })),
+    reason: /scheduler: FlowMatchEulerDiscreteScheduler is not supported/,
+  },
+  "a tokenizer that pads on the left": {
+    change: (base) =>
+      edit(join(base, "tokenizer/tokenizer_config.json"), (config) => ({ ...config, padding_side: "left" })),
+    reason: /padding_side "left" is not supported/,
+  },
   "a tokenizer of another kind": {
     change: (base) =>
       edit(join(base, "model_index.json"), (index) => ({ ...index, tokenizer: ["transformers", "T5Tokenizer"] })),
@@ -80,6 +97,10 @@ const FORMS: Record<string, { change: (base: string) => void; reason?: RegExp }>
   "special tokens that the vocabulary does not have": {
     change: (base) => edit(join(base, "tokenizer/special_tokens_map.json"), (map) => ({ ...map, pad_token: "<pad>" })),
     reason: /the vocabulary in tokenizer has no <pad>/,
+  },
+  "special tokens that are no texts": {
+    change: (base) => edit(join(base, "tokenizer/special_tokens_map.json"), (map) => ({ ...map, bos_token: { a: 1 } })),
+    reason: /bos_token \{"a":1\} is no token/,
   },
   "added tokens without numbers": {
     change: (base) => writeFileSync(join(base, "tokenizer/added_tokens.json"), '{"<cat-toy>": "first"}'),
