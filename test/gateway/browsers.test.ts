@@ -3,10 +3,15 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { after, before, describe, mock, test } from "node:test";
 import { pino } from "pino";
+import sharp from "sharp";
+import { claimJob, reportStep } from "../../src/jobs/attempt.ts";
+import type { TrainingRecord } from "../../src/jobs/training.ts";
 import type { Generation } from "../../src/schema/generation.ts";
 import type { Problem } from "../../src/schema/problem.ts";
+import { lossKey, validationKey } from "../../src/storage/keys.ts";
+import { openStorage } from "../../src/storage/open.ts";
 import { startDeliverer } from "../../workers/deliver/worker.ts";
-import { startGateway } from "../support/gateway.ts";
+import { CATALOG, startGateway } from "../support/gateway.ts";
 import { until } from "../support/processes.ts";
 import { receive } from "../support/receive.ts";
 
@@ -15,6 +20,9 @@ after(() => stack.disposeAsync());
 
 const KEY = "0123456789abcdef";
 const APP = "https://app.example";
+const PNG = await sharp({ create: { width: 64, height: 64, channels: 3, background: "red" } })
+  .png()
+  .toBuffer();
 
 describe("with CORS_ORIGINS, PUBLIC_IMAGES=signed and a key", () => {
   let gateway: Awaited<ReturnType<typeof startGateway>>;
@@ -98,6 +106,49 @@ describe("with CORS_ORIGINS, PUBLIC_IMAGES=signed and a key", () => {
       return gone.status === 204 || undefined;
     });
     assert.deepEqual(await codeOf(() => {}), [404, "not_found"]);
+  });
+});
+
+describe("signed links of other pictures open without a key, and without their signature do not", () => {
+  const authorization = { Authorization: `Bearer ${KEY}` };
+  const image = `data:image/png;base64,${PNG.toString("base64")}`;
+  const env = { API_KEYS: `ann:${KEY}`, PUBLIC_IMAGES: "signed" };
+  const opens = async (links: string[]) => {
+    for (const link of links) {
+      const { status, headers } = await fetch(link);
+      assert.deepEqual([status, headers.get("Content-Type")], [200, "image/png"], link);
+      const [path] = link.split(/[?&]expires/);
+      assert.equal((await fetch(path!)).status, 401, path);
+    }
+  };
+
+  test("maps: of a generation's controls, and of annotations", async () => {
+    const { http, work } = await startGateway(stack, env);
+    await work();
+    const post = async (path: string, body: object) =>
+      (await http.post(path).set(authorization).set("Prefer", "wait=60").send(body).expect(200)).body;
+    const control = { controlnet: "canny", annotator: "canny", image };
+    const request = { prompt: "x", num_inference_steps: 1, width: 64, height: 64, controls: [control] };
+    const { images, controls } = await post("/v1/generations", request);
+    const annotation = await post("/v1/annotations", { annotator: "canny", image });
+    const links = [images, controls, annotation.images].map(([first]) => first.url as string);
+    assert.equal(links.length, 3);
+    await opens(links);
+  });
+
+  test("a training's curve, and what it shows", async () => {
+    const { http, offer, connection, config } = await startGateway(stack, env);
+    await offer(CATALOG);
+    const body = { base: "base", name: "circles", dataset: "folder:circles", max_train_steps: 10 };
+    const { id } = (await http.post("/v1/trainings").set(authorization).send(body).expect(202)).body;
+    const claimed = (await claimJob<TrainingRecord>(connection, id))!;
+    const step = { step: 2, total: 10, loss: 0.5, learning_rate: 1e-5, validation: [{ step: 2, index: 0 }] };
+    await reportStep(connection, claimed, step);
+    const storage = openStorage(config);
+    for (const key of [validationKey(id, 2, 0), lossKey(id, "png")]) await storage.put(key, PNG);
+    const { body: training } = await http.get(`/v1/trainings/${id}`).set(authorization);
+    await opens([training.validation[0].url, training.loss_png]);
+    assert.equal((await fetch(training.loss_csv)).status, 401, "no picture");
   });
 });
 
