@@ -4,7 +4,7 @@ import type { Computation } from "../onnx/build.ts";
 import { add, relu } from "../onnx/operators.ts";
 import { averagePool } from "../onnx/pooling.ts";
 import { input, show, type Value } from "../onnx/value.ts";
-import { findCheckpoint, readCheckpoint, readJson } from "./checkpoint.ts";
+import { type Checkpoint, findCheckpoint, readCheckpoint, readJson } from "./checkpoint.ts";
 import { parseConfig, type T2iAdapterConfig, t2iAdapterConfig, UnsupportedError } from "./config.ts";
 import { convolution } from "./layers.ts";
 import { type Network, storedNetwork } from "./network.ts";
@@ -12,6 +12,7 @@ import type { BaseModel } from "./opened.ts";
 import { count } from "./original-names.ts";
 import { CheckpointError } from "./safetensors.ts";
 import { FEATURES, featureInputs } from "./unet.ts";
+import { requireRead } from "./unread.ts";
 import type { WeightSource, Weights } from "./weights.ts";
 
 export interface T2iAdapter {
@@ -80,6 +81,13 @@ function deriveConfig(tensors: ReadonlyMap<string, WeightSource>): T2iAdapterCon
   return parseConfig(t2iAdapterConfig, settings, "T2I-Adapter");
 }
 
+/** @throws UnsupportedError when a file has more than the network reads */
+function wholeNetwork(checkpoint: Checkpoint, config: T2iAdapterConfig): Network {
+  const network = storedNetwork(checkpoint, (w) => adapter(w, config));
+  requireRead(checkpoint.tensors.keys(), [network], "T2I-Adapter");
+  return network;
+}
+
 /** @throws CheckpointError, UnsupportedError, ShapeError */
 export function openT2iAdapter(folder: string): T2iAdapter {
   const config = parseConfig(t2iAdapterConfig, readJson(join(folder, "config.json")), "config.json");
@@ -88,10 +96,7 @@ export function openT2iAdapter(folder: string): T2iAdapter {
       `config.json: "downscale_factor": of a ${config.adapter_type} it must be ${UNSHUFFLE[config.adapter_type]}`,
     );
   }
-  return {
-    config,
-    network: storedNetwork(findCheckpoint(folder, "diffusion_pytorch_model"), (w) => adapter(w, config)),
-  };
+  return { config, network: wholeNetwork(findCheckpoint(folder, "diffusion_pytorch_model"), config) };
 }
 
 /** One file, in TencentARC's keys or in diffusers'. @throws as openT2iAdapter */
@@ -102,7 +107,7 @@ export function openT2iAdapterFile(file: string): T2iAdapter {
     throw new CheckpointError("not a T2I-Adapter: the file has neither conv_in.weight nor adapter.conv_in.weight");
   }
   const config = deriveConfig(own);
-  return { config, network: storedNetwork({ folder, tensors: own }, (w) => adapter(w, config)) };
+  return { config, network: wholeNetwork({ folder, tensors: own }, config) };
 }
 
 /** Why a T2I-Adapter cannot be used with a model, with both shapes; null when it can. */

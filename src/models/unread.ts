@@ -16,6 +16,7 @@ const IGNORED = {
     // Layers after those that are run.
     /(^|\.)encoder\.layers\.\d+\./,
   ],
+  "T2I-Adapter": [],
   safety_checker: [/(^|\.)embeddings\.position_ids$/, /^logit_scale$/, /^text_(model|projection)\./],
 } satisfies Record<string, readonly RegExp[]>;
 

@@ -64,9 +64,9 @@ export class EngineClient {
     if (this.#running.has(id)) this.#thread.postMessage({ type, id } satisfies ToEngine);
   }
 
-  /** Asks for MODELS_DIR to be read again, this ControlNet's files too should they have been loaded. */
-  reload(controlnet: string | null): void {
-    this.#thread.postMessage({ type: "reload", controlnet } satisfies ToEngine);
+  /** Asks for MODELS_DIR to be read again. */
+  reload(): void {
+    this.#thread.postMessage({ type: "reload" } satisfies ToEngine);
   }
 
   /** Asks what runs to be saved and to stop; resolves when it has. */

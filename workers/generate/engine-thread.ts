@@ -12,7 +12,7 @@ const engine = await Engine.open(workerData as EngineSettings, (message, moved =
 );
 
 port.on("message", async (message: ToEngine) => {
-  if (message.type === "reload") return engine.reload(message.controlnet);
+  if (message.type === "reload") return engine.reload();
   if (message.type === "annotate") return port.postMessage(await engine.annotate(message));
   if (message.type !== "generate") return engine.ask(message.type, message.id);
   port.postMessage(await engine.generate(message));

@@ -19,7 +19,7 @@ import { openSession, type Provider } from "../runtime/runtime.ts";
 import { chooseAdapters, type Take } from "./adapters.ts";
 import { alphaWarnings } from "./alpha-warnings.ts";
 import { readImages } from "./images.ts";
-import { type Library, openLibrary } from "./library.ts";
+import { type Library, openLibrary, placeOf } from "./library.ts";
 import { makeImages } from "./make-images.ts";
 import { makeControlMaps, showMaps } from "./maps/controls.ts";
 import { MapError } from "./maps/made.ts";
@@ -69,8 +69,6 @@ function endIfCanceled(running: Running): void {
 
 /** Bytes of encoded prompts and hints that are kept: a prompt takes 0.5 MB, a hint at 512² 5 MB. */
 const MEMO_BYTES = 256 * 2 ** 20;
-
-const place = (shelf: ShelfName, id: string) => `${shelf}/${id}`;
 
 export class Engine {
   readonly #settings: EngineSettings;
@@ -122,10 +120,13 @@ export class Engine {
     await preload(this.#library, this.#residents, () => this.#running.size > 0).catch(() => {});
   }
 
-  /** Reads MODELS_DIR again. What is loaded stays as it is, but for this ControlNet. */
-  reload(controlnet: string | null): void {
-    if (controlnet !== null) this.#ready.delete(place("controlnets", controlnet));
+  /** Reads MODELS_DIR again. What is loaded stays as it is where its files are the same. */
+  reload(): void {
+    const { stamps } = this.#library;
     this.#library = openLibrary(this.#settings.modelsDir);
+    for (const place of this.#ready.keys()) {
+      if (stamps.get(place) !== this.#library.stamps.get(place)) this.#ready.delete(place);
+    }
     this.#maps.reload();
     this.offer();
   }
@@ -278,16 +279,18 @@ export class Engine {
 
   /** What is ready under `id` of a shelf, or what `load` makes of the library's. @throws Error naming what this worker does not have */
   #find<Name extends ShelfName, To>(shelf: Name, id: string, load: (from: Opened<Name>) => To): To {
-    const known = this.#ready.get(place(shelf, id)) as To | undefined;
+    const place = placeOf(shelf, id);
+    if (!this.#library.stamps.isCurrent(place)) this.reload(); // replaced just now
+    const known = this.#ready.get(place) as To | undefined;
     if (known !== undefined) return known;
-    if (!this.#library[shelf].has(id)) this.reload(null); // another worker may have heard of it first
+    if (!this.#library[shelf].has(id)) this.reload(); // another worker may have heard of it first
     const entry = this.#library[shelf].get(id);
     if (entry === undefined) {
       const skipped = this.#library.catalog.skipped.find((one) => one.shelf === shelf && one.id === id);
       throw new Error(`this worker has no "${id}" among its ${shelf}${skipped ? `: ${skipped.reason}` : ""}`);
     }
     const loaded = load(entry as Opened<Name>);
-    this.#ready.set(place(shelf, id), loaded);
+    this.#ready.set(place, loaded);
     return loaded;
   }
 }

@@ -1,6 +1,6 @@
 /** What MODELS_DIR holds, shelf by shelf: opened (headers only) but not loaded. */
 import { existsSync } from "node:fs";
-import { join, relative } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "../../src/models/safety-checker.ts";
@@ -9,12 +9,17 @@ import { type Decoders, lendDecoder, openDecoders } from "./decoders.ts";
 import { type Found, findAll } from "./finding.ts";
 import type { Shelf } from "./shelf.ts";
 import { family, type Opened, SHELVES } from "./shelves.ts";
+import { Stamps } from "./stamp.ts";
 
 export type Library = { readonly [Name in ShelfName]: ReadonlyMap<string, Opened<Name>> } & {
   /** MODELS_DIR/safety_checker: for the models that bring none. */
   readonly safety_checker: SafetyChecker | null;
+  /** Of what stands on the shelves, by {@link placeOf}. */
+  readonly stamps: Stamps;
   readonly catalog: Omit<Catalog, "execution_provider" | "annotators">;
 };
+
+export const placeOf = (shelf: ShelfName, id: string) => `${shelf}/${id}`;
 
 /** Each shelf by where in MODELS_DIR its things lie. */
 const PLACES = new Map(Object.entries(SHELVES).map(([shelf, { place }]) => [place, shelf as ShelfName]));
@@ -81,11 +86,16 @@ export function openLibrary(dir: string): Library {
   const safety_checker = openShared(dir, skipped);
   const decoders = openDecoders(dir, skipped);
   const found = findAll(dir, PLACES);
+  const stamps = new Stamps();
   const filled: Partial<Record<ShelfName, ReturnType<typeof fill>>> = {};
   for (const [shelf, row] of Object.entries(SHELVES) as [ShelfName, Shelf<unknown, unknown>][]) {
     const models = (filled.models?.opened ?? null) as ReadonlyMap<string, BaseModel> | null;
     const own = found.filter(({ shelf: of, id }) => of === shelf && id !== row.companion);
     const skip = ({ id, path }: Found, reason: string) => skipped.push({ shelf, id, path, reason });
+    for (const { id, path } of own) {
+      const companion = row.companion === undefined ? [] : [join(dirname(path), row.companion)];
+      stamps.note(placeOf(shelf, id), [path, ...companion]);
+    }
     const lent = shelf === "models" ? lending(row as typeof SHELVES.models, decoders) : row;
     filled[shelf] = fill(lent as typeof row, dir, own, { models, safety_checker }, skip);
   }
@@ -94,6 +104,7 @@ export function openLibrary(dir: string): Library {
   return {
     ...each(({ opened }) => opened),
     safety_checker,
+    stamps,
     catalog: { ...each(({ entries }) => entries), skipped },
   } as Library;
 }

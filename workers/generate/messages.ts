@@ -45,8 +45,8 @@ export type ToEngine =
   | { type: "cancel"; id: string }
   /** Save it before its next evaluation and stop; answered by `yielded` (or by `done`, when it was too late). */
   | { type: "yield"; id: string }
-  /** Read MODELS_DIR again, this ControlNet's files too should they have been loaded; null = what is new alone. */
-  | { type: "reload"; controlnet: string | null };
+  /** Read MODELS_DIR again. */
+  | { type: "reload" };
 
 export interface MadeImage {
   /** Encoded in the request's output_format. */

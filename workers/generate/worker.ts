@@ -21,6 +21,7 @@ import { measureAnnotations, measureGenerations } from "./measures.ts";
 import type { EngineSettings } from "./messages.ts";
 import { type GenerationParts, performGeneration } from "./perform.ts";
 import { Presence } from "./presence.ts";
+import { watchShelves } from "./shelf-watch.ts";
 
 const engineSettings = (config: Config): EngineSettings => ({
   modelsDir: config.MODELS_DIR,
@@ -67,6 +68,7 @@ export async function startWorker(
   const registry = openRegistry(`worker-${name}`);
   const publishing = publishMetrics(redis, "worker", `worker-${name}`, registry);
   const changes = await hearChanges(redis, engine);
+  const watching = watchShelves(config.MODELS_DIR, () => engine.reload());
   const thread = new MapThread();
   const parts = { config, redis, storage: openStorage(config), engine };
   const taking = await takeJobs(generation, redis, config, log, workOf(parts, measureGenerations(registry), onDeath));
@@ -78,6 +80,7 @@ export async function startWorker(
     async close() {
       closing = true;
       presence.stop();
+      watching.abort();
       publishing.stop();
       const saved = engine.yieldAll();
       await Promise.all([taking.close(saved), takingAnnotations.close(saved)]);
@@ -94,9 +97,9 @@ export async function startWorker(
 async function hearChanges(redis: Redis, engine: EngineClient): Promise<Redis> {
   const changes = redis.duplicate();
   changes.on("error", () => {}); // those of the connection, heard already
-  changes.on("message", (_channel, controlnet) => engine.reload(controlnet));
+  changes.on("message", () => engine.reload());
   await changes.subscribe(MODELS_CHANNEL);
-  changes.on("ready", () => engine.reload(null)); // what was said meanwhile was missed
+  changes.on("ready", () => engine.reload()); // what was said meanwhile was missed
   return changes;
 }
 

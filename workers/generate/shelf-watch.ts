@@ -1,0 +1,58 @@
+/** Hears of what is put into MODELS_DIR, or taken out of it, while a worker runs. */
+import { createHash } from "node:crypto";
+import type { Dirent } from "node:fs";
+import { readdir, stat } from "node:fs/promises";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+
+/** Asked for instead of watched: network disks and mounts of containers tell of nothing. */
+const EVERY_MS = 1000;
+/** Folders below MODELS_DIR; links may make them endless. */
+const MOST_DEPTH = 8;
+
+/** Adds each file below a folder, with its size and the time when it was written. */
+async function note(folder: string, depth: number, files: string[]): Promise<void> {
+  const entries: Dirent[] = await readdir(folder, { withFileTypes: true }).catch(() => []);
+  for (const entry of entries) {
+    if (entry.name.startsWith(".")) continue;
+    const path = join(folder, entry.name);
+    const found = entry.isDirectory() ? null : await stat(path).catch(() => null);
+    if (entry.isDirectory() || found?.isDirectory()) {
+      files.push(path);
+      if (depth < MOST_DEPTH) await note(path, depth + 1, files);
+    } else if (found !== null) {
+      files.push(`${path} ${found.size} ${found.mtimeMs} ${found.ino}`);
+    }
+  }
+}
+
+/** Differs where any file of a folder does. */
+async function stateOf(folder: string): Promise<string> {
+  const files: string[] = [];
+  await note(folder, 0, files);
+  return createHash("sha256").update(files.sort().join("\n")).digest("hex");
+}
+
+/**
+ * Calls `onChange` for each change, once it has come to rest: a file that is being copied is not opened yet.
+ * @returns what ends it
+ */
+export function watchShelves(dir: string, onChange: () => void): AbortController {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const watch = async () => {
+    let known = await stateOf(dir);
+    let before = known;
+    while (!signal.aborted) {
+      await sleep(EVERY_MS, undefined, { signal, ref: false });
+      const now = await stateOf(dir);
+      if (now === before && now !== known) {
+        known = now;
+        onChange();
+      }
+      before = now;
+    }
+  };
+  watch().catch(() => {}); // it was stopped
+  return stopping;
+}

@@ -1,0 +1,39 @@
+/** Whether things of MODELS_DIR are still what they were when they were opened. */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+
+/** Parts of a model lie in folders of its own. */
+const MOST_DEPTH = 2;
+
+/** Another text where a file, or any file of a folder, is another: by size, time and place on the disk. */
+function stampOf(path: string, depth = 0): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined) return "";
+  if (!found.isDirectory()) return `${found.size} ${found.mtimeMs} ${found.ino}`;
+  if (depth > MOST_DEPTH) return "";
+  const names = readdirSync(path).sort();
+  return names.map((name) => `${name} ${stampOf(join(path, name), depth + 1)}`).join("\n");
+}
+
+const stampOfAll = (paths: readonly string[]) => paths.map((path) => stampOf(path)).join(" ");
+
+/** What the files of things were, by the things' names. */
+export class Stamps {
+  readonly #known = new Map<string, { paths: readonly string[]; stamp: string }>();
+
+  /** Notes the files of something that is about to be opened; of two of one name the first counts. */
+  note(name: string, paths: readonly string[]): void {
+    if (!this.#known.has(name)) this.#known.set(name, { paths, stamp: stampOfAll(paths) });
+  }
+
+  /** undefined for what was not there. */
+  get(name: string): string | undefined {
+    return this.#known.get(name)?.stamp;
+  }
+
+  /** Whether its files are the same now; true for what was not there. */
+  isCurrent(name: string): boolean {
+    const known = this.#known.get(name);
+    return known === undefined || stampOfAll(known.paths) === known.stamp;
+  }
+}
