@@ -24,31 +24,31 @@ const ACTIVATION_FORMS = 2;
 
 /**
  * @param step of one share of a batch
- * @param shown bytes of weights that pictures are made with meanwhile
+ * @param pictured bytes of weights that pictures are made with meanwhile
  */
 export function memoryNeed(
   step: Computation,
   { parameters, shares, ema_decay }: { parameters: number; shares: number; ema_decay: number },
-  shown: number,
+  pictured: number,
 ): MemoryNeed {
   const { weights, activations } = stepMemory(step);
   const copies = 4 + shares + (ema_decay > 0 ? 1 : 0);
   return {
     state: copies * parameters * Float32Array.BYTES_PER_ELEMENT,
-    weights: WEIGHT_FORMS * (shares * weights + shown),
+    weights: WEIGHT_FORMS * (shares * weights + pictured),
     activations: ACTIVATION_FORMS * shares * activations,
   };
 }
 
 export const totalOf = ({ state, weights, activations }: MemoryNeed) => state + weights + activations;
 
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(1)} GB`;
+const shown = (bytes: number) => (bytes < 1e9 ? `${Math.ceil(bytes / 1e6)} MB` : `${(bytes / 1e9).toFixed(1)} GB`);
 
 /** How much it is, in words. */
 export function describeNeed(need: MemoryNeed): string {
   const { state, weights, activations } = need;
-  const parts = `${gigabytes(state)} for the parameters and their optimizer, ${gigabytes(weights)} for the locked networks, ${gigabytes(activations)} for what a step computes`;
-  return `about ${gigabytes(totalOf(need))} of memory: ${parts}`;
+  const parts = `${shown(state)} for the parameters and their optimizer, ${shown(weights)} for the locked networks, ${shown(activations)} for what a step computes`;
+  return `about ${shown(totalOf(need))} of memory: ${parts}`;
 }
 
 /** @param budget MEMORY_BUDGET; undefined = what this process may have. @throws MemoryError when a training needs more */
@@ -56,7 +56,7 @@ export function requireMemory(need: MemoryNeed, budget: number | undefined): voi
   const limit = process.constrainedMemory();
   const most = budget ?? Math.min(limit > 0 ? limit : Number.POSITIVE_INFINITY, totalmem());
   if (totalOf(need) <= most) return;
-  const allowed = budget === undefined ? `${gigabytes(most)} are there` : `MEMORY_BUDGET allows ${gigabytes(most)}`;
+  const allowed = budget === undefined ? `${shown(most)} are there` : `MEMORY_BUDGET allows ${shown(most)}`;
   throw new MemoryError(
     `it needs ${describeNeed(need)}; ${allowed}. A smaller resolution or train_batch_size takes less for a step`,
   );
