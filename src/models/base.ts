@@ -235,11 +235,16 @@ export function controlNetOf(
   return { config, networks, warnings };
 }
 
-/** A ControlNet in the diffusers layout. @throws as openBase */
-export function openControlNet(folder: string): ControlNet {
-  const json = readJson(join(folder, "config.json"));
+/**
+ * A ControlNet in the diffusers layout.
+ * @param suffix of further weights in the folder ("_promax"), and of their config where they have one of their own
+ * @throws as openBase
+ */
+export function openControlNet(folder: string, suffix = ""): ControlNet {
+  const own = join(folder, `config${suffix}.json`);
+  const json = readJson(existsSync(own) ? own : join(folder, "config.json"));
   requireClass(json, "config.json", "ControlNetModel", "ControlNetUnionModel");
-  const checkpoint = findCheckpoint(folder, WEIGHTS);
+  const checkpoint = findCheckpoint(folder, `${WEIGHTS}${suffix}`);
   refuseForeignFile(checkpoint.tensors, "controlnets");
   const warnings: string[] = [];
   return controlNetOf(parseConfig(controlnetConfig, json, "config.json", warnings), checkpoint, warnings);

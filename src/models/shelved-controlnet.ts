@@ -1,4 +1,6 @@
 /** ControlNets as they stand on their shelf: whole ones, and differences, which are ControlNets beside a base model alone. */
+import { existsSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
 import { openControlNet } from "./base.ts";
 import { readCheckpoint } from "./checkpoint.ts";
 import type { Union } from "./config.ts";
@@ -28,8 +30,14 @@ const whole = (one: ControlNet): ShelvedControlNet => ({
 
 export const openShelvedFolder = (folder: string): ShelvedControlNet => whole(openControlNet(folder));
 
+/** Another ControlNet's weights in the folder of one, as xinsir publishes the Union and ProMax. */
+export const FURTHER = /^diffusion_pytorch_model(_\w+)\.safetensors$/;
+
 /** @throws as openSingleFileControlNet */
 export function openShelvedFile(file: string): ShelvedControlNet {
+  const [, suffix] = FURTHER.exec(basename(file)) ?? [];
+  const folder = dirname(file);
+  if (suffix !== undefined && existsSync(join(folder, "config.json"))) return whole(openControlNet(folder, suffix));
   const checkpoint = readCheckpoint(file);
   if (!isDifference(checkpoint.tensors)) return whole(openSingleFileControlNet(file));
   const difference = readDifference(checkpoint);

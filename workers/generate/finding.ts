@@ -5,6 +5,7 @@
 import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
 import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
+import { FURTHER } from "../../src/models/shelved-controlnet.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
 import { DECODERS } from "./decoders.ts";
 
@@ -92,6 +93,14 @@ function classOf(path: string): string {
   }
 }
 
+/** Another ControlNet's weights beside a folder's own, as xinsir publishes the Union and ProMax: each goes by the folder and the file. */
+function* furtherWeights({ shelf, id, path }: Pick<Found, "shelf" | "id" | "path">): Generator<Found> {
+  const files = shelf === "controlnets" ? readdirSync(path) : [];
+  for (const file of files.filter((name) => FURTHER.test(name))) {
+    yield { shelf, id: `${id}/${file.replace(SINGLE_FILE, "")}`, path: join(path, file), folder: false };
+  }
+}
+
 /** A repository in a hub's cache: which shelf it is for shows in it alone. */
 function* findInHub(path: string, org: string, name: string): Generator<Found> {
   const id = `${org}/${name}`;
@@ -104,6 +113,7 @@ function* findInHub(path: string, org: string, name: string): Generator<Found> {
   if (isModel(snapshot) || files.length === 0) {
     const shelf = /ControlNet/.test(classOf(snapshot)) ? "controlnets" : "models";
     yield { shelf, id, path: snapshot, folder: true };
+    yield* furtherWeights({ shelf, id, path: snapshot });
     return;
   }
   for (const file of files) {
@@ -149,6 +159,7 @@ function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfN
     yield* walk({ ...at, dir: path, prefix: `${prefix}${name}/`, depth: depth + 1 }, shelves);
   } else {
     yield { shelf, id: prefix + name, path, folder: true };
+    yield* furtherWeights({ shelf, id: prefix + name, path });
   }
 }
 

@@ -32,6 +32,14 @@ function served(dir: string) {
   };
 }
 
+test("a second ControlNet's weights in the folder of one, as xinsir's Union has ProMax beside it", () => {
+  const dir = folder("promax", { base: "base", "controlnets/union": "canny" });
+  const weights = join(dir, "controlnets/union/diffusion_pytorch_model");
+  cpSync(`${weights}.safetensors`, `${weights}_promax.safetensors`);
+  const controlnets = ["union", "union/diffusion_pytorch_model_promax"];
+  assert.deepEqual(served(dir), { models: ["base"], controlnets, skipped: {} });
+});
+
 test("AUTOMATIC1111's folders, with sub-folders", () => {
   const dir = folder("a1111", {
     "Stable-diffusion/photo/real": "base",
