@@ -5,7 +5,7 @@ import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "../../src/models/safety-checker.ts";
 import type { Catalog, ShelfName, Unavailable } from "../../src/schema/catalog.ts";
-import { type Decoders, lendDecoder, openDecoders } from "./decoders.ts";
+import { DECODERS, type Decoders, lendDecoder, openDecoders } from "./decoders.ts";
 import { type Found, findAll } from "./finding.ts";
 import type { Shelf } from "./shelf.ts";
 import { family, type Opened, SHELVES } from "./shelves.ts";
@@ -94,7 +94,8 @@ export function openLibrary(dir: string): Library {
     const skip = ({ id, path }: Found, reason: string) => skipped.push({ shelf, id, path, reason });
     for (const { id, path } of own) {
       const companion = row.companion === undefined ? [] : [join(dirname(path), row.companion)];
-      stamps.note(placeOf(shelf, id), [path, ...companion]);
+      const lends = shelf === "models" ? [join(dir, DECODERS)] : [];
+      stamps.note(placeOf(shelf, id), [path, ...companion, ...lends]);
     }
     const lent = shelf === "models" ? lending(row as typeof SHELVES.models, decoders) : row;
     filled[shelf] = fill(lent as typeof row, dir, own, { models, safety_checker }, skip);
