@@ -10,6 +10,9 @@ export type Done = Extract<Ending, { type: "done" }>;
 export type News = Extract<FromEngine, { type: "progress" | "state" }>;
 export type EngineTask = Extract<ToEngine, { type: "generate" | "annotate" }>;
 
+/** How long the thread may take to end by itself: the longest load of one network, on a slow disk. */
+const STOP_MS = 30_000;
+
 interface Running {
   ended: Promise<Ending>;
   end: (ending: Ending) => void;
@@ -75,11 +78,17 @@ export class EngineClient {
     await this.#idle();
   }
 
-  /** Cancels what runs and ends the thread, after the step under way: a thread that is ended inside one aborts the process. */
+  /**
+   * Cancels what runs and lets the thread end by itself: one that is ended from outside while a session runs or is made, or an
+   * image is encoded, aborts the process.
+   */
   async stop(): Promise<void> {
     for (const id of this.#running.keys()) this.ask("cancel", id);
     await this.#idle();
-    await this.#thread.terminate();
+    this.#thread.postMessage({ type: "stop" } satisfies ToEngine);
+    const patience = setTimeout(() => this.#thread.terminate(), STOP_MS);
+    await this.#exited;
+    clearTimeout(patience);
   }
 
   async #idle(): Promise<void> {

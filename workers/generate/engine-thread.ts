@@ -10,12 +10,17 @@ const port = parentPort!;
 const engine = await Engine.open(workerData as EngineSettings, (message, moved = []) =>
   port.postMessage(message, moved),
 );
+let stopping = false;
 
 port.on("message", async (message: ToEngine) => {
   if (message.type === "reload") return engine.reload();
+  if (message.type === "stop") {
+    stopping = true;
+    return port.close(); // the thread ends by itself once no session is made or run and no image is encoded
+  }
   if (message.type === "annotate") return port.postMessage(await engine.annotate(message));
   if (message.type !== "generate") return engine.ask(message.type, message.id);
   port.postMessage(await engine.generate(message));
 });
 engine.offer();
-await engine.preload();
+await engine.preload(() => stopping);

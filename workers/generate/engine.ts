@@ -116,8 +116,8 @@ export class Engine {
   }
 
   /** Loads what a sole model's first request needs, until somebody asks for a picture. What cannot be loaded fails that request. */
-  async preload(): Promise<void> {
-    await preload(this.#library, this.#residents, () => this.#running.size > 0).catch(() => {});
+  async preload(isStopping: () => boolean): Promise<void> {
+    await preload(this.#library, this.#residents, () => isStopping() || this.#running.size > 0).catch(() => {});
   }
 
   /** Reads MODELS_DIR again. What is loaded stays as it is where its files are the same. */

@@ -46,7 +46,9 @@ export type ToEngine =
   /** Save it before its next evaluation and stop; answered by `yielded` (or by `done`, when it was too late). */
   | { type: "yield"; id: string }
   /** Read MODELS_DIR again. */
-  | { type: "reload" };
+  | { type: "reload" }
+  /** End the thread once nothing runs, preloading included. */
+  | { type: "stop" };
 
 export interface MadeImage {
   /** Encoded in the request's output_format. */
