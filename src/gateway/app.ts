@@ -40,6 +40,7 @@ import { seeFromOutside } from "./seen-from.ts";
 import { Shares } from "./shares.ts";
 import { openSigned } from "./signed.ts";
 import { sweep } from "./sweep.ts";
+import { endUnusedConnections } from "./unused-connections.ts";
 import { validatorCompiler } from "./validate.ts";
 
 declare module "fastify" {
@@ -84,6 +85,7 @@ async function documentation(app: FastifyInstance): Promise<void> {
   await app.register(swaggerUi, {
     routePrefix: "/docs",
     logLevel: "warn",
+    uiConfig: { defaultModelsExpandDepth: 0 }, // hundreds of schemas at once take a browser seconds
     transformSpecification: seenBy,
     transformSpecificationClone: false,
   });
@@ -109,6 +111,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.setErrorHandler((error: Error, request, reply) =>
     sendProblem(reply, problemOf(error, request.log, request.routeOptions.bodyLimit)),
   );
+  endUnusedConnections(app);
   answerUnknown(app);
   app.addHook("onRoute", (route) => {
     if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };

@@ -17,8 +17,8 @@ import { openLibrary } from "../../workers/generate/library.ts";
 const demo = openDemo(DEMO_MODELS_DIR);
 after(() => demo.close());
 
-/** With them things far and near, two of them people. */
-const scenes = Array.from({ length: 8 }, (_, i) => scene(FIRST_UNSEEN_SEED + i));
+/** With them things far and near, one of them a person. */
+const scenes = [0, 3, 5, 6].map((i) => scene(FIRST_UNSEEN_SEED + i));
 const brightness = ({ data }: Pixels) => mean([...data]);
 
 /** The scenes' pictures, each under its map. */

@@ -90,7 +90,7 @@ test("one hint a picture: each picture has its own", async () => {
 
 for (const scheduler of ["ddim", "euler_ancestral", "heun", "pndm", "dpmpp_2m_sde_karras", "unipc"] as const) {
   test(`${scheduler}: a picture has the same bytes alone and as one of several`, async () => {
-    const several = await finish(await plan({ scheduler, num_images: 3 }, [{}]));
+    const several = await finish(await plan({ scheduler, num_images: 2 }, [{}]));
     for (const [i, picture] of several.entries()) {
       assert.deepEqual(await generate({ scheduler, seed: 7 + i }, [{}]), picture);
     }
