@@ -92,8 +92,12 @@ describe("the compose files", () => {
       "API_KEYS",
       "API_KEYS_FILE",
       "DATASETS_DIR",
+      "C2PA_CERT",
+      "C2PA_KEY",
     ];
-    const settings = [...read("src/config/config.ts").matchAll(/^ {2}([A-Z_]+):/gm)].map(([, name]) => name!);
+    const settings = [...read("src/config/config.ts").matchAll(/^ {2}([A-Z0-9_]+):(?!.*;$)/gm)].map(
+      ([, name]) => name!,
+    );
     const [worker] = services.filter(({ build }) => build?.dockerfile === "docker/worker.Dockerfile");
     assert.deepEqual(
       Object.keys(worker!.environment!).toSorted(),

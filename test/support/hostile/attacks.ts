@@ -202,6 +202,17 @@ const HEADERS: Record<string, fc.Arbitrary<string>> = {
   "x-http-method-override": fc.constant("DELETE"),
 };
 
+/** How a body of a type of the document is sent. */
+const CONTENT_TYPES: Record<string, string> = { "multipart/form-data": "multipart/form-data; boundary=hostile" };
+
+/** A form with one file. */
+const inForm = (file: Buffer) =>
+  Buffer.concat([
+    Buffer.from('--hostile\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'),
+    file,
+    Buffer.from("\r\n--hostile--\r\n"),
+  ]);
+
 interface Route {
   template: string;
   method: string;
@@ -233,7 +244,7 @@ export function attacks(document: Schema, ids: readonly string[]): fc.Arbitrary<
         ? fc.option(fc.constant(Buffer.from("{}")), { nil: undefined, freq: 20 })
         : type === "application/json"
           ? jsonBody(fitting(content.schema, document))
-          : imageBody;
+          : imageBody.map(inForm);
     return fc
       .record({
         ids: fc.array(oneId, { minLength: 2, maxLength: 2 }),
@@ -260,7 +271,10 @@ export function attacks(document: Schema, ids: readonly string[]): fc.Arbitrary<
           method: method.toUpperCase(),
           path: search === "" ? path : `${path}?${search}`,
           headers: {
-            ...(body && { "content-length": String(body.length), "content-type": type || "application/json" }),
+            ...(body && {
+              "content-length": String(body.length),
+              "content-type": CONTENT_TYPES[type] ?? "application/json",
+            }),
             ...Object.fromEntries(extra),
           },
           body,
