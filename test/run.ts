@@ -2,8 +2,8 @@
  * npm test, and npm run test:fast: the tests that measure time one file after the other, the rest two files at once or more,
  * and one summary of both. `node --test FILE` runs one file alone.
  */
-import { globSync } from "node:fs";
-import { availableParallelism } from "node:os";
+import { globSync, mkdtempSync, rmSync } from "node:fs";
+import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { run } from "node:test";
@@ -44,6 +44,11 @@ const passes = [
 
 // Every file is a process, and many start more: what one has compiled, types stripped, the next need not compile again.
 process.env.NODE_COMPILE_CACHE ??= join(root, "node_modules/.cache/compile");
+
+// What one file has prepared of a network, the next need not prepare again.
+const prepared = mkdtempSync(join(tmpdir(), "cn-prepared-"));
+process.env.TEST_PREPARED = prepared;
+process.on("exit", () => rmSync(prepared, { recursive: true, force: true }));
 
 /** A count of the summary at the end, such as "pass 12". */
 const COUNT = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/;

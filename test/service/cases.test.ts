@@ -11,7 +11,7 @@ import { readTensors } from "../../check/tensors.ts";
 import { decodeImage } from "../../src/image/decode.ts";
 import type { Model } from "../../src/schema/catalog.ts";
 import type { Generation } from "../../src/schema/generation.ts";
-import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "../support/processes.ts";
+import { dataFolder, freePort, kill, startNode, startRedis, until } from "../support/processes.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
 /** Rounding to 8 bits alone gives 59.3 to 59.8 dB. */
@@ -43,7 +43,7 @@ async function startFamily(family: string): Promise<void> {
   const port = await freePort();
   const env = {
     REDIS_URL: (await startRedis(stack)).url,
-    DATA_DIR: await temporaryFolder(stack),
+    DATA_DIR: await dataFolder(stack),
     MODELS_DIR: join(FIXTURES, family),
     PORT: `${port}`,
     EXECUTION_PROVIDER: process.env.EXECUTION_PROVIDER ?? "cpu",

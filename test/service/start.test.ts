@@ -9,7 +9,7 @@ import { Redis } from "ioredis";
 import sharp from "sharp";
 import type { Generation } from "../../src/schema/generation.ts";
 import { clientOf } from "../support/conforms.ts";
-import { freePort, kill, startNode, temporaryFolder, until } from "../support/processes.ts";
+import { dataFolder, freePort, kill, startNode, temporaryFolder, until } from "../support/processes.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -43,7 +43,7 @@ const QUICK = { prompt: "x", num_inference_steps: 1 };
 const LONG = { prompt: "x", num_inference_steps: 100, scheduler: "ddim", width: 128, height: 128 };
 
 test("npm start brings everything up, starts what dies again, and loses no generation", async (t) => {
-  const DATA_DIR = await temporaryFolder(stack);
+  const DATA_DIR = await dataFolder(stack);
   const service = await start(DATA_DIR);
   const { http, supervisor, pid } = service;
   const ended = (id: string) =>
@@ -95,7 +95,7 @@ test("npm start brings everything up, starts what dies again, and loses no gener
   });
 
   await t.test("a second start on the same port or the same DATA_DIR says why it cannot", async () => {
-    const port = startNode(stack, "start.ts", { ...service.env, DATA_DIR: await temporaryFolder(stack) });
+    const port = startNode(stack, "start.ts", { ...service.env, DATA_DIR: await dataFolder(stack) });
     assert.deepEqual(await once(port.child, "exit"), [1, null]);
     assert.match(port.output, /^PORT=\d+ on 127\.0\.0\.1 cannot be used: .*EADDRINUSE/);
     const folder = startNode(stack, "start.ts", { ...service.env, PORT: String(await freePort()) });
@@ -161,7 +161,7 @@ test("npm start brings everything up, starts what dies again, and loses no gener
 });
 
 test("when npm start itself is killed its children stop, and the next start takes over", async () => {
-  const DATA_DIR = await temporaryFolder(stack);
+  const DATA_DIR = await dataFolder(stack);
   const killed = await start(DATA_DIR);
   const { body } = await killed.http.post("/v1/generations").set("Prefer", "wait=60").send(QUICK);
   const children = ["gateway", "worker", "trainer", "deliver"].map(killed.pid);

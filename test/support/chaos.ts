@@ -14,7 +14,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { Webhook } from "standardwebhooks";
 import type { Generation } from "../../src/schema/generation.ts";
-import { freePort, kill, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
+import { dataFolder, freePort, kill, startNode, startRedis, until } from "./processes.ts";
 import { TINY_MODELS } from "./service.ts";
 
 export interface Settings {
@@ -72,7 +72,7 @@ export async function chaos(settings: Settings): Promise<Report> {
   const ports = [await freePort(), await freePort()];
   const env = {
     REDIS_URL: redis.url,
-    DATA_DIR: await temporaryFolder(stack),
+    DATA_DIR: await dataFolder(stack),
     MODELS_DIR: TINY_MODELS,
     EXECUTION_PROVIDER: "cpu",
     ALLOW_HOSTS: "127.0.0.1",

@@ -14,7 +14,7 @@ import { SCHEDULERS } from "../../src/schema/schedulers.ts";
 import { openStorage } from "../../src/storage/open.ts";
 import { startWorker } from "../../workers/generate/worker.ts";
 import { clientOf } from "./conforms.ts";
-import { freePort, startRedis, temporaryFolder } from "./processes.ts";
+import { dataFolder, freePort, startRedis } from "./processes.ts";
 
 /** Tiny random networks: the model "base" and some ControlNets. */
 const MODELS_DIR = join(import.meta.dirname, "../fixtures/sd15");
@@ -84,7 +84,7 @@ export async function startGateway(
 ) {
   const redis = await startRedis(stack);
   const PORT = String(await freePort());
-  const DATA_DIR = await temporaryFolder(stack);
+  const DATA_DIR = await dataFolder(stack);
   const settings = readConfig({ PORT, DATA_DIR, MODELS_DIR, EXECUTION_PROVIDER: "cpu", ...env });
   const config = { ...settings, REDIS_URL: redis.url };
   const queue = new JobQueue(redis.url, () => {});

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +14,17 @@ import { Redis } from "ioredis";
 export async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), "cn-"));
   stack.defer(() => rm(folder, { recursive: true, force: true, maxRetries: 5 }));
+  return folder;
+}
+
+/**
+ * A DATA_DIR. In npm test all of them keep prepared networks in one place, as workers with one DATA_DIR do: the fixtures' are
+ * prepared once, not once a file.
+ */
+export async function dataFolder(stack: AsyncDisposableStack): Promise<string> {
+  const folder = await temporaryFolder(stack);
+  const prepared = process.env.TEST_PREPARED;
+  if (prepared !== undefined) await symlink(prepared, join(folder, "cache"));
   return folder;
 }
 

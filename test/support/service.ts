@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { heartbeat } from "../../src/jobs/fleet.ts";
 import { connectPatiently } from "../../src/redis/connection.ts";
 import { CATALOG } from "./gateway.ts";
-import { freePort, startNode, startRedis, temporaryFolder, until } from "./processes.ts";
+import { dataFolder, freePort, startNode, startRedis, until } from "./processes.ts";
 
 const OFFER_MS = 1000;
 /** Random networks of Stable Diffusion 1.5's form: small, so that what is measured is the service. */
@@ -21,7 +21,7 @@ export async function startService(
   const env = {
     PORT,
     REDIS_URL: redis.url,
-    DATA_DIR: await temporaryFolder(stack),
+    DATA_DIR: await dataFolder(stack),
     MODELS_DIR: TINY_MODELS,
     EXECUTION_PROVIDER: "cpu",
     ALLOW_HOSTS: "127.0.0.1",

@@ -12,7 +12,7 @@ import { connectPatiently } from "../../../src/redis/connection.ts";
 import { GenerationRequest } from "../../../src/schema/generation-request.ts";
 import { startWorker } from "../../../workers/generate/worker.ts";
 import { log } from "../../support/gateway.ts";
-import { kill, startNode, startRedis, temporaryFolder, until } from "../../support/processes.ts";
+import { dataFolder, kill, startNode, startRedis, until } from "../../support/processes.ts";
 import { SD15 } from "../../support/tiny.ts";
 
 const stack = new AsyncDisposableStack();
@@ -36,7 +36,7 @@ const LONG: GenerationRequest = { ...REQUEST, num_inference_steps: 150, width: 1
 
 async function startQueue(env: Record<string, string> = {}) {
   const redis = await startRedis(stack);
-  const settings = { EXECUTION_PROVIDER: "cpu", DATA_DIR: await temporaryFolder(stack), ...env };
+  const settings = { EXECUTION_PROVIDER: "cpu", DATA_DIR: await dataFolder(stack), ...env };
   const config = { ...readConfig(settings), REDIS_URL: redis.url };
   const queue = new JobQueue(redis.url, () => {});
   const connection = connectPatiently(redis.url);
