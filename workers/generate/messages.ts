@@ -11,6 +11,7 @@ import type { GenerationRequest } from "../../src/schema/generation-request.ts";
 import type { Precision } from "../../src/schema/speed.ts";
 import type { ShownMap } from "./maps/controls.ts";
 import type { MadeMap, MapTask } from "./maps/made.ts";
+import type { FileSettings } from "./picture-file.ts";
 
 /** The engine thread's workerData. */
 export interface EngineSettings {
@@ -24,8 +25,7 @@ export interface EngineSettings {
   memoryBudget?: Config["MEMORY_BUDGET"];
   /** What annotators take follows from it. */
   maxPixels: Config["MAX_PIXELS"];
-  /** What pictures say of themselves. */
-  files: Pick<Config, "PROVENANCE" | "C2PA_CERT" | "C2PA_KEY">;
+  files: FileSettings;
 }
 
 export type ToEngine =

@@ -7,7 +7,8 @@ import type { Pixels } from "../../src/image/pixels.ts";
 import { xmpOf } from "../../src/image/provenance.ts";
 import type { GenerationRequest } from "../../src/schema/generation-request.ts";
 
-type Settings = Pick<Config, "PROVENANCE" | "C2PA_CERT" | "C2PA_KEY">;
+/** What pictures say of themselves, and by whose certificate. */
+export type FileSettings = Pick<Config, "PROVENANCE" | "C2PA_CERT" | "C2PA_KEY">;
 
 /** Makes the file of a request's picture `index`. */
 export type MakeFile = (pixels: Pixels, request: GenerationRequest, index: number) => Promise<Uint8Array>;
@@ -18,7 +19,7 @@ const read = (name: string, path: string) =>
   });
 
 /** @throws {ConfigError} when there is a certificate and pictures cannot be signed with it */
-export async function openFiles({ PROVENANCE, C2PA_CERT, C2PA_KEY }: Settings): Promise<MakeFile> {
+export async function openFiles({ PROVENANCE, C2PA_CERT, C2PA_KEY }: FileSettings): Promise<MakeFile> {
   const encode = (pixels: Pixels, request: GenerationRequest, index: number) =>
     encodeImage(pixels, request.output_format, xmpOf(PROVENANCE, request, index));
   if (C2PA_CERT === undefined || C2PA_KEY === undefined) return encode;

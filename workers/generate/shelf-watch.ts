@@ -4,6 +4,7 @@ import type { Dirent } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { stampOfFile } from "./stamp.ts";
 
 /** Asked for instead of watched: network disks and mounts of containers tell of nothing. */
 const EVERY_MS = 1000;
@@ -21,7 +22,7 @@ async function note(folder: string, depth: number, files: string[]): Promise<voi
       files.push(path);
       if (depth < MOST_DEPTH) await note(path, depth + 1, files);
     } else if (found !== null) {
-      files.push(`${path} ${found.size} ${found.mtimeMs} ${found.ino}`);
+      files.push(`${path} ${stampOfFile(found)}`);
     }
   }
 }

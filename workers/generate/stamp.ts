@@ -1,15 +1,18 @@
 /** Whether things of MODELS_DIR are still what they were when they were opened. */
-import { readdirSync, statSync } from "node:fs";
+import { readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** Parts of a model lie in folders of its own. */
 const MOST_DEPTH = 2;
 
-/** Another text where a file, or any file of a folder, is another: by size, time and place on the disk. */
+/** Another text where a file is another: by size, time and place on the disk. */
+export const stampOfFile = ({ size, mtimeMs, ino }: Stats) => `${size} ${mtimeMs} ${ino}`;
+
+/** Another text where a file, or any file of a folder, is another. */
 function stampOf(path: string, depth = 0): string {
   const found = statSync(path, { throwIfNoEntry: false });
   if (found === undefined) return "";
-  if (!found.isDirectory()) return `${found.size} ${found.mtimeMs} ${found.ino}`;
+  if (!found.isDirectory()) return stampOfFile(found);
   if (depth > MOST_DEPTH) return "";
   const names = readdirSync(path).sort();
   return names.map((name) => `${name} ${stampOf(join(path, name), depth + 1)}`).join("\n");
