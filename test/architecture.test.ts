@@ -126,7 +126,6 @@ test("the table allows nothing that nobody needs", () => {
   for (const [room, allowed] of Object.entries(ALLOWED)) {
     const targets = [...imports].filter(([file]) => roomOf(file) === room).flatMap(([, all]) => all);
     for (const one of allowed) {
-      if (room === "src/annotators" || one === "src/annotators") continue; // wired in by what comes next
       assert.ok(
         targets.some((target) => within(target, one)),
         `${room} does not import ${one}`,
@@ -172,6 +171,19 @@ test("nothing imports the processes", () => {
   for (const [file, targets] of imports) {
     for (const target of targets) {
       assert.doesNotMatch(target, /^(start|src\/gateway\/server|workers\/\w+\/main)\.ts$/, file);
+    }
+  }
+});
+
+test("no two files export different things by one name", () => {
+  const EXPORT = /^export (?:async )?(?:abstract )?(?:function\*?|const|class|interface|type) (\w+)/gm;
+  const homes = new Map<string, string>();
+  for (const file of imports.keys()) {
+    for (const [, name] of readFileSync(join(root, file), "utf8").matchAll(EXPORT)) {
+      if (name === "SchedulerName") continue; // the schema is called as the type of what it takes
+      const home = homes.get(name!) ?? file;
+      assert.equal(file, home, `${name} is exported by two files`);
+      homes.set(name!, file);
     }
   }
 });

@@ -40,7 +40,7 @@ function serves(annotator: string, { kind, networks }: AnnotatorFolder): boolean
 }
 
 /** Names of annotators that need a network's files. */
-export const NETWORK_ANNOTATORS: readonly string[] = [
+export const FILED_ANNOTATORS: readonly string[] = [
   ...new Set((Object.values(kinds) as Kind[]).flatMap(({ annotators }) => annotators)),
 ];
 

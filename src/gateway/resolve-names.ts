@@ -3,7 +3,7 @@ import type { Catalog, ShelfName } from "../schema/catalog.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
 
 /** The id that a name means, or the name itself. */
-export function idOf(name: string, offered: readonly { readonly id: string }[]): string {
+export function offeredId(name: string, offered: readonly { readonly id: string }[]): string {
   const inFolders = offered.filter(({ id }) => id.endsWith(`/${name}`));
   return inFolders.length === 1 && offered.every(({ id }) => id !== name) ? inFolders[0]!.id : name;
 }
@@ -21,7 +21,7 @@ const NAMING = {
 export function withIds(input: GenerationInput, catalog: Pick<Catalog, ShelfName>): GenerationInput {
   const lists = Object.entries(NAMING).map(([list, { field, shelf }]) => {
     const entries = input[list as keyof typeof NAMING] as readonly Record<string, unknown>[];
-    return [list, entries.map((entry) => ({ ...entry, [field]: idOf(String(entry[field]), catalog[shelf]) }))];
+    return [list, entries.map((entry) => ({ ...entry, [field]: offeredId(String(entry[field]), catalog[shelf]) }))];
   });
   return { ...input, ...Object.fromEntries(lists) };
 }

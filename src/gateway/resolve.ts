@@ -13,7 +13,7 @@ import { checkSize } from "./annotator-size.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
 import { settleImage } from "./resolve-image.ts";
-import { idOf, withIds } from "./resolve-names.ts";
+import { offeredId, withIds } from "./resolve-names.ts";
 import { controlTypesOf } from "./resolve-unions.ts";
 import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
 
@@ -145,7 +145,7 @@ export function chooseModel(input: Pick<GenerationInput, "model">, catalog: Cata
     if (only !== undefined && more.length === 0) return only;
     throw unprocessable("unknown_model", "model", `say which model, one of: ${names(models)}`);
   }
-  const named = idOf(input.model, models);
+  const named = offeredId(input.model, models);
   const model = models.find(({ id }) => id === named);
   if (model !== undefined) return model;
   refuseUnavailable("models", input.model, catalog, "model");

@@ -5,7 +5,7 @@ import type { ShelfName } from "../schema/catalog.ts";
 import { Hub } from "./hub.ts";
 import { HubError } from "./hub-fetch.ts";
 import { progress } from "./progress.ts";
-import { findPulled, idOf, pull } from "./pull.ts";
+import { findPulled, pull, pulledId } from "./pull.ts";
 
 /** Where models lie that are fetched by name, unless MODELS_DIR says it. */
 export const MODELS_FOLDER = "models";
@@ -69,7 +69,7 @@ export async function fetchNamed(
     const ids: string[] = [];
     for (const name of names) {
       const asked = { name, revision: "main", variant, file: null, shelf };
-      ids.push(idOf(findPulled(folder, name) ?? (await pull(hub, folder, asked, progress(hub, say)))));
+      ids.push(pulledId(findPulled(folder, name) ?? (await pull(hub, folder, asked, progress(hub, say)))));
     }
     return ids;
   };

@@ -47,7 +47,7 @@ function readRecord(folder: string): Pulled | null {
 }
 
 /** The id under which a request names what was fetched. */
-export const idOf = ({ name, file, files }: Pick<Pulled, "name" | "file" | "files">): string =>
+export const pulledId = ({ name, file, files }: Pick<Pulled, "name" | "file" | "files">): string =>
   file === null && files.length > 1 ? name : idOfFile(name, files[0]!.path);
 
 /** A folder of one file, such as a LoRA's, goes by its own name. */

@@ -82,4 +82,3 @@ function unknownScheduler(value: unknown): string {
 export const SchedulerName = z.enum(SCHEDULERS, {
   error: ({ input }) => (input === undefined ? undefined : unknownScheduler(input)),
 });
-export type SchedulerName = z.infer<typeof SchedulerName>;

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { networkMaps } from "../../src/annotators/annotate.ts";
-import { foldersFor, missingFiles, NETWORK_ANNOTATORS, openAnnotators } from "../../src/annotators/library.ts";
+import { FILED_ANNOTATORS, foldersFor, missingFiles, openAnnotators } from "../../src/annotators/library.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures/annotators");
 const root = mkdtempSync(join(tmpdir(), "library-"));
@@ -36,6 +36,6 @@ test("an annotator whose files are missing says where they are published", () =>
     missingFiles("mlsd"),
     /annotators\/mlsd\/: lllyasviel\/Annotators on Hugging Face: mlsd_large_512_fp32\.pth/,
   );
-  for (const annotator of NETWORK_ANNOTATORS) assert.match(missingFiles(annotator), /\.(pth|onnx)/, annotator);
-  for (const annotator of Object.keys(networkMaps)) assert.ok(NETWORK_ANNOTATORS.includes(annotator), annotator);
+  for (const annotator of FILED_ANNOTATORS) assert.match(missingFiles(annotator), /\.(pth|onnx)/, annotator);
+  for (const annotator of Object.keys(networkMaps)) assert.ok(FILED_ANNOTATORS.includes(annotator), annotator);
 });

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, beforeEach, test } from "node:test";
 import { Hub } from "../../src/hub/hub.ts";
-import { findPulled, idOf, listPulled, type PullListener, pull, removePulled } from "../../src/hub/pull.ts";
+import { findPulled, listPulled, type PullListener, pull, pulledId, removePulled } from "../../src/hub/pull.ts";
 import { openLibrary } from "../../workers/generate/library.ts";
 import { filesBelow, localHub } from "../support/hub.ts";
 
@@ -97,7 +97,7 @@ test("--variant fp16 takes half-precision weights where they are there, and the 
 test("a ControlNet goes on its shelf, where it fits the model", async () => {
   const models = newFolder();
   await pull(client(), models, asked("org/model"), quiet);
-  assert.equal(idOf(await pull(client(), models, asked("org/canny"), quiet)), "org/canny");
+  assert.equal(pulledId(await pull(client(), models, asked("org/canny"), quiet)), "org/canny");
   const [controlnet] = openLibrary(models).catalog.controlnets;
   assert.deepEqual([controlnet?.id, controlnet?.models], ["org/canny", ["org/model"]]);
 });

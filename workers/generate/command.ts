@@ -7,7 +7,7 @@ import { Hub } from "../../src/hub/hub.ts";
 import { HubError } from "../../src/hub/hub-fetch.ts";
 import { modelsFolder } from "../../src/hub/own-models.ts";
 import { inBytes, progress } from "../../src/hub/progress.ts";
-import { idOf, listPulled, pull, removePulled } from "../../src/hub/pull.ts";
+import { listPulled, pull, pulledId, removePulled } from "../../src/hub/pull.ts";
 import { SHELF_ROUTES, type ShelfName } from "../../src/schema/catalog.ts";
 import { explain } from "./explain.ts";
 import { openLibrary } from "./library.ts";
@@ -65,7 +65,7 @@ const COMMANDS: Readonly<Record<string, (line: CommandLine) => number | Promise<
   async pull(line) {
     const [hub, models] = [new Hub(process.env), modelsFolder(process.env)];
     const pulled = await pull(hub, models, { ...line.asked, name: named(line) }, progress(hub, say));
-    const id = idOf(pulled);
+    const id = pulledId(pulled);
     const reason = reasonOf(models, pulled.shelf, id);
     say(
       reason === null ? `${pulled.shelf}/${id} is there, in ${models}` : `${pulled.shelf}/${id}: not served: ${reason}`,
@@ -77,7 +77,7 @@ const COMMANDS: Readonly<Record<string, (line: CommandLine) => number | Promise<
       const bytes = pulled.files.reduce((sum, { size }) => sum + size, 0);
       const { shelf, revision, commit, license } = pulled;
       say(
-        `${shelf}/${idOf(pulled)}  ${inBytes(bytes)}  ${revision} (${commit.slice(0, 12)})  ${license ?? "license not said"}`,
+        `${shelf}/${pulledId(pulled)}  ${inBytes(bytes)}  ${revision} (${commit.slice(0, 12)})  ${license ?? "license not said"}`,
       );
     }
     return 0;

@@ -18,10 +18,10 @@ const NAMES: Readonly<Record<string, readonly Family[]>> = {
   taesdxl: ["sdxl"],
 };
 
-export type Decoders = ReadonlyMap<Family, { readonly name: string; readonly decoder: TinyDecoder }>;
+export type TinyDecoders = ReadonlyMap<Family, { readonly name: string; readonly decoder: TinyDecoder }>;
 
 /** A family's own name goes before a published one. @param skipped is told what cannot be used, and why */
-export function openDecoders(dir: string, skipped: Unavailable[]): Decoders {
+export function openDecoders(dir: string, skipped: Unavailable[]): TinyDecoders {
   const folder = join(dir, DECODERS);
   const found = new Map<Family, { name: string; decoder: TinyDecoder }>();
   const names = existsSync(folder) ? readdirSync(folder).filter((name) => !name.startsWith(".")) : [];
@@ -42,7 +42,7 @@ export function openDecoders(dir: string, skipped: Unavailable[]): Decoders {
 }
 
 /** A model with a decoder of the shelf, where it has none of its own. */
-export function lendDecoder(model: BaseModel, family: Family, decoders: Decoders): BaseModel {
+export function lendDecoder(model: BaseModel, family: Family, decoders: TinyDecoders): BaseModel {
   const lent = decoders.get(family);
   if (model.networks.tiny_decoder !== null || lent === undefined) return model;
   const reason = tinyDecoderMisfit(`${DECODERS}/${lent.name}`, lent.decoder, model.vae.latent_channels);

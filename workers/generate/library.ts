@@ -5,7 +5,7 @@ import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "../../src/models/safety-checker.ts";
 import type { Catalog, ShelfName, Unavailable } from "../../src/schema/catalog.ts";
-import { DECODERS, type Decoders, lendDecoder, openDecoders } from "./decoders.ts";
+import { DECODERS, lendDecoder, openDecoders, type TinyDecoders } from "./decoders.ts";
 import { type Found, findAll } from "./finding.ts";
 import type { Shelf } from "./shelf.ts";
 import { family, type Opened, SHELVES } from "./shelves.ts";
@@ -68,7 +68,7 @@ function openShared(dir: string, skipped: Unavailable[]): SafetyChecker | null {
 }
 
 /** The models' shelf, from which they come with the decoder of their family. */
-const lending = (models: typeof SHELVES.models, decoders: Decoders): typeof SHELVES.models => ({
+const lending = (models: typeof SHELVES.models, decoders: TinyDecoders): typeof SHELVES.models => ({
   ...models,
   openFolder(path) {
     const model = models.openFolder(path);

@@ -13,7 +13,7 @@ import type { Tensor } from "../../src/onnx/tensor.ts";
 import { type Pair, refuse } from "../../src/training/dataset.ts";
 import { CPU, openSession } from "../runtime/runtime.ts";
 import { mirror, type Pictures } from "./pictures.ts";
-import { cacheName, Rows } from "./rows.ts";
+import { cacheName, RowFile } from "./rows.ts";
 import type { OnPreparing } from "./subject.ts";
 
 /** The files that hold a component's weights. */
@@ -68,7 +68,7 @@ export async function encodePictures(
     mkdirSync(cache, { recursive: true });
     writeFileSync(checked, "");
   }
-  const rows = await Rows.open(path, sides * pairs.length, size, async (row) => {
+  const rows = await RowFile.open(path, sides * pairs.length, size, async (row) => {
     const index = Math.floor(row / sides);
     onPreparing("pictures", index, pairs.length);
     const pixels = await pictures.get(pairs[index]!.image);
@@ -130,7 +130,7 @@ export async function encodeDatasetPrompts(
     tokenizer: loadTokenizer(tokenizerFolder),
     ...lazily(network.graph),
   }));
-  const rows = await Rows.open(join(cache, `text-${name}.bin`), prompts.length, size + pooled, async (row) => {
+  const rows = await RowFile.open(join(cache, `text-${name}.bin`), prompts.length, size + pooled, async (row) => {
     onPreparing("prompts", row, prompts.length);
     const prompt = prompts[row]!;
     const { encoder_hidden_states, text_embeds } = await encodePrompts(

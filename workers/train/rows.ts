@@ -15,7 +15,7 @@ import { dirname } from "node:path";
 import { requireSpace } from "./checkpoint.ts";
 
 /** Float32 rows of one size in a file: what the locked networks make of a dataset, computed once. */
-export class Rows {
+export class RowFile {
   readonly #file: number;
   readonly #size: number;
 
@@ -47,7 +47,7 @@ export class Rows {
         rmSync(`${path}.part`, { force: true });
       }
     }
-    return new Rows(openSync(path, "r"), size);
+    return new RowFile(openSync(path, "r"), size);
   }
 
   get(index: number): Float32Array {

@@ -4,14 +4,14 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { Rows } from "../../../workers/train/rows.ts";
+import { RowFile } from "../../../workers/train/rows.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "rows-"));
 after(() => rmSync(folder, { recursive: true }));
 
 test("rows that the disk has no room for are told before the first is made, and leave nothing", async () => {
   let made = 0;
-  const making = Rows.open(join(folder, "large"), 2 ** 40, 2 ** 20, async () => {
+  const making = RowFile.open(join(folder, "large"), 2 ** 40, 2 ** 20, async () => {
     made += 1;
     return new Float32Array(2 ** 20);
   });
@@ -27,9 +27,9 @@ test("rows that cannot all be made leave nothing; made, each comes back as it wa
   const file = join(folder, "rows");
   const row = (index: number) => Float32Array.of(index, -index);
   const broken = async (index: number) => (index < 2 ? row(index) : assert.fail("no more"));
-  await assert.rejects(Rows.open(file, 3, 2, broken), /no more/);
+  await assert.rejects(RowFile.open(file, 3, 2, broken), /no more/);
   assert.deepEqual(readdirSync(folder), []);
-  const rows = await Rows.open(file, 3, 2, async (index) => row(index));
+  const rows = await RowFile.open(file, 3, 2, async (index) => row(index));
   assert.deepEqual(
     [2, 0, 1].map((index) => rows.get(index)),
     [2, 0, 1].map(row),

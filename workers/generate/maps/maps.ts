@@ -2,8 +2,8 @@
 import { join } from "node:path";
 import {
   type AnnotatorLibrary,
+  FILED_ANNOTATORS,
   foldersFor,
-  NETWORK_ANNOTATORS,
   openAnnotators,
   publishedFor,
 } from "../../../src/annotators/library.ts";
@@ -44,7 +44,7 @@ export class Maps {
   /** What the catalog says of annotators' networks. */
   get offer(): Pick<Catalog, "annotators" | "skipped"> {
     return {
-      annotators: NETWORK_ANNOTATORS.map((id) => ({
+      annotators: FILED_ANNOTATORS.map((id) => ({
         id,
         networks: foldersFor(id, this.#library),
         published: publishedFor(id),
