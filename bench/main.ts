@@ -3,6 +3,7 @@ import { run as annotators } from "./annotators.ts";
 import { run as chaos } from "./chaos.ts";
 import { run as convergence } from "./convergence.ts";
 import { run as demo } from "./demo.ts";
+import { run as fair } from "./fair.ts";
 import { run as fast } from "./fast.ts";
 import { removeTemporary } from "./folders.ts";
 import { run as fullSize } from "./full-size.ts";
@@ -24,6 +25,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   chaos,
   convergence,
   demo,
+  fair,
   fast,
   hostile,
   "hostile-files": hostileFiles,

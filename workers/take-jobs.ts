@@ -3,7 +3,7 @@
  * whatever comes, and gives back what runs when it is to stop.
  */
 import { setTimeout as sleep } from "node:timers/promises";
-import { type Job, WaitingError, Worker } from "bullmq";
+import { Job, WaitingError, Worker } from "bullmq";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../src/config/config.ts";
@@ -15,12 +15,14 @@ import {
   giveWay,
   isCancelRequested,
   type Outcome,
+  type PlaceKept,
   warn,
 } from "../src/jobs/attempt.ts";
 import { CANCEL_CHANNEL } from "../src/jobs/keys.ts";
 import type { JobKind } from "../src/jobs/kind.ts";
 import type { JobRecord } from "../src/jobs/kinds.ts";
 import { queueName, WORKER_OPTIONS } from "../src/jobs/queue.ts";
+import { goFirst } from "../src/jobs/short.ts";
 import { connectPatiently, whenItCan } from "../src/redis/connection.ts";
 import { isFull, untilRoom } from "../src/storage/room.ts";
 
@@ -43,7 +45,15 @@ export class HandBack extends Error {
 }
 
 /** Others have waited for their turn: the job goes on after them. */
-export class TurnOver extends HandBack {}
+export class TurnOver extends HandBack {
+  /** What keeps its turn and gives way to one alone, by its id; null = to all whose turn it is. */
+  readonly givesWay: (PlaceKept & { first: string }) | null;
+
+  constructor(givesWay: (PlaceKept & { first: string }) | null = null) {
+    super();
+    this.givesWay = givesWay;
+  }
+}
 
 export function failure(code: string, message: string): Outcome {
   return { status: "failed", error: { code, message } };
@@ -129,7 +139,7 @@ export async function takeJobs<R extends JobRecord>(
     } catch (error) {
       if (error instanceof HandBack) {
         await countHandBack(redis, claimed);
-        if (error instanceof TurnOver) await job.changePriority({ priority: await giveWay(redis, claimed) });
+        if (error instanceof TurnOver) await handOver(redis, worker, job, claimed, error, jobLog);
         jobLog.info("handed back");
         return giveBack(job, token);
       }
@@ -167,6 +177,22 @@ async function end<R extends JobRecord>(
   const error = outcome.status === "failed" ? outcome.error : undefined;
   log.info({ error }, status ?? "another worker has taken it over");
   await work.ended(claimed, outcome, status);
+}
+
+/** Lets those go first whose turn it is. */
+async function handOver(
+  redis: Redis,
+  worker: Worker,
+  job: Job,
+  claimed: Claim,
+  { givesWay }: TurnOver,
+  log: Logger,
+): Promise<void> {
+  const letGo = async (id: string) => {
+    if (await goFirst(redis, id)) await (await Job.fromId(worker, id))?.changePriority({ priority: 0 }); // before all ranks
+  };
+  if (givesWay !== null) await letGo(givesWay.first).catch((cause) => log.warn({ err: cause }, "turn"));
+  await job.changePriority({ priority: await giveWay(redis, claimed, givesWay) });
 }
 
 /** Puts a job back where it was waiting. @throws {WaitingError} which tells BullMQ so */

@@ -29,8 +29,6 @@ export interface Submitter {
   idempotency?: Idempotency | undefined;
   /** The API that it was asked by, when that is not our own. */
   dialect?: Dialect | undefined;
-  /** Where it sees the service: its webhooks name their links there. */
-  seenAt: string;
   log: FastifyBaseLogger;
 }
 
@@ -55,7 +53,7 @@ export interface Prepared {
 export async function accept<R extends BaseRecord>(
   service: Service,
   kind: JobKind<R>,
-  { owner, idempotency, dialect, seenAt, log }: Submitter,
+  { owner, idempotency, dialect, log }: Submitter,
   prepare: () => Promise<Prepared>,
 ): Promise<R> {
   const { config, queue, storage } = service;
@@ -72,7 +70,6 @@ export async function accept<R extends BaseRecord>(
   const submission = await submitWithin(service, kind, id, request, owner, {
     idempotency,
     dialect,
-    seenAt: request.webhook === null || seenAt === config.PUBLIC_URL ? undefined : seenAt,
     safety,
     mostQueued: config.MAX_QUEUE,
     mostOfOwner: config.MAX_JOBS_PER_KEY,

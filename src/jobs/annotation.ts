@@ -20,6 +20,7 @@ export const annotation: JobKind<AnnotationRecord, View, Progress> = {
   },
   total: () => 1,
   priority: ({ priority }) => priority,
+  cost: () => null,
   exclusiveName: () => null,
   parse: ({ images, pose, metrics }, { created_at, started_at }) => ({
     object: "annotation",

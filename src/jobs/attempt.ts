@@ -22,6 +22,8 @@ export interface Claim<R extends JobRecord = JobRecord> {
   cancelRequested: boolean;
   /** For how long it has been worked on before, as far as anybody says so. */
   workedMs: number;
+  /** See {@link PlaceKept}. */
+  owed: number;
   /** What an attempt before this one has saved, see {@link keepState}. */
   state: Buffer | null;
 }
@@ -40,7 +42,8 @@ export async function claimJob<R extends JobRecord = GenerationRecord>(
   if (record === undefined) return undefined;
   const deaths = attempt - 1 - Number(fields.handed_back ?? 0);
   const workedMs = Number(fields.worked_ms ?? 0);
-  return { record, attempt, deaths, cancelRequested: fields.cancel_requested !== undefined, workedMs, state };
+  const [cancelRequested, owed] = [fields.cancel_requested !== undefined, Number(fields.owed ?? 0)];
+  return { record, attempt, deaths, cancelRequested, workedMs, owed, state };
 }
 
 /** Says that the worker stops and did not die over it. */
@@ -50,9 +53,21 @@ export async function countHandBack(redis: Redis, { record }: Claim): Promise<vo
 
 const runGiveWay = script(new URL("lua/give-way.lua", import.meta.url), SCRIPT_NAMES);
 
-/** Lets others have their turn before a job goes on. Returns its new rank. */
-export async function giveWay(redis: Redis, { record, attempt }: Claim): Promise<number> {
-  return Number(await runGiveWay(redis, [recordKey(record.id)], attempt));
+/** What a job that has given way and keeps its turn says of itself, as costs of its kind: see JobKind.cost. */
+export interface PlaceKept {
+  left: number;
+  /** How much of it has to be done before it gives way again to one as urgent. */
+  owed: number;
+}
+
+/** Lets others go before a job goes on: all whose turn it is, or where it keeps its turn whom the worker lets. Returns its rank. */
+export async function giveWay(
+  redis: Redis,
+  { record, attempt }: Claim,
+  kept: PlaceKept | null = null,
+): Promise<number> {
+  const told = kept === null ? [] : [Math.round(kept.left), Math.round(kept.owed)];
+  return Number(await runGiveWay(redis, [recordKey(record.id)], attempt, ...told));
 }
 
 const runWorked = script(new URL("lua/worked.lua", import.meta.url), SCRIPT_NAMES);
@@ -134,9 +149,10 @@ export async function isCancelRequested(redis: Redis, { record, attempt }: Claim
 
 const runKeepState = script(new URL("lua/keep-state.lua", import.meta.url), SCRIPT_NAMES);
 
-/** Keeps what the next worker goes on from, should this one die; `bytes` are the engine's affair. */
+/** Keeps what the next worker goes on from; `bytes` are the engine's affair. False when it is another worker's by now. */
 export async function keepState(redis: Redis, { record, attempt }: Claim, step: number, bytes: Uint8Array) {
-  await runKeepState(redis, [recordKey(record.id), stateKey(record.id)], attempt, step, Buffer.from(bytes));
+  const keys = [recordKey(record.id), stateKey(record.id)];
+  return (await runKeepState(redis, keys, attempt, step, Buffer.from(bytes))) === 1;
 }
 
 const runFinish = script(new URL("lua/finish.lua", import.meta.url), SCRIPT_NAMES);

@@ -6,7 +6,7 @@ import {
   ProgressEvent,
   type Generation as View,
 } from "../schema/generation.ts";
-import { evaluations, GenerationRequest } from "../schema/generation-request.ts";
+import { evaluations, GenerationRequest, generationCost } from "../schema/generation-request.ts";
 import { type JobKind, queuedFor } from "./kind.ts";
 
 export type GenerationRecord = Omit<View, "images" | "controls" | "metadata"> & {
@@ -30,6 +30,7 @@ export const generation: JobKind<GenerationRecord, View, ProgressEvent> = {
   },
   total: evaluations,
   priority: ({ priority }) => priority,
+  cost: generationCost,
   exclusiveName: () => null,
   parse: ({ images, controls, metrics, safety_checker }, { created_at, started_at }) => ({
     object: "generation",

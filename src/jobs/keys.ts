@@ -19,6 +19,10 @@ export const SCRIPT_NAMES = {
   ENDED_CHANNEL: "job:ended",
   EVENT_CHANNEL: "job:event",
   CANCEL_CHANNEL: "job:cancel",
+  /** Before an id: there while a worker gives way to that job. */
+  GIVING: "giving-way:",
+  /** More than any cost: where jobs are in order of priority and then of cost, a priority counts so much. */
+  COST_END: 1e12,
   IDEMPOTENCY_SECONDS,
   /** Before an owner, a sorted set: the keys of Redis that remember the owner's Idempotency-Keys, by time. */
   IDEMPOTENCY_OF: "idempotency-keys:",

@@ -43,6 +43,8 @@ export interface JobKind<
   total(request: R["request"]): number;
   /** 0 (first) to 9. */
   priority(request: R["request"]): number;
+  /** How much work it is beside others of its kind, which give way to what is shorter; null = none gives way to it. */
+  cost(request: R["request"]): number | null;
   /** A name that only one of its kind may have as long as it waits or runs; null = it needs none. */
   exclusiveName(request: R["request"]): string | null;
   /** What a record of this kind has beside {@link BaseRecord}. */

@@ -42,8 +42,6 @@ export interface Terms {
   mostBytes?: number | undefined;
   /** The API that it came by, when that is not our own: kept with the record. */
   dialect?: Dialect | undefined;
-  /** Where its client sees the service, when that is not PUBLIC_URL: kept with the record, for its webhooks. */
-  seenAt?: string | undefined;
   /** Whether a generation's pictures are checked: kept with the record. */
   safety?: SafetyMode | undefined;
 }
@@ -54,16 +52,17 @@ export async function submit(
   id: string,
   request: JobRecord["request"],
   owner: string,
-  { mostQueued, mostOfOwner, mostKept, mostBytes, idempotency, dialect, seenAt, safety }: Terms,
+  { mostQueued, mostOfOwner, mostKept, mostBytes, idempotency, dialect, safety }: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
   const kind = kindOf(id);
+  const cost = kind.cost(request);
   const fields = {
     ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
     ...(dialect !== undefined && { dialect }),
-    ...(seenAt !== undefined && { seen_at: seenAt }),
     ...(safety !== undefined && { safety_checker: safety }),
     request: JSON.stringify(request),
+    ...(cost !== null && { cost: String(cost) }),
     step: "0",
     total: String(kind.total(request)),
   };

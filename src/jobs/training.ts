@@ -24,6 +24,7 @@ export const training: JobKind<TrainingRecord, View, TrainingProgressEvent> = {
   },
   total: ({ max_train_steps }) => max_train_steps,
   priority: () => 0,
+  cost: () => null,
   exclusiveName: ({ name }) => name,
   parse: ({ loss, validation, controlnet, memory_bytes }) => ({
     object: "training",

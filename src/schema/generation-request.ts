@@ -264,3 +264,7 @@ export type GenerationRequest = z.infer<typeof GenerationRequest>;
 /** How many evaluations a request takes; image-to-image leaves out the first of its steps. */
 export const evaluations = ({ scheduler, num_inference_steps, strength }: GenerationRequest) =>
   evaluationsOf(scheduler, Math.trunc(num_inference_steps * (strength ?? 1)));
+
+/** How much work it is beside others: pixels of a picture, times pictures, times evaluations. */
+export const generationCost = (request: GenerationRequest): number =>
+  evaluations(request) * request.num_images * request.width * request.height;

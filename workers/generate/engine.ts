@@ -134,7 +134,7 @@ export class Engine {
   /** Asks a job to stop before its next evaluation; nothing happens when it does not run. */
   ask(what: "cancel" | "yield", id: string): void {
     const running = this.#running.get(id);
-    if (running === undefined) return;
+    if (running === undefined || running.asked === "cancel") return;
     running.asked = what;
     running.stop.abort(new Asked());
   }

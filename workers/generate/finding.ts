@@ -8,7 +8,6 @@ import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
 import { FURTHER } from "../../src/models/shelved-controlnet.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
 import { DECODERS } from "./decoders.ts";
-import { otherFile } from "./other-files.ts";
 
 /** Something that stands on a shelf, or would if it could be served. */
 export interface Found {
@@ -181,7 +180,7 @@ function* walk(at: At, shelves: ReadonlyMap<string, ShelfName>): Generator<Found
       const id = prefix + name.replace(PICKLE, "");
       yield { ...found, id, reason: "a pickle, which can run code; only .safetensors files are loaded" };
     } else if (!COMPANION.test(name)) {
-      yield { ...found, reason: otherFile(name) };
+      yield { ...found, reason: "neither a model folder nor a .safetensors file" };
     }
   }
 }

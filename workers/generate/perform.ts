@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Config } from "../../src/config/config.ts";
-import { type Claim, keepState, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
+import { type Claim, keepState, keepWorked, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
 import type { GenerationRecord } from "../../src/jobs/generation.ts";
 import { span, tellSpan } from "../../src/observe/span.ts";
 import type { ControlMapRecord, ImageRecord } from "../../src/schema/generation.ts";
@@ -12,9 +12,10 @@ import { imagesOf } from "../../src/schema/images.ts";
 import { inputKey, outputKey } from "../../src/storage/keys.ts";
 import { freeBytes, RESERVE_BYTES } from "../../src/storage/room.ts";
 import type { Storage } from "../../src/storage/storage.ts";
-import { failure, HandBack, whenRoom } from "../take-jobs.ts";
+import { failure, HandBack, TurnOver, whenRoom } from "../take-jobs.ts";
 import type { Done, Ending, EngineClient, EngineTask, News } from "./engine-client.ts";
 import { shownMessage } from "./shown-message.ts";
+import { type GenerationTurn, watchGeneration } from "./turn.ts";
 
 /** How long a generation that has run out of time may take to stop before the whole worker counts as stuck. */
 const STUCK_MS = 60_000;
@@ -42,9 +43,11 @@ export async function performGeneration(
   const { data: request, error } = GenerationRequest.safeParse(claimed.record.request);
   if (error) return failure("invalid_request", error.issues.map(({ message }) => message).join("; "));
   const images = await readInputs(parts.storage, id, request);
-  const telling = tellOf(parts, claimed, log);
+  const giveWay = () => parts.engine.ask("yield", id);
+  using turn = watchGeneration(parts.redis, claimed, parts.config.DATA_DIR, giveWay, log);
+  const telling = tellOf(parts, claimed, log, turn);
   const task: EngineTask = { type: "generate", id, request, images, state: claimed.state, safety };
-  const { ending, timedOut } = await runInTime(parts, task, telling.hear);
+  const { ending, timedOut } = await runInTime(parts, task, telling.hear, claimed.workedMs);
   const outOfTime = failure("timed_out", `it was not done after ${parts.config.RUN_TIMEOUT} s`);
   if (ending === "stuck") {
     parts.onStuck();
@@ -52,8 +55,10 @@ export async function performGeneration(
   }
   log.info({ steps: telling.steps, saving: telling.saving }, "steps done");
   if (ending.type === "yielded") {
-    await telling.saved;
-    throw new HandBack();
+    const isSaved = await telling.saved;
+    if (turn.givesWay === null || !isSaved) throw new HandBack();
+    await keepWorked(parts.redis, claimed, turn.workedMs);
+    throw new TurnOver(turn.givesWay);
   }
   if (timedOut && ending.type === "canceled") return outOfTime;
   if (ending.type === "failed") return failure(ending.code, shownMessage(ending));
@@ -110,16 +115,22 @@ export async function storeMap(storage: Storage, id: string, png: Uint8Array) {
 }
 
 /** Writes what the engine tells of a generation into its record. */
-function tellOf({ config, redis, engine }: GenerationParts, claimed: Claim<GenerationRecord>, log: Logger) {
+function tellOf(
+  { config, redis, engine }: GenerationParts,
+  claimed: Claim<GenerationRecord>,
+  log: Logger,
+  turn: GenerationTurn,
+) {
   const telling = {
     steps: 0,
     saving: { states: 0, bytes: 0, ms: 0 },
-    /** Settles with the last state that was to be saved. */
-    saved: Promise.resolve() as Promise<unknown>,
+    /** Whether the last state that was to be saved is. */
+    saved: Promise.resolve(false),
     hear(news: News): void {
       if (news.type === "progress") {
         const { step, total, preview } = news;
         telling.steps++;
+        turn.hear(step);
         reportProgress(redis, claimed, { step, total, preview: preview && jpegUri(preview) }).then(
           (goOn) => goOn || engine.ask("cancel", claimed.record.id),
           (cause) => log.warn({ err: cause }, "progress"),
@@ -130,30 +141,34 @@ function tellOf({ config, redis, engine }: GenerationParts, claimed: Claim<Gener
         telling.saving.bytes = bytes.length;
         telling.saving.ms += ms;
         // Redis' file grows by it: where the disk is full a takeover goes on from an earlier step.
-        const keep = async () => {
-          if ((await freeBytes(config.DATA_DIR)) >= RESERVE_BYTES) await keepState(redis, claimed, step, bytes);
-        };
-        telling.saved = keep().catch((cause) => log.warn({ err: cause }, "saving the state"));
+        const keep = async () =>
+          (await freeBytes(config.DATA_DIR)) >= RESERVE_BYTES && keepState(redis, claimed, step, bytes);
+        telling.saved = keep().catch((cause) => {
+          log.warn({ err: cause }, "saving the state");
+          return false;
+        });
       }
     },
   };
   return telling;
 }
 
-/** Runs it for RUN_TIMEOUT at most; `stuck` is what it ends with that does not stop then. */
+/** Runs it for RUN_TIMEOUT at most, less what its earlier turns took; `stuck` is what it ends with that does not stop then. */
 export async function runInTime(
   { config, engine }: Pick<GenerationParts, "config" | "engine">,
   task: EngineTask,
   hear?: (news: News) => void,
+  workedMs = 0,
 ): Promise<{ ending: Ending | "stuck"; timedOut: boolean }> {
   const { promise: stuck, resolve: giveUp } = Promise.withResolvers<"stuck">();
   let timedOut = false;
+  const leftMs = Math.max(0, config.RUN_TIMEOUT * 1000 - workedMs);
   const timers = [
     setTimeout(() => {
       timedOut = true;
       engine.ask("cancel", task.id);
-    }, config.RUN_TIMEOUT * 1000).unref(),
-    setTimeout(() => giveUp("stuck"), config.RUN_TIMEOUT * 1000 + STUCK_MS).unref(),
+    }, leftMs).unref(),
+    setTimeout(() => giveUp("stuck"), leftMs + STUCK_MS).unref(),
   ];
   const ending = await Promise.race([engine.carryOut(task, hear), stuck]).finally(() => {
     for (const timer of timers) clearTimeout(timer);

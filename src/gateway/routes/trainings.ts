@@ -6,11 +6,10 @@ import { Training } from "../../schema/training.ts";
 import { TrainingInput } from "../../schema/training-request.ts";
 import { lossKey, validationKey } from "../../storage/keys.ts";
 import { findJob } from "../accept.ts";
-import { ownerOf } from "../auth.ts";
-import { idempotencyHeader } from "../idempotency.ts";
+import { ownerOf, safetyOf } from "../auth.ts";
+import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
 import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
-import { submitterOf } from "../submitter.ts";
 import { acceptTraining } from "../train.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
 
@@ -37,7 +36,9 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
       },
     },
     async (request, reply) => {
-      const record = await acceptTraining(service, request.body, submitterOf(request));
+      const { body, log } = request;
+      const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), safety: safetyOf(request), log };
+      const record = await acceptTraining(service, body, by);
       reply.header("Location", `${request.addresses.publicUrl}/v1/trainings/${record.id}`);
       return reply.code(202).send(training.show(record, request.addresses));
     },
@@ -48,7 +49,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
   app.get(
     "/v1/trainings/:id/validation/:step/:index",
     {
-      config: { anyQuery: true, signable: true },
+      config: { signable: true },
       schema: {
         operationId: "getTrainingPicture",
         summary: "Get a validation picture",
@@ -78,7 +79,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
     app.get(
       `/v1/trainings/:id/loss.${type}`,
       {
-        config: type === "png" ? { anyQuery: true, signable: true } : {},
+        config: type === "png" ? { signable: true } : {},
         schema: {
           operationId: `getTrainingLoss${type === "csv" ? "Csv" : "Png"}`,
           summary: type === "csv" ? "Get the loss of every step" : "Get the curve of the loss",

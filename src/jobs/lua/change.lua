@@ -20,25 +20,38 @@ local function count_waiting(owner, change)
   end
 end
 
+-- What an owner has waiting that one that runs may give way to: the most urgent first, then the shortest; see shorter.lua.
+local function shortest_of(owner) return LISTS .. 'of:' .. owner .. ':shortest' end
+local function may_go_first(owner, rank, cost)
+  local urgency = math.floor((rank - 1) / TURNS_EACH)
+  redis.call('ZADD', shortest_of(owner), urgency * COST_END + math.min(cost, COST_END - 1), ID)
+end
+
 -- A job that has given its turn to others (give-way.lua) waits no more.
 local function leave_parked(record, owner, rank, taken)
   redis.call('HDEL', record, 'parked')
+  redis.call('ZREM', shortest_of(owner), ID)
   count_waiting(owner, -1)
   leave_turn(owner, rank, taken)
 end
 
 local function enter(record, status)
-  local owner, sequence, before, rank = unpack(redis.call('HMGET', record, 'owner', 'sequence', 'status', 'rank'))
+  local fields = redis.call('HMGET', record, 'owner', 'sequence', 'status', 'rank', 'cost')
+  local owner, sequence, before, rank, cost = unpack(fields)
   if before == status then return end
   if before then
     redis.call('ZREM', LISTS .. before, ID)
     redis.call('ZREM', LISTS .. 'of:' .. owner .. ':' .. before, ID)
     if before == 'queued' then
+      redis.call('ZREM', shortest_of(owner), ID)
       count_waiting(owner, -1)
       leave_turn(owner, rank, status == 'processing')
     end
   end
-  if status == 'queued' then count_waiting(owner, 1) end
+  if status == 'queued' then
+    count_waiting(owner, 1)
+    if cost then may_go_first(owner, rank, tonumber(cost)) end
+  end
   redis.call('HSET', record, 'status', status)
   redis.call('ZADD', LISTS .. 'of:' .. owner .. ':' .. status, sequence, ID)
   local list = (status == 'queued' or status == 'processing') and status or 'ended'

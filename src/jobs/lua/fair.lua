@@ -32,6 +32,15 @@ local function give_turn(owner, priority)
   return 1 + priority * TURNS_EACH + turn
 end
 
+-- The rank of a job that goes first, or goes on where it was: its own turn, or the one that was taken last if that is
+-- earlier, as when turns have begun again since it had its own. Later turns stay as they are, which newcomers go by.
+local function keep_turn(owner, rank)
+  local priority, turn = math.floor((rank - 1) / TURNS_EACH), (rank - 1) % TURNS_EACH
+  turn = math.min(turn, tonumber(redis.call('HGET', TURNS, priority) or 0))
+  redis.call('ZADD', TURNS .. ':' .. priority .. ':' .. owner, turn, ID)
+  return 1 + priority * TURNS_EACH + turn
+end
+
 local function leave_turn(owner, rank, taken)
   local priority, turn = math.floor((rank - 1) / TURNS_EACH), (rank - 1) % TURNS_EACH
   local line = priority .. ':' .. owner
