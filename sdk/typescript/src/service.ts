@@ -1,73 +1,41 @@
-import { openAsBlob } from "node:fs";
-import { basename } from "node:path";
+import { dataOf, JobFailed } from "./errors.ts";
 import { type Client, createClient, createConfig } from "./generated/client/index.ts";
 import * as api from "./generated/index.ts";
 import { retryingFetch } from "./retry.ts";
-
-const POLL_MS = 500;
+import { type Jobs, type WaitOptions, waitForEnd } from "./wait.ts";
 
 export interface ServiceOptions {
   /** Of the service: "http://127.0.0.1:8080". */
   baseUrl: string;
-  apiKey?: string;
-  /** How often a request is sent again; 5 when it is absent. */
+  apiKey?: string | undefined;
+  /** How often a request is sent again when nothing answers or the service is busy. Default: 5. */
   retries?: number;
   fetch?: typeof fetch;
 }
 
-export interface WaitOptions {
-  /** Hears how far it is, with a preview where the request asks for previews. */
-  onProgress?: (progress: api.GenerationProgressEvent) => void;
-  signal?: AbortSignal;
+export interface GenerateOptions extends WaitOptions<"generation"> {
+  /** For 24 hours the same key gives the same generation, also to a program that has been started again. */
+  idempotencyKey?: string;
 }
 
-/** The service has refused a request: `problem` says why, `problem.errors` which fields. */
-export class Refused extends Error {
-  readonly problem: api.Problem;
-  constructor(problem: api.Problem) {
-    super(problem.detail ?? String(problem));
-    this.problem = problem;
-  }
-}
-
-/** A generation has ended without pictures: failed or canceled. */
-export class JobFailed extends Error {
-  readonly generation: api.Generation;
-  constructor(generation: api.Generation) {
-    super(generation.error?.message ?? generation.status);
-    this.generation = generation;
-  }
-}
-
-/** What came of a request. @throws {Refused} and what fetch throws when nothing answers */
-async function dataOf<T>(sent: Promise<{ data?: T; error?: unknown; response?: Response }>): Promise<T> {
-  const { data, error, response } = await sent;
-  if (response?.ok) return data as T;
-  if (error instanceof Error) throw error;
-  throw new Refused(error as api.Problem);
-}
-
-/** Most of what programs do with the service; the rest is in the generated functions, which take its `client`. */
+/** Most of what programs do with the service; the generated functions, which take `client`, have the rest. */
 export class ControlNetService {
   readonly client: Client;
 
   constructor({ baseUrl, apiKey, retries = 5, fetch = globalThis.fetch }: ServiceOptions) {
-    const own = { baseUrl, fetch: retryingFetch(retries, fetch), ...(apiKey !== undefined && { auth: apiKey }) };
-    this.client = createClient(createConfig(own));
+    const auth = apiKey === undefined ? {} : { auth: apiKey };
+    const address = baseUrl.replace(/\/+$/, "");
+    this.client = createClient(createConfig({ baseUrl: address, fetch: retryingFetch(retries, fetch), ...auth }));
   }
 
-  /** Accepted, not ended yet. @param idempotencyKey the same one gives the same generation for 24 hours */
+  /** Accepted, not ended yet. @throws {Refused} */
   create(request: api.CreateGenerationInput, idempotencyKey: string = crypto.randomUUID()): Promise<api.Generation> {
     const headers = { "idempotency-key": idempotencyKey };
     return dataOf(api.createGeneration({ client: this.client, body: request, headers }));
   }
 
-  get(id: string, signal?: AbortSignal): Promise<api.Generation> {
-    return dataOf(api.getGeneration({ client: this.client, path: { id }, ...(signal && { signal }) }));
-  }
-
-  cancel(id: string): Promise<api.Generation> {
-    return dataOf(api.cancelGeneration({ client: this.client, path: { id } }));
+  get(id: string): Promise<api.Generation> {
+    return dataOf(api.getGeneration({ client: this.client, path: { id } }));
   }
 
   /** The newest first. */
@@ -75,25 +43,24 @@ export class ControlNetService {
     return dataOf(api.listGenerations({ client: this.client, query }));
   }
 
-  /** The generation when it has ended, whichever way: by its events, or by asking where those do not come through. */
-  async wait(id: string, { onProgress, signal }: WaitOptions = {}): Promise<api.Generation> {
-    const own = { client: this.client, path: { id }, sseMaxRetryAttempts: 2, ...(signal && { signal }) };
-    const { stream } = await api.streamGenerationEvents(own);
-    for await (const event of stream) if (!("object" in event)) onProgress?.(event);
-    for (;;) {
-      signal?.throwIfAborted();
-      const generation = await this.get(id, signal);
-      if (generation.ended_at !== null) return generation;
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS));
-    }
+  /** At once when it waits, within a step when it runs. @throws {Refused} when it has ended */
+  cancel(id: string): Promise<api.Generation> {
+    return dataOf(api.cancelGeneration({ client: this.client, path: { id } }));
   }
 
-  /** Creates one and waits for its pictures. @throws {Refused, JobFailed} */
-  async generate(request: api.CreateGenerationInput, options: WaitOptions = {}): Promise<api.Generation> {
-    const { id } = await this.create(request);
-    const generation = await this.wait(id, options);
-    if (generation.status !== "succeeded") throw new JobFailed(generation);
-    return generation;
+  /** The job (a generation, an annotation or a training) when it has ended, whichever way. */
+  wait<Kind extends keyof Jobs>(
+    job: { id: string; object: Kind },
+    options: WaitOptions<Kind> = {},
+  ): Promise<Jobs[Kind]> {
+    return waitForEnd(this.client, job, options);
+  }
+
+  /** Creates a generation and waits for its pictures. @throws {Refused, JobFailed} */
+  async generate(request: api.CreateGenerationInput, options: GenerateOptions = {}): Promise<api.Generation> {
+    const ended = await this.wait(await this.create(request, options.idempotencyKey), options);
+    if (ended.status !== "succeeded") throw new JobFailed(ended);
+    return ended;
   }
 
   /** The bytes of a picture's file. @param n which of the generation's pictures, from 0 */
@@ -103,11 +70,10 @@ export class ControlNetService {
   }
 
   /** Sends a file once. @param file its path, or what is in it @returns what names it in requests: "upload:…" */
-  async upload(file: string | Blob | Uint8Array<ArrayBuffer>, name = "file"): Promise<string> {
-    const blob = typeof file === "string" ? await openAsBlob(file) : new Blob([file]);
-    const named = new File([blob], typeof file === "string" ? basename(file) : name);
-    const { id } = await dataOf(api.createUpload({ client: this.client, body: { file: named } }));
-    return `upload:${id}`;
+  async upload(file: string | Blob | Uint8Array): Promise<string> {
+    const bytes = typeof file === "string" ? await (await import("node:fs/promises")).readFile(file) : file;
+    const body = { file: bytes instanceof Blob ? bytes : new Blob([new Uint8Array(bytes)]) };
+    return `upload:${(await dataOf(api.createUpload({ client: this.client, body }))).id}`;
   }
 
   /** The key that webhooks are signed with, for `verifyWebhook`. */
