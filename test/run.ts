@@ -21,7 +21,7 @@ const ALONE = [
 
 /** What test:fast leaves out: tests that start whole services, train networks, or draw many pictures. */
 const SLOW = [
-  "test/{hub,page,service}/*.test.ts",
+  "test/{hub,page,sdk,service}/*.test.ts",
   "test/dialects/clients.test.ts",
   "test/demo/{checkpoint,make}.test.ts",
   "test/gateway/{annotations,controls,wild}.test.ts",
