@@ -34,7 +34,7 @@ function* values(name: string, shape: readonly number[]): Generator<Uint8Array> 
 }
 
 /** Writes tensors of these names and shapes, F16, as one safetensors file. */
-async function writeWeights(file: string, shapes: ReadonlyMap<string, readonly number[]>): Promise<void> {
+export async function writeWeights(file: string, shapes: ReadonlyMap<string, readonly number[]>): Promise<void> {
   let offset = 0;
   const header = Object.fromEntries(
     [...shapes].map(([name, shape]) => {
@@ -69,15 +69,29 @@ export async function writeSingleFile(file: string, table: string): Promise<void
   await writeWeights(file, new Map(published(table).map(({ name, shape }) => [name, shape])));
 }
 
-async function writeComponent(dir: string, stem: string, config: object, ...networks: ((w: Weights) => unknown)[]) {
+export async function writeComponent(
+  dir: string,
+  stem: string,
+  config: object,
+  ...networks: ((w: Weights) => unknown)[]
+) {
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, "config.json"), JSON.stringify(config));
-  const isAbsent = (name: string) => name === "text_projection.weight";
+  const isAbsent = (name: string) => name === "text_projection.weight" || name.startsWith("vision_model.");
   const shapes = networks.flatMap((network) => [...weightShapes(network, isAbsent)]);
   await writeWeights(join(dir, `${stem}.safetensors`), new Map(shapes));
 }
 
 const STEM = "diffusion_pytorch_model";
+
+const INDEX = {
+  _class_name: "StableDiffusionPipeline",
+  unet: ["diffusers", "UNet2DConditionModel"],
+  vae: ["diffusers", "AutoencoderKL"],
+  text_encoder: ["transformers", "CLIPTextModel"],
+  tokenizer: ["transformers", "CLIPTokenizer"],
+  scheduler: ["diffusers", "DDIMScheduler"],
+};
 
 /**
  * A MODELS_DIR with SD 1.5 as a folder, "base", and ControlNets for it; about 2.1 GB and 0.7 GB each.
@@ -112,7 +126,7 @@ export async function writeSd15(dir: string, controlnets: readonly string[], wid
   cpSync(join(tower!.tokenizerFolder, "../merges.txt"), join(base, "tokenizer/merges.txt"));
   mkdirSync(join(base, "scheduler"));
   writeFileSync(join(base, "scheduler", "scheduler_config.json"), JSON.stringify(families.sd1.scheduler));
-  writeFileSync(join(base, "model_index.json"), JSON.stringify({ _class_name: "StableDiffusionPipeline" }));
+  writeFileSync(join(base, "model_index.json"), JSON.stringify(INDEX));
   for (const id of controlnets) {
     const both = [(w: Weights) => controlnet(w, control), (w: Weights) => hintEncoder(w, control)];
     await writeComponent(join(dir, "controlnets", id), STEM, configs.controlnet, ...both);

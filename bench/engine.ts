@@ -26,12 +26,18 @@ export interface Wanted extends Partial<Speed> {
     readonly stripes?: number;
     readonly conditioning_scale?: number;
     readonly control_guidance_end?: number;
+    readonly control_type?: number;
   }[];
+  readonly loras?: readonly { readonly lora: string }[];
+  /** Their images are stripes. */
+  readonly ip_adapters?: readonly { readonly ip_adapter: string }[];
 }
 
 /** A part of a generation, as it was seen from outside. */
 export interface Stage {
   readonly seconds: number;
+  /** Seconds of the processor, of all cores. */
+  readonly cpuSeconds: number;
   /** The most private memory that the process had meanwhile. */
   readonly peakBytes: number;
   readonly readBytes: number;
@@ -53,6 +59,7 @@ export interface Made {
 export function whole({ evaluations, decoding }: Made): Stage {
   return [...evaluations, decoding].reduce((one, other) => ({
     seconds: one.seconds + other.seconds,
+    cpuSeconds: one.cpuSeconds + other.cpuSeconds,
     peakBytes: Math.max(one.peakBytes, other.peakBytes),
     readBytes: one.readBytes + other.readBytes,
   }));
@@ -69,7 +76,7 @@ export class Engine {
   readonly #child: ChildProcess;
   readonly #messages: AsyncIterator<FromEngine[]>;
   readonly #watch: NodeJS.Timeout;
-  #stage = { start: performance.now(), peakBytes: 0, readBytes: 0 };
+  #stage = { start: performance.now(), cpuSeconds: 0, peakBytes: 0, readBytes: 0 };
 
   private constructor(settings: EngineSettings) {
     this.#child = fork(join(import.meta.dirname, "engine-process.ts"), [JSON.stringify(settings)], {
@@ -122,32 +129,46 @@ export class Engine {
     return Number(/read_bytes: (\d+)/.exec(readFileSync(`/proc/${this.#child.pid}/io`, "utf8"))![1]);
   }
 
+  /** Since the process began: utime and stime of /proc, in hundredths of a second. */
+  get #cpuSeconds(): number {
+    const stat = readFileSync(`/proc/${this.#child.pid}/stat`, "utf8").split(") ")[1]!.split(" ");
+    return (Number(stat[11]) + Number(stat[12])) / 100;
+  }
+
   #sample(): void {
     this.#stage.peakBytes = Math.max(this.#stage.peakBytes, this.memory("RssAnon"));
   }
 
   #beginStage(): void {
-    this.#stage = { start: performance.now(), peakBytes: this.memory("RssAnon"), readBytes: this.#readBytes };
+    const [cpuSeconds, readBytes] = [this.#cpuSeconds, this.#readBytes];
+    this.#stage = { start: performance.now(), cpuSeconds, peakBytes: this.memory("RssAnon"), readBytes };
   }
 
   #endStage(): Stage {
     this.#sample();
-    const { start, peakBytes, readBytes } = this.#stage;
-    const seconds = (performance.now() - start) / 1000;
-    const stage = { seconds, peakBytes, readBytes: this.#readBytes - readBytes };
+    const { start, cpuSeconds, peakBytes, readBytes } = this.#stage;
+    const stage = {
+      seconds: (performance.now() - start) / 1000,
+      cpuSeconds: this.#cpuSeconds - cpuSeconds,
+      peakBytes,
+      readBytes: this.#readBytes - readBytes,
+    };
     this.#beginStage();
     return stage;
   }
 
   /** @throws Error when the process has ended, as it does where memory runs out, or the generation has failed */
-  async generate({ controls = [], side, ...wanted }: Wanted): Promise<Made> {
+  async generate({ controls = [], ip_adapters = [], side, ...wanted }: Wanted): Promise<Made> {
     const images: Record<string, Uint8Array> = {};
-    const own: object[] = [];
-    for (const { stripes = 24, ...control } of controls) {
+    const imageOf = async (stripes: number) => {
       const image = await stripesOf(side, stripes);
       images[imageHash(image)] = image;
-      own.push({ ...control, image: imageHash(image), mask: null });
-    }
+      return { image: imageHash(image), mask: null };
+    };
+    const own: object[] = [];
+    for (const { stripes = 24, ...control } of controls) own.push({ ...control, ...(await imageOf(stripes)) });
+    const shown: object[] = [];
+    for (const adapter of ip_adapters) shown.push({ ...adapter, ...(await imageOf(24)) });
     const request = GenerationRequest.parse({
       prompt: "a house",
       width: side,
@@ -159,6 +180,7 @@ export class Engine {
       strength: null,
       ...wanted,
       controls: own,
+      ip_adapters: shown,
     });
     this.#child.send({ type: "generate", id: "bench", request, state: null, images, safety: "off" } satisfies ToEngine);
     this.#beginStage();

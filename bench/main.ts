@@ -1,4 +1,5 @@
 /** npm run bench [name...]: measures this machine; every table that it prints is made for docs/benchmarks.md. */
+import { run as adapters } from "./adapters.ts";
 import { run as annotators } from "./annotators.ts";
 import { run as chaos } from "./chaos.ts";
 import { run as convergence } from "./convergence.ts";
@@ -21,6 +22,7 @@ import { run as train } from "./train.ts";
 
 const BENCHES: Record<string, () => Promise<void>> = {
   "full-size": fullSize,
+  adapters,
   annotators,
   chaos,
   convergence,

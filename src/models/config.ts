@@ -242,11 +242,11 @@ export const clipVisionConfig = z.strictObject({
 });
 export type ClipVisionConfig = z.infer<typeof clipVisionConfig>;
 
-/** diffusers' T2IAdapter; which of its two full forms it is. */
+/** diffusers' T2IAdapter; which of its forms it is. `channels`: four levels, of a light one three. */
 export const t2iAdapterConfig = z.strictObject({
-  adapter_type: z.enum(["full_adapter", "full_adapter_xl"]).default("full_adapter"),
+  adapter_type: z.enum(["full_adapter", "full_adapter_xl", "light_adapter"]).default("full_adapter"),
   in_channels: count.default(3),
-  channels: z.array(count).length(4).default([320, 640, 1280, 1280]),
+  channels: z.array(count).min(3).max(4).default([320, 640, 1280, 1280]),
   num_res_blocks: count.default(2),
   downscale_factor: count.default(8),
 });

@@ -1,11 +1,11 @@
 /** Textual inversions (arXiv 2208.01618): diffusers' files, AUTOMATIC1111's, and SDXL's with vectors for both towers. */
-import { basename } from "node:path";
+import { parse } from "node:path";
 import { reshape } from "../onnx/operators.ts";
 import { show } from "../onnx/value.ts";
-import { readCheckpoint } from "./checkpoint.ts";
 import { type Network, storedNetwork } from "./network.ts";
 import type { BaseModel } from "./opened.ts";
 import { CheckpointError } from "./safetensors.ts";
+import { readWeightsFile } from "./torch-file.ts";
 
 export interface Embedding {
   /** What stands for it in prompts, unless the request says otherwise. */
@@ -18,12 +18,13 @@ export interface Embedding {
 
 /** The most vectors that can be of use: the text tower reads no more. */
 const MAX_VECTORS = 75;
-const A1111 = "emb_params";
 const TOWERS = ["clip_l", "clip_g"];
+/** Names of vectors that are no token: AUTOMATIC1111's, in safetensors and in pickles. */
+const NO_TOKEN = ["emb_params", "string_to_param.*", "*", ...TOWERS];
 
 /** @throws CheckpointError, UnsupportedError */
 export function openEmbedding(file: string): Embedding {
-  const checkpoint = readCheckpoint(file);
+  const checkpoint = readWeightsFile(file);
   const names = [...checkpoint.tensors.keys()];
   const sdxl = TOWERS.every((name) => checkpoint.tensors.has(name));
   if (names.length !== (sdxl ? 2 : 1)) {
@@ -44,7 +45,7 @@ export function openEmbedding(file: string): Embedding {
     throw new CheckpointError(`clip_l has ${shapes[0]![0]} vectors, clip_g ${shapes[1]![0]}`);
   }
   return {
-    token: sdxl || own[0] === A1111 ? basename(file, ".safetensors") : own[0]!,
+    token: NO_TOKEN.includes(own[0]!) ? parse(file).name : own[0]!,
     shapes,
     network: storedNetwork(checkpoint, (w) => ({
       inputs: [],

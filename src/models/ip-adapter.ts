@@ -1,9 +1,9 @@
-/** IP-Adapters (arXiv 2308.06721) as h94/IP-Adapter publishes them: classic, and Plus with its resampler. */
+/** IP-Adapters (arXiv 2308.06721) as h94/IP-Adapter publishes them: classic, Plus with its resampler, and Full with a token a patch. */
 import { basename, dirname, join } from "node:path";
 import type { Computation } from "../onnx/build.ts";
 import { add, concat, filledLike, gelu, mul, reshape, split } from "../onnx/operators.ts";
 import { input, show, type Value } from "../onnx/value.ts";
-import { type Checkpoint, findCheckpoint, readCheckpoint, readJson } from "./checkpoint.ts";
+import { type Checkpoint, findCheckpoint, readJson } from "./checkpoint.ts";
 import { clipVision } from "./clip-vision.ts";
 import { type ClipVisionConfig, clipVisionConfig, parseConfig, UnsupportedError } from "./config.ts";
 import { linear, mix, norm } from "./layers.ts";
@@ -12,6 +12,7 @@ import { type Network, storedNetwork } from "./network.ts";
 import type { BaseModel } from "./opened.ts";
 import { count } from "./original-names.ts";
 import { CheckpointError } from "./safetensors.ts";
+import { readWeightsFile } from "./torch-file.ts";
 import type { Weights } from "./weights.ts";
 
 /** CLIP's vision tower, which all IP-Adapters of a folder share. */
@@ -20,7 +21,7 @@ export interface ImageEncoder {
   readonly network: Network;
 }
 
-export type IpAdapterKind = "base" | "plus";
+export type IpAdapterKind = "base" | "plus" | "full";
 
 export interface IpAdapter {
   readonly kind: IpAdapterKind;
@@ -29,7 +30,7 @@ export interface IpAdapter {
   readonly widths: readonly number[];
   readonly cross_attention_dim: number;
   /**
-   * What the encoder gives (base: image_embeds [N, P]; plus: penultimate [N, S, D]) → tokens [N, T, C], and for attention i
+   * What the encoder gives (base: image_embeds [N, P]; plus, full: penultimate [N, S, D]) → tokens [N, T, C], and for attention i
    * `k_i` and `v_i` [N, T, width].
    */
   readonly network: Network;
@@ -60,6 +61,12 @@ function shapeOf({ tensors }: Checkpoint, name: string, axes: number): readonly 
 function project(w: Weights, embeds: Value, size: number, width: number): Value {
   const tokens = linear(w.at("proj"), embeds, size); // [N, T·C]
   return norm(w.at("norm"), reshape(tokens, ["N", size / width, width]), 1e-5);
+}
+
+/** MLPProjModel: each token of the image → a token. */
+function projectAll(w: Weights, states: Value, hidden: number, width: number): Value {
+  const between = gelu(linear(w.at("proj.0"), states, hidden)); // [N, S, hidden]
+  return norm(w.at("proj.3"), linear(w.at("proj.2"), between, width), 1e-5);
 }
 
 const HEAD = 64;
@@ -100,9 +107,11 @@ function attentions({ tensors }: Checkpoint): number[] {
 function kindOf({ tensors }: Checkpoint): IpAdapterKind {
   if (tensors.has("image_proj.proj.weight")) return "base";
   if (tensors.has("image_proj.latents")) return "plus";
-  if ([...tensors.keys()].some((name) => /^image_proj\.(proj\.0|perceiver_resampler)\./.test(name))) {
+  if (tensors.has("image_proj.proj.3.weight")) return "full";
+  const names = [...tensors.keys()];
+  if (names.some((name) => /^image_proj\.(proj\.0|perceiver_resampler|norm)\.|\.to_\w+_lora\./.test(name))) {
     throw new UnsupportedError(
-      "an IP-Adapter of the kinds Full and FaceID is not supported: only classic and Plus are",
+      "an IP-Adapter of the kind FaceID, which looks at a face through InsightFace, is not supported: only classic, Plus and Full are",
     );
   }
   throw new CheckpointError("not an IP-Adapter: the file has neither image_proj.proj.* nor image_proj.latents");
@@ -118,6 +127,10 @@ function computation(w: Weights, checkpoint: Checkpoint, kind: IpAdapterKind, nu
     const [size, embeds] = shape("image_proj.proj.weight", 2) as [number, number];
     from = input("image_embeds", "float32", ["N", embeds]);
     tokens = project(projection, from, size, width);
+  } else if (kind === "full") {
+    const [hidden, size] = shape("image_proj.proj.0.weight", 2) as [number, number];
+    from = input("penultimate", "float32", ["N", "S", size]);
+    tokens = projectAll(projection, from, hidden, width);
   } else {
     from = input("penultimate", "float32", ["N", "S", shape("image_proj.proj_in.weight", 2)[1]!]);
     tokens = resample(projection, from, {
@@ -140,7 +153,7 @@ function computation(w: Weights, checkpoint: Checkpoint, kind: IpAdapterKind, nu
 
 /** An IP-Adapter's file; its encoder lies beside it. @throws CheckpointError, UnsupportedError, ShapeError */
 export function openIpAdapter(file: string): IpAdapter {
-  const checkpoint = readCheckpoint(file);
+  const checkpoint = readWeightsFile(file);
   const kind = kindOf(checkpoint);
   const numbers = attentions(checkpoint);
   if (numbers.length === 0 || numbers.some((number, i) => number !== 2 * i + 1)) {

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { ByteSource } from "../onnx/wire.ts";
-import type { Checkpoint } from "./checkpoint.ts";
+import { type Checkpoint, readCheckpoint } from "./checkpoint.ts";
 import { isTensor, type Pickled, type PickledTensor, readPickle } from "./pickle.ts";
 import { LONGEST_PICKLE, PickleBytes } from "./pickle-bytes.ts";
 import { CheckpointError, elementBytes } from "./safetensors.ts";
@@ -10,6 +10,9 @@ import { readZip, type ZipEntry } from "./zip.ts";
 
 /** Where each storage's bytes lie, by its key. */
 type Storages = ReadonlyMap<string, ZipEntry>;
+
+/** Names of files that torch.save writes. */
+export const TORCH_FILE = /\.(pt|pth|bin)$/i;
 
 /** Keys under which training scripts put the weights beside other things. */
 const WRAPPERS = ["state_dict", "model", "params"];
@@ -98,15 +101,27 @@ function readLegacyFormat(source: ByteSource): { value: Pickled; storages: Stora
   return { value, storages };
 }
 
-/** The tensors of a state dictionary, or of one that stands under a usual key; without the prefix of parallel training. */
+/**
+ * The tensors of a state dictionary, or of one that stands under a usual key; without the prefix of parallel training. A dictionary of
+ * dictionaries, which IP-Adapters and AUTOMATIC1111's textual inversions are, gives `outer.inner`.
+ */
 function stateOf(value: Pickled): Map<string, PickledTensor> {
   if (!(value instanceof Map)) throw new CheckpointError("it holds no dictionary of tensors");
   const inner = WRAPPERS.map((key) => value.get(key)).find((one) => one instanceof Map);
+  const own = tensorsOf((inner as Map<Pickled, Pickled> | undefined) ?? value);
+  if (own.size > 0) return own;
+  const nested = [...value].flatMap(([outer, one]) =>
+    one instanceof Map ? [...tensorsOf(one)].map(([name, tensor]) => [`${outer}.${name}`, tensor] as const) : [],
+  );
+  if (nested.length === 0) throw new CheckpointError("it holds no tensors");
+  return new Map(nested);
+}
+
+function tensorsOf(dictionary: ReadonlyMap<Pickled, Pickled>): Map<string, PickledTensor> {
   const tensors = new Map<string, PickledTensor>();
-  for (const [name, one] of (inner as Map<Pickled, Pickled> | undefined) ?? value) {
+  for (const [name, one] of dictionary) {
     if (typeof name === "string" && isTensor(one)) tensors.set(name.replace(/^module\./, ""), one);
   }
-  if (tensors.size === 0) throw new CheckpointError("it holds no tensors");
   return tensors;
 }
 
@@ -138,3 +153,7 @@ function stored(
   if (offset + length > fileBytes) throw bad("it is cut off");
   return { dtype: storage.dtype, shape, offset, length };
 }
+
+/** A file of weights: what torch.save wrote, by its name, or safetensors. @throws CheckpointError */
+export const readWeightsFile = (file: string): Checkpoint =>
+  TORCH_FILE.test(file) ? readTorchFile(file) : readCheckpoint(file);

@@ -33,8 +33,8 @@ export const IpAdapterEntry = z
     id: Id,
     object: typeName("ip_adapter"),
     kind: z
-      .enum(["base", "plus"])
-      .describe("base: one embedding of the image; plus: its patches, for more of the detail."),
+      .enum(["base", "plus", "full"])
+      .describe("base: one embedding of the image; plus and full: its patches, for more of the detail."),
     ...fit,
   })
   .meta({ id: "IpAdapter" });

@@ -21,18 +21,17 @@ function fits(models: ReadonlyMap<string, BaseModel>, misfit: (model: BaseModel)
 
 /** For what is one file. */
 const noFolder = (what: string) => (): never => {
-  throw new Error(`${what} is a .safetensors file, not a folder`);
+  throw new Error(`${what} is a file, not a folder`);
 };
 
 export const loras: Shelf<Lora, Catalog["loras"][number]> = {
   place: "loras",
   openFolder: noFolder("a LoRA"),
   openFile: openLora,
-  describe: (id, lora, { models }) => ({
-    id,
-    object: "lora",
-    ...fits(models, (model) => loraMisfit(model, lora)),
-  }),
+  describe(id, lora, { models }) {
+    const fit = fits(models, (model) => loraMisfit(model, lora));
+    return { id, object: "lora", ...fit, warnings: [...lora.warnings, ...fit.warnings] };
+  },
 };
 
 export const embeddings: Shelf<Embedding, Catalog["embeddings"][number]> = {

@@ -42,7 +42,7 @@ export async function chooseAdapters(
     }));
     const own = where === null ? null : { dims: [1, 1, height, width], data: mask(await fitted(where)) };
     const run = { encoder: remembering(adapter.encoder.network), tokens: remembering(adapter.network) };
-    ip_adapters.push({ loaded: { adapter, run }, scale, images, mask: own });
+    ip_adapters.push({ id: ip_adapter, loaded: { adapter, run }, scale, images, mask: own });
   }
   return {
     loras: request.loras.map(({ lora, scale }) => ({ id: lora, lora: take("loras", lora), scale })),
@@ -56,6 +56,7 @@ export async function chooseAdapters(
       const adapter = take("adapters", id);
       const { in_channels: channels, adapter_type } = adapter.config;
       return {
+        id,
         adapter,
         run: remembering(adapter.network),
         conditioning_scale,

@@ -6,6 +6,7 @@ import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "no
 import { basename, join } from "node:path";
 import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
 import { FURTHER } from "../../src/models/shelved-controlnet.ts";
+import { TORCH_FILE } from "../../src/models/torch-file.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
 import { DECODERS } from "./decoders.ts";
 
@@ -43,8 +44,10 @@ const NOT_SERVED: ReadonlySet<string> = new Set([
 ]);
 
 const SINGLE_FILE = /\.safetensors$/i;
-/** Files that hold pickled Python objects and are never opened. */
+/** Files that hold pickled Python objects. */
 const PICKLE = /\.(ckpt|pt|pth|bin)$/i;
+/** Shelves whose files are published so; they are read by what runs nothing. */
+const TORCH_SHELVES: ReadonlySet<ShelfName> = new Set(["embeddings", "ip_adapters", "adapters"]);
 /** What programs put beside a model: settings, notes, pictures. */
 const COMPANION = /\.(ya?ml|json|txt|md|png|jpe?g|webp|info|html|tmp|part)$/i;
 const HUB_FOLDER = /^models--(.+?)--(.+)$/;
@@ -163,7 +166,7 @@ function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfN
   }
 }
 
-/** Folders before files, so that of two things of one id the folder is served. */
+/** Folders before files, and of those .safetensors first, so that of two things of one id the first is served. */
 function* walk(at: At, shelves: ReadonlyMap<string, ShelfName>): Generator<Found> {
   const { dir, shelf, prefix } = at;
   const entries = existsSync(dir) ? readdirSync(dir, { withFileTypes: true }) : [];
@@ -171,13 +174,19 @@ function* walk(at: At, shelves: ReadonlyMap<string, ShelfName>): Generator<Found
   for (const entry of visible.filter((one) => isFolder(dir, one))) {
     yield* findInFolder(at, entry.name, shelves);
   }
-  for (const { name } of visible.filter((one) => !isFolder(dir, one))) {
+  const files = visible.filter((one) => !isFolder(dir, one));
+  const safe = files.filter(({ name }) => SINGLE_FILE.test(name));
+  for (const { name } of [...safe, ...files.filter((one) => !safe.includes(one))]) {
     const path = join(dir, name);
     const found = { shelf, id: prefix + basename(name).replace(SINGLE_FILE, ""), path, folder: false };
     if (SINGLE_FILE.test(name)) {
       yield found;
     } else if (PICKLE.test(name)) {
       const id = prefix + name.replace(PICKLE, "");
+      if (TORCH_SHELVES.has(shelf) && TORCH_FILE.test(name)) {
+        yield { ...found, id };
+        continue;
+      }
       yield { ...found, id, reason: "a pickle, which can run code; only .safetensors files are loaded" };
     } else if (!COMPANION.test(name)) {
       yield { ...found, reason: "neither a model folder nor a .safetensors file" };

@@ -5,6 +5,7 @@ import type { BaseModel } from "../../models/opened.ts";
 import type { Graft } from "../../onnx/graft.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import type { IpScale } from "../../schema/adapters.ts";
+import { checkFinite } from "../finite.ts";
 import type { Run } from "../model.ts";
 import { bicubic } from "./bicubic.ts";
 import type { Additions } from "./loras.ts";
@@ -16,6 +17,7 @@ export interface LoadedIpAdapter {
 
 /** One IP-Adapter of a request. */
 export interface ChosenIpAdapter {
+  readonly id: string;
   readonly loaded: LoadedIpAdapter;
   readonly scale: IpScale;
   /** pixel_values [1, 3, S, S] of each image, read when it is its turn. */
@@ -91,25 +93,31 @@ function joinTokens(parts: readonly Tensor[]): Float32Array {
 }
 
 /** k and v of every attention, of the unconditional rows first where there is guidance. */
-async function rowsOf({ loaded, images }: ChosenIpAdapter, rows: number): Promise<Record<string, Tensor>[][]> {
+async function rowsOf({ id, loaded, images }: ChosenIpAdapter, rows: number): Promise<Record<string, Tensor>[][]> {
   const { adapter, run } = loaded;
   const prompt: Record<string, Tensor>[] = [];
   const without: Record<string, Tensor>[] = [];
   for (const read of images) {
     const pixels = await read();
+    const tokensFrom = async (feeds: Readonly<Record<string, Tensor>>) => {
+      const tokens = await run.tokens(feeds);
+      checkFinite(`the IP-Adapter "${id}"`, Object.values(tokens));
+      return tokens;
+    };
     const tokensOf = async (pixel_values: Tensor) => {
       const { image_embeds, penultimate } = await run.encoder({ pixel_values });
-      return run.tokens(adapter.kind === "base" ? { image_embeds: image_embeds! } : { penultimate: penultimate! });
+      checkFinite("the IP-Adapters' image encoder", [image_embeds!, penultimate!]);
+      return tokensFrom(adapter.kind === "base" ? { image_embeds: image_embeds! } : { penultimate: penultimate! });
     };
     prompt.push(await tokensOf(pixels));
     if (rows === 1) continue;
-    // Classic: no image is an embedding of zeros; Plus: what the encoder makes of a picture of zeros.
+    // Classic: no image is an embedding of zeros; Plus and Full: what the encoder makes of a picture of zeros.
     const zeros = { dims: pixels.dims, data: new Float32Array(pixels.data.length) };
     const nothing = {
       dims: [1, adapter.encoder.config.projection_dim],
       data: new Float32Array(adapter.encoder.config.projection_dim),
     };
-    without.push(adapter.kind === "base" ? await run.tokens({ image_embeds: nothing }) : await tokensOf(zeros));
+    without.push(adapter.kind === "base" ? await tokensFrom({ image_embeds: nothing }) : await tokensOf(zeros));
   }
   return [...Array<typeof without>(rows - 1).fill(without), prompt];
 }

@@ -4,7 +4,7 @@ import { grafted } from "../../models/grafted.ts";
 import { differences, wholeBytes } from "../../models/lora/differences.ts";
 import type { Component } from "../../models/lora/keys.ts";
 import type { Layer } from "../../models/lora/layers.ts";
-import { type Lora, type Matched, matchLora } from "../../models/lora/lora.ts";
+import { keyOf, type Lora, type Matched, matchLora } from "../../models/lora/lora.ts";
 import type { Network } from "../../models/network.ts";
 import type { BaseModel } from "../../models/opened.ts";
 import { CheckpointError } from "../../models/safetensors.ts";
@@ -86,7 +86,8 @@ export function dora(weight: Float32Array, delta: Floats, magnitude: Floats): Fl
   const norms = new Float64Array(magnitude.data.length);
   const changed = delta.data.map((value, i) => value + weight[i]!);
   for (const [i, value] of changed.entries()) norms[axis(i)]! += value * value;
-  const factors = norms.map((square, i) => magnitude.data[i]! / Math.sqrt(square));
+  // What is all zeros has no direction, and stays so.
+  const factors = norms.map((square, i) => (square === 0 ? 0 : magnitude.data[i]! / Math.sqrt(square)));
   return { dims: delta.dims, data: changed.map((value, i) => value * factors[axis(i)]! - weight[i]!) };
 }
 
@@ -125,14 +126,16 @@ async function addLora(
   once: Runner,
 ): Promise<void> {
   const outputs = await once(differences(lora, matched))({});
-  const normed = matched.filter(({ change }) => "dora_scale" in change.parts).map(({ layer }) => layer);
+  const normed = matched
+    .filter(({ change: { parts } }) => "dora_scale" in parts || "magnitude" in parts)
+    .map(({ layer }) => layer);
   const weights = await weightsOf(model, normed, once);
   for (const { change, layer } of matched) {
     const get = (what: string) => {
       const tensor = outputs[`${change.component} ${layer.place} ${what}`] as Floats | undefined;
       if (tensor !== undefined && !tensor.data.every(Number.isFinite)) {
         throw new CheckpointError(
-          `the LoRA "${id}" has a value that is no number in "${Object.values(change.parts)[0]}"`,
+          `the LoRA "${id}" has a value that is no number in what it changes by "${keyOf(change)}"`,
         );
       }
       return tensor;

@@ -3,10 +3,12 @@ import type { UnetConfig } from "../../models/config.ts";
 import type { T2iAdapter } from "../../models/t2i-adapter.ts";
 import { featureInputs } from "../../models/unet.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
+import { checkFinite } from "../finite.ts";
 import type { Run } from "../model.ts";
 import { fill } from "../rows.ts";
 
 export interface ChosenT2iAdapter {
+  readonly id: string;
   readonly adapter: T2iAdapter;
   readonly run: Run;
   readonly conditioning_scale: number;
@@ -51,10 +53,11 @@ export async function prepareFeatures(
 ): Promise<FeaturesAt> {
   const none = noFeatures(config);
   const all: Acting[] = [];
-  for (const { run, image, conditioning_scale: scale, conditioning_factor } of chosen) {
+  for (const { id, run, image, conditioning_scale: scale, conditioning_factor } of chosen) {
     const steps = Math.trunc(total * conditioning_factor);
     if (scale === 0 || steps === 0) continue;
     const outputs = await run({ unshuffled: await image() });
+    checkFinite(`the T2I-Adapter "${id}"`, Object.values(outputs));
     const features = Object.keys(none).map((name) => {
       const { dims, data } = outputs[name]!;
       return { dims, data: (data as Float32Array).map((value) => value * scale) };

@@ -9,7 +9,7 @@ import { type Network, storedNetwork } from "../network.ts";
 import { CheckpointError } from "../safetensors.ts";
 import type { Weights } from "../weights.ts";
 import type { LoraKind } from "./keys.ts";
-import type { Lora, Matched } from "./lora.ts";
+import { keyOf, type Lora, type Matched } from "./lora.ts";
 
 const sizes = (x: Value) => x.shape as number[];
 const count = (shape: readonly number[]) => shape.reduce((product, size) => product * size, 1);
@@ -99,15 +99,13 @@ function partsOf(weights: Weights, { checkpoint, alphaOf }: Lora, { change }: Ma
 
 /** Whether it is added as two factors: those of DoRA scale the sum with the weight itself. */
 const isFactored = ({ change: { kind, parts } }: Matched) =>
-  kind === "low_rank" && !("mid" in parts) && !("dora_scale" in parts);
+  kind === "low_rank" && !("mid" in parts) && !("dora_scale" in parts) && !("magnitude" in parts);
 
-/** A weight's shape, for linear layers that are 1×1 convolutions in the model and the reverse. */
+/** A weight's shape, for linear layers that are 1×1 convolutions in the model and the reverse, and for kernels in one axis. */
 function inShape(x: Value, { layer, change }: Matched): Value {
   const shape = sizes(layer.weight);
-  if (count(sizes(x)) !== count(shape)) {
-    throw new ShapeError(
-      `"${Object.values(change.parts)[0]}" changes a weight of ${show(x.shape)}, the model's is ${show(shape)}`,
-    );
+  if (sizes(x)[0] !== shape[0] || count(sizes(x)) !== count(shape)) {
+    throw new ShapeError(`"${keyOf(change)}" changes a weight of ${show(x.shape)}, the model's is ${show(shape)}`);
   }
   return reshape(x, shape);
 }
@@ -126,9 +124,9 @@ function outputsOf(weights: Weights, lora: Lora, matched: Matched): Record<strin
   } else if (change.kind !== "bias") {
     outputs[of("whole")] = inShape(whole[change.kind](parts), matched);
   }
-  if (parts.has("dora_scale")) {
-    outputs[of("dora_scale")] = parts.get("dora_scale");
-  }
+  if (parts.has("dora_scale")) outputs[of("dora_scale")] = parts.get("dora_scale");
+  // PEFT's has a value an output, [out], and of a convolution [1, out, 1, 1]; LyCORIS' [1, in, 1, 1] has one an input.
+  if (parts.has("magnitude")) outputs[of("dora_scale")] = reshape(parts.get("magnitude"), [out]);
   if (parts.has("diff_b")) {
     outputs[of("shift")] = reshape(
       parts.get("diff_b"),

@@ -5,6 +5,7 @@
 import { UnsupportedError } from "../config.ts";
 import { CheckpointError } from "../safetensors.ts";
 import type { WeightSource } from "../weights.ts";
+import { refuseForeignLora } from "./foreign.ts";
 
 /** What a tensor is of the change of a layer; the names of LyCORIS but for down and up. */
 const PARTS: readonly (readonly [RegExp, string])[] = [
@@ -13,8 +14,9 @@ const PARTS: readonly (readonly [RegExp, string])[] = [
   [/[._]lora\.down\.weight$|\.lora_down\.weight$|\.lora_linear_layer\.down\.weight$/, "down"],
   [/[._]lora\.up\.weight$|\.lora_up\.weight$|\.lora_linear_layer\.up\.weight$/, "up"],
   [/\.lora_mid\.weight$/, "mid"],
-  [/\.alpha$/, "alpha"],
-  [/\.dora_scale$|\.lora_magnitude_vector(\.default)?(\.weight)?$/, "dora_scale"],
+  [/([._]lora)?\.alpha$/, "alpha"],
+  [/\.dora_scale$/, "dora_scale"],
+  [/\.lora_magnitude_vector(\.default)?(\.weight)?$/, "magnitude"],
   [/\.hada_w1_a$/, "hada_w1_a"],
   [/\.hada_w1_b$/, "hada_w1_b"],
   [/\.hada_w2_a$/, "hada_w2_a"],
@@ -38,7 +40,7 @@ interface Kind {
   readonly takes: readonly string[];
 }
 
-const SCALED = ["alpha", "dora_scale", "diff_b"];
+const SCALED = ["alpha", "dora_scale", "magnitude", "diff_b"];
 export const LORA_KINDS = {
   low_rank: { needs: ["down", "up"], takes: ["mid", ...SCALED] },
   loha: { needs: ["hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"], takes: ["hada_t1", "hada_t2", ...SCALED] },
@@ -59,14 +61,18 @@ const PREFIXES: readonly (readonly [prefix: string, component: Component, flat: 
   ["lora_te1_", "text_encoder", true],
   ["lora_te2_", "text_encoder_2", true],
   ["lora_te_", "text_encoder", true],
+  ["lycoris_", "unet", true],
   ["unet.", "unet", false],
   ["text_encoder_2.", "text_encoder_2", false],
   ["text_encoder.", "text_encoder", false],
   ["model.diffusion_model.", "unet", false],
   ["diffusion_model.", "unet", false],
-  ["base_model.model.", "unet", false],
+  ["text_model.", "text_encoder", false],
   ["", "unet", false],
 ];
+
+/** PEFT's own, before all else. */
+export const PEFT_PREFIX = "base_model.model.";
 
 /** The change of one layer, as a file has it. */
 export interface LayerChange {
@@ -86,27 +92,11 @@ const OLD_NAMES: readonly (readonly [RegExp, string])[] = [
   [/\.to_out$/, ".to_out.0"],
 ];
 
-/** Families of diffusion models that are not served, by the layers that their LoRA change. */
-const FOREIGN: readonly (readonly [RegExp, string])[] = [
-  [/(double|single)_blocks[._]|single_transformer_blocks[._]/, "Flux"],
-  [/joint_blocks[._]|context_embedder|^(lora_)?transformer[._]transformer_blocks[._]/, "Stable Diffusion 3 or Flux"],
-  [/^lora_prior_|(^|[._])prior[._]/, "Stable Cascade"],
-  [/blocks[._]\d+[._](self|cross)_attn[._]/, "Wan"],
-  [/motion_modules[._]/, "AnimateDiff"],
-  [/^lora_te3_|text_encoder_3\.|^lora_t5/, "Stable Diffusion 3"],
-];
-
-/** @throws UnsupportedError that names the key, for a LoRA of another kind of model or with something that is not known */
+/** @throws UnsupportedError that names the key */
 function partOf(key: string): { name: string; part: string } {
-  const foreign = FOREIGN.find(([pattern]) => pattern.test(key));
-  if (foreign !== undefined) {
-    throw new UnsupportedError(`a LoRA for ${foreign[1]} ("${key}") is not supported`);
-  }
   const found = PARTS.find(([pattern]) => pattern.test(key));
-  if (found === undefined) {
-    throw new UnsupportedError(`"${key}" is nothing that is known of a LoRA`);
-  }
-  return { name: key.replace(found[0], ""), part: found[1] };
+  if (found === undefined) throw new UnsupportedError(`"${key}" is nothing that is known of a LoRA`);
+  return { name: key.replace(found[0], "").replace(PEFT_PREFIX, ""), part: found[1] };
 }
 
 function layerOf(name: string): Pick<LayerChange, "component" | "layer"> {
@@ -128,6 +118,9 @@ function kindOf(parts: Readonly<Record<string, string>>): LoraKind {
       `"${one}" and what else the file has of this layer (${names.join(", ")}) make no change of it`,
     );
   }
+  if ("dora_scale" in parts && "magnitude" in parts) {
+    throw new CheckpointError(`"${parts.dora_scale}" and "${parts.magnitude}" are the same of the same layer`);
+  }
   return kind;
 }
 
@@ -141,6 +134,7 @@ function isWholeLokr(parts: Readonly<Record<string, string>>): boolean {
  * @throws CheckpointError, UnsupportedError that name the key
  */
 export function layerChanges(tensors: ReadonlyMap<string, WeightSource>): LayerChange[] {
+  refuseForeignLora(tensors.keys());
   const layers = new Map<string, { at: Pick<LayerChange, "component" | "layer">; parts: Record<string, string> }>();
   for (const [key, { shape }] of tensors) {
     const { name, part } = partOf(key);
@@ -159,5 +153,20 @@ export function layerChanges(tensors: ReadonlyMap<string, WeightSource>): LayerC
   if (layers.size === 0) {
     throw new CheckpointError("the file has no tensors");
   }
-  return [...layers.values()].map(({ at, parts }) => ({ ...at, kind: kindOf(parts), parts }));
+  return [...layers.values()].map(({ at, parts }) => {
+    const kind = kindOf(parts);
+    if (kind === "low_rank") requireOneRank(parts, tensors);
+    return { ...at, kind, parts };
+  });
+}
+
+/** @throws CheckpointError naming both shapes */
+function requireOneRank(parts: Readonly<Record<string, string>>, tensors: ReadonlyMap<string, WeightSource>): void {
+  const shape = (part: string) => tensors.get(parts[part]!)!.shape;
+  const [down, up] = [shape("down"), shape("up")];
+  if (down.length < 2 || up.length < 2 || down[0] !== up[1]) {
+    throw new CheckpointError(
+      `"${parts.down}" has the shape [${down}], "${parts.up}" [${up}]: [rank, in, …] and [out, rank, …] of one rank are needed`,
+    );
+  }
 }

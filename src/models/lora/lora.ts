@@ -1,10 +1,10 @@
 /** A LoRA file, opened (its header only), and what it is to a base model. */
 
 import { show } from "../../onnx/value.ts";
-import { type Checkpoint, readCheckpoint } from "../checkpoint.ts";
+import { type Checkpoint, type CheckpointFile, readCheckpoint } from "../checkpoint.ts";
 import type { BaseModel } from "../opened.ts";
 import { CheckpointError } from "../safetensors.ts";
-import { type Component, type LayerChange, layerChanges } from "./keys.ts";
+import { type Component, type LayerChange, layerChanges, PEFT_PREFIX } from "./keys.ts";
 import { type Layer, layersOfBase } from "./layers.ts";
 
 export interface Lora {
@@ -14,6 +14,7 @@ export interface Lora {
   readonly alphaOf: (change: LayerChange, rank: number) => number | null;
   /** Which family's layers it changes, as far as that can be seen. */
   readonly family: LoraFamily | null;
+  readonly warnings: readonly string[];
 }
 
 export type LoraFamily = "SD 1.x" | "SD 2.x" | "SDXL";
@@ -50,6 +51,9 @@ function headerAlpha(metadata: Readonly<Record<string, string>>): Lora["alphaOf"
   } catch (cause) {
     throw new CheckpointError("lora_adapter_metadata in the header is not JSON", { cause });
   }
+  if (typeof config !== "object" || config === null) {
+    throw new CheckpointError("lora_adapter_metadata in the header is not a JSON object");
+  }
   const ofPattern = (patterns: unknown, layer: string) =>
     Object.entries((patterns ?? {}) as Record<string, number>).find(([name]) =>
       layer.endsWith(name.replace(/^\^|\$$/g, "").replaceAll(/\\?\./g, "_")),
@@ -65,11 +69,22 @@ function headerAlpha(metadata: Readonly<Record<string, string>>): Lora["alphaOf"
   };
 }
 
+/** PEFT writes alpha into a file of its own beside the weights. */
+function untoldAlpha({ tensors, metadata }: CheckpointFile, changes: readonly LayerChange[]): string[] {
+  const ofPeft = [...tensors.keys()].some((key) => key.startsWith(PEFT_PREFIX));
+  const told = metadata.lora_adapter_metadata !== undefined || changes.some(({ parts }) => "alpha" in parts);
+  return ofPeft && !told
+    ? ["PEFT keeps alpha in adapter_config.json, which is not read: it is taken to be the rank"]
+    : [];
+}
+
 /** @throws CheckpointError, UnsupportedError */
 export function openLora(file: string): Lora {
   const checkpoint = readCheckpoint(file);
   const changes = layerChanges(checkpoint.tensors);
-  return { checkpoint, changes, alphaOf: headerAlpha(checkpoint.metadata), family: familyOf(checkpoint, changes) };
+  const alphaOf = headerAlpha(checkpoint.metadata);
+  const family = familyOf(checkpoint, changes);
+  return { checkpoint, changes, alphaOf, family, warnings: untoldAlpha(checkpoint, changes) };
 }
 
 const ofBase = (model: BaseModel): LoraFamily =>
@@ -83,6 +98,12 @@ export interface Matched {
 
 const findLayer = (model: BaseModel, { component, layer }: { component: Component; layer: string }) =>
   layersOfBase(model).get(`${component} ${layer}`);
+
+/** The name of a change in its file: of its first tensor but alpha. */
+export function keyOf({ parts }: LayerChange): string {
+  const names = Object.entries(parts);
+  return (names.find(([part]) => part !== "alpha") ?? names[0]!)[1];
+}
 
 /** The shape of W that a change has: of the parts that tell it, null where none does. */
 export function changedShape({ kind, parts }: LayerChange, { tensors }: Checkpoint): readonly number[] | null {
@@ -112,16 +133,13 @@ export function loraMisfit(model: BaseModel, { changes, checkpoint, family }: Lo
   const other = family !== null && family !== own ? `it is a LoRA for ${family}, the model is ${own}` : null;
   const lost = changes.find((change) => findLayer(model, change) === undefined);
   if (lost !== undefined) {
-    return other ?? `"${Object.values(lost.parts)[0]}" matches no layer of the model`;
+    return other ?? `"${keyOf(lost)}" matches no layer of the model`;
   }
   for (const change of changes) {
     const shape = changedShape(change, checkpoint);
     const weight = findLayer(model, change)!.weight.shape as number[];
     if (shape !== null && !same(shape, weight)) {
-      return (
-        other ??
-        `"${Object.values(change.parts)[0]}" changes a weight of ${show(shape)}, the model's is ${show(weight)}`
-      );
+      return other ?? `"${keyOf(change)}" changes a weight of ${show(shape)}, the model's is ${show(weight)}`;
     }
   }
   return null;
@@ -136,7 +154,7 @@ export function matchLora(model: BaseModel, lora: Lora): Matched[] {
     const layer = findLayer(model, change)!;
     const other = matched.get(layer);
     if (other !== undefined) {
-      const [one, two] = [other, change].map(({ parts }) => Object.values(parts)[0]);
+      const [one, two] = [other, change].map(keyOf);
       throw new CheckpointError(`"${one}" and "${two}" are names of the same layer`);
     }
     matched.set(layer, change);
