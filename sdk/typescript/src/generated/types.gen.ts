@@ -415,7 +415,7 @@ export type IpAdapter = {
      */
     object: 'ip_adapter';
     /**
-     * base: one embedding of the image; plus: its patches, for more of the detail.
+     * base: one embedding of the image; plus and full: its patches, for more of the detail.
      */
     kind: IpAdapterKind;
     /**
@@ -2998,9 +2998,9 @@ export type ValidationPromptInput = {
 };
 
 /**
- * base: one embedding of the image; plus: its patches, for more of the detail.
+ * base: one embedding of the image; plus and full: its patches, for more of the detail.
  */
-export type IpAdapterKind = 'base' | 'plus';
+export type IpAdapterKind = 'base' | 'plus' | 'full';
 
 /**
  * Network evaluations for n = num_inference_steps.
