@@ -35,7 +35,10 @@ const stored = (name: string) => {
 /** The greatest difference of two tensors, which must be small. */
 function near(what: string, own: Tensor, expected: Tensor, bound: number): void {
   assert.deepEqual(own.dims, expected.dims, what);
-  const off = Math.max(...Array.from(own.data, (value, i) => Math.abs(Number(value) - Number(expected.data[i]))));
+  const off = [...own.data.keys()].reduce(
+    (worst, i) => Math.max(worst, Math.abs(Number(own.data[i]) - Number(expected.data[i]))),
+    0,
+  );
   console.log(`${what}: ${off.toExponential(1)}`);
   assert.ok(off <= bound, `${what}: ${off}`);
 }
