@@ -1,6 +1,6 @@
 /**
  * npm test, and npm run test:fast: the tests that measure time one file after the other, the rest two files at once or more,
- * and one summary of both. `node --test FILE` runs one file alone.
+ * and one summary of all. `node --test FILE` runs one file alone.
  */
 import { globSync, mkdtempSync, rmSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
@@ -15,9 +15,10 @@ const ALONE = [
   "test/gateway/{guests,images,redis-away}.test.ts",
   "test/image/{decode,resize}.test.ts",
   "test/outbound/*.test.ts",
-  "test/service/{chaos,start,trainings}.test.ts",
-  "test/workers/generate/generate.test.ts",
 ];
+
+/** Tests that mostly wait, for what has died to be missed: beside each other, but not beside what keeps the machine busy. */
+const WAITING = ["test/service/{chaos,start,trainings}.test.ts", "test/workers/generate/generate.test.ts"];
 
 /** What test:fast leaves out: tests that start whole services, train networks, or draw many pictures. */
 const SLOW = [
@@ -35,10 +36,15 @@ const root = join(import.meta.dirname, "..");
 const filesOf = (patterns: string | string[]) => globSync(patterns, { cwd: root }).sort();
 
 const alone = new Set(filesOf(ALONE));
+const waiting = new Set(filesOf(WAITING));
 const slow = new Set(process.argv.includes("--fast") ? filesOf(SLOW) : []);
 const files = filesOf("test/**/*.test.ts").filter((file) => !slow.has(file));
 const passes = [
-  { files: files.filter((file) => !alone.has(file)), concurrency: Math.max(2, availableParallelism() - 1) },
+  {
+    files: files.filter((file) => !alone.has(file) && !waiting.has(file)),
+    concurrency: Math.max(2, availableParallelism() - 1),
+  },
+  { files: files.filter((file) => waiting.has(file)), concurrency: 2 },
   { files: files.filter((file) => alone.has(file)), concurrency: 1 },
 ];
 
@@ -53,7 +59,7 @@ process.on("exit", () => rmSync(prepared, { recursive: true, force: true }));
 /** A count of the summary at the end, such as "pass 12". */
 const COUNT = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/;
 
-/** What both passes say; then what has failed in either, and the counts of both added up. */
+/** What all passes say; then what has failed in any, and their counts added up. */
 async function* events() {
   const counts = new Map<string, number>();
   let summary: unknown;

@@ -12,7 +12,6 @@ import type { Catalog } from "../../src/schema/catalog.ts";
 import { MAX_STEPS } from "../../src/schema/fields.ts";
 import { SCHEDULERS } from "../../src/schema/schedulers.ts";
 import { openStorage } from "../../src/storage/open.ts";
-import { startWorker } from "../../workers/generate/worker.ts";
 import { clientOf } from "./conforms.ts";
 import { dataFolder, freePort, startRedis } from "./processes.ts";
 
@@ -110,6 +109,7 @@ export async function startGateway(
     /** A worker with the real networks, on threads of this process. */
     async work() {
       const engine = new URL("../../workers/generate/engine-thread.ts", import.meta.url);
+      const { startWorker } = await import("../../workers/generate/worker.ts"); // most tests have no use for it
       const worker = await startWorker(config, engine, log, (error) => {
         throw error;
       });
