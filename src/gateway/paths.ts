@@ -26,25 +26,39 @@ function patternOf(path: string): RegExp {
   return new RegExp(`^${parts.join("/")}/?$`);
 }
 
+declare module "fastify" {
+  interface FastifyContextConfig {
+    /** Answers whatever no other route takes: it says nothing of what there is. */
+    catchesAll?: boolean;
+  }
+  interface FastifyInstance {
+    /** The methods that the routes of a path take; none where there is no such path. */
+    methodsOf(url: string): string[];
+  }
+}
+
 /** Answers what no route takes: 405 with `Allow` where there are other methods, `OPTIONS` with them, else 404. Before all routes. */
 export function answerUnknown(app: FastifyInstance): void {
   const known = new Map<string, { pattern: RegExp; methods: Set<string> }>();
-  app.addHook("onRoute", ({ url, method }) => {
+  app.addHook("onRoute", ({ url, method, config }) => {
+    if (config?.catchesAll) return;
     const { pattern, methods } = known.get(url) ?? { pattern: patternOf(url), methods: new Set(["OPTIONS"]) };
     known.set(url, { pattern, methods });
     for (const one of [method].flat()) methods.add(one);
   });
+  const pathOf = (url: string) => url.split("?")[0]!.replace(/\/{2,}/g, "/");
+  app.decorate("methodsOf", (url: string) => {
+    const found = [...known.values()].filter(({ pattern }) => pattern.test(pathOf(url)));
+    return [...new Set(found.flatMap(({ methods }) => [...methods]))].sort();
+  });
   app.setNotFoundHandler((request, reply) => {
-    const path = request.url.split("?")[0]!.replace(/\/{2,}/g, "/");
-    const found = [...known.values()].filter(({ pattern }) => pattern.test(path));
+    const path = pathOf(request.url);
+    const methods = app.methodsOf(path);
     // A route that has the method found nothing there itself.
-    if (
-      found.length === 0 ||
-      (request.method !== "OPTIONS" && found.some(({ methods }) => methods.has(request.method)))
-    ) {
+    if (methods.length === 0 || (request.method !== "OPTIONS" && methods.includes(request.method))) {
       return sendProblem(reply, problem(404, "not_found", `there is no ${request.method} ${path}`));
     }
-    const allow = [...new Set(found.flatMap(({ methods }) => [...methods]))].sort().join(", ");
+    const allow = methods.join(", ");
     reply.header("Allow", allow);
     if (request.method === "OPTIONS") return reply.code(204).send();
     const detail = `there is no ${request.method} ${path}; it has ${allow}`;

@@ -3,7 +3,7 @@ import { randomInt } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { chooseAnnotator } from "../schema/annotator-choice.ts";
-import type { Catalog, Model, ShelfName } from "../schema/catalog.ts";
+import type { Catalog, Model, Unavailable } from "../schema/catalog.ts";
 import { GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { samplingConflict } from "../schema/sampling.ts";
@@ -132,7 +132,7 @@ function checkLayerScales(scales: readonly number[] | null, model: Model, path: 
 }
 
 /** @throws {Refused} with the reason, when there is such a thing in MODELS_DIR that cannot be served */
-export function refuseUnavailable(shelf: ShelfName, id: string, { skipped }: Catalog, path: string): void {
+export function refuseUnavailable(shelf: Unavailable["shelf"], id: string, { skipped }: Catalog, path: string): void {
   const found = skipped.find((one) => one.shelf === shelf && one.id === id);
   if (found !== undefined) throw unprocessable("unavailable", path, `"${id}" cannot be served: ${found.reason}`);
 }

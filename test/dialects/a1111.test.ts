@@ -327,8 +327,12 @@ test("detect without an image, with an unknown module, or with one whose network
     assert.equal(answer.status, 422);
     assert.match(answer.body.detail, says);
   }
+  const broken = await post("/controlnet/detect", { controlnet_module: "canny", controlnet_input_images: ["AAAA"] });
+  assert.match(broken.body.detail, /^controlnet_input_images: /);
+  assert.match((await post("/sdapi/v1/png-info", { image: "AAAA" })).body.detail, /^image: /);
 });
 
+const args = (...units: object[]) => ({ alwayson_scripts: { controlnet: { args: units } } });
 const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] = [
   ["hires fix", { enable_hr: true }, /enable_hr: .*img2img/],
   ["restored faces", { restore_faces: true }, /restore_faces/],
@@ -344,7 +348,26 @@ const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] 
   ["words that alternate", { prompt: "a [cat|dog]" }, /\[a\|b\]/],
   ["several prompts", { prompt: "a cat AND a dog" }, /AND/],
   ["a hypernetwork", { prompt: "a cat <hypernet:x:1>" }, /hypernet/],
-  ["an unknown LoRA", { prompt: "a cat <lora:pixel:0.8>" }, /"pixel"/],
+  ["an unknown LoRA", { prompt: "a cat <lora:pixel:0.8>" }, /^prompt: .*"pixel"/],
+  ["guidance towards the negative prompt", { cfg_scale: 0.5 }, /^cfg_scale: must be 1 or more/],
+  ["a unit that is on and has neither module nor model", args({ enabled: true, model: "None" }), /args\[0\]\.image/],
+  [
+    "an image that nothing reads",
+    args({ image: white, module: "none", model: "None" }),
+    /args\[0\]\.model: the unit has/,
+  ],
+  [
+    "an unknown mode",
+    args({ model: "canny", image: white, control_mode: "Both" }),
+    /args\[0\]\.control_mode: .*"Both"/,
+  ],
+  ["an unknown fit", args({ model: "canny", image: white, resize_mode: 9 }), /args\[0\]\.resize_mode: /],
+  ["a second pass of a unit", args({ model: "canny", image: white, hr_option: 2 }), /args\[0\]\.hr_option: /],
+  [
+    "a type of another network",
+    args({ model: "canny", image: white, union_control_type: "Canny" }),
+    /union_control_type: /,
+  ],
   ["an unknown field", { stepz: 3 }, /stepz.*steps/],
   ["too many steps", { steps: 1000 }, /^steps: /],
   [
@@ -371,7 +394,7 @@ const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] 
         controlnet: { args: [{ model: "canny", image: white, guidance_start: 0.8, guidance_end: 0.2 }] },
       },
     },
-    /guidance_start/,
+    /args\[0\]\.guidance_start: must be less than guidance_end$/,
   ],
 ];
 for (const [name, fields, says] of refusals) {
@@ -392,6 +415,26 @@ test("a mask that is to be blended is refused, and what to send instead is said"
   ] as const) {
     const { status, body } = await post("/sdapi/v1/img2img", { ...sent, [field]: value });
     assert.deepEqual([status, body.detail.includes(field)], [422, true]);
+  }
+});
+
+test("units that are off, or as empty as those that lists are filled up with, do nothing", async () => {
+  const idle = [{ enabled: false, model: "nothing" }, {}, { module: "none", model: "None", image: "" }];
+  const { status, body } = await post("/sdapi/v1/txt2img", { ...small, ...args(...idle) });
+  assert.deepEqual([status, body.images.length], [200, 1]);
+});
+
+test("another method than a route has is 405 with what it has", async () => {
+  for (const [method, path, allow] of [
+    ["GET", "/sdapi/v1/txt2img", "OPTIONS, POST"],
+    ["DELETE", "/sdapi/v1/options", "GET, HEAD, OPTIONS, POST"],
+    ["PUT", "/controlnet/detect", "OPTIONS, POST"],
+  ] as const) {
+    const headers = { Authorization: `Bearer ${KEY}` };
+    const answer = await fetch(`${base}${path}`, { method, headers });
+    assert.deepEqual([answer.status, answer.headers.get("allow")], [405, allow], path);
+    const asked = await fetch(`${base}${path}`, { method: "OPTIONS", headers });
+    assert.deepEqual([asked.status, asked.headers.get("allow")], [204, allow], path);
   }
 });
 

@@ -43,6 +43,23 @@ test("run waits for the pictures, whose addresses need no key", async () => {
   assert.equal((await sharp(bytes).metadata()).width, 64);
   const forged = output[0]!.replace(/token=.{5}/, "token=AAAAA");
   for (const url of [forged, output[0]!.split("?")[0]!]) assert.equal((await fetch(url)).status, 404);
+  assert.equal((await fetch(`${output[0]}&reload=yes`)).status, 200, "a query to get past a cache");
+  const part = await fetch(output[0]!, { headers: { Range: "bytes=0-7" } });
+  assert.deepEqual([part.status, await part.text()], [206, bytes.subarray(0, 8).toString()]);
+  const known = await fetch(output[0]!, { headers: { "If-None-Match": part.headers.get("ETag")! } });
+  assert.equal(known.status, 304);
+});
+
+test("an input's nulls are as absent, under one Idempotency-Key too", async () => {
+  const send = async (input: object) => {
+    const headers = { Authorization: `Bearer ${KEY}`, "Content-Type": "application/json", "Idempotency-Key": "null" };
+    const body = JSON.stringify({ version: "base", input });
+    const answer = await fetch(`${baseUrl}/predictions`, { method: "POST", headers, body });
+    return [answer.status, ((await answer.json()) as Prediction).id];
+  };
+  const first = await send(small);
+  assert.equal(first[0], 201);
+  assert.deepEqual(await send({ ...small, negative_prompt: null, controls: null, width: 64 }), first);
 });
 
 test("run by polling hears how far it is", async () => {
@@ -174,6 +191,9 @@ const refusals: [name: string, options: Record<string, unknown>, says: RegExp][]
   ["an unknown version", { version: "anyone/base:0f0f" }, /0f0f.*base/],
   ["an unknown field of the input", { input: { ...small, sead: 1 } }, /input\.sead/],
   ["a field that is too large", { input: { ...small, num_inference_steps: 1000 } }, /input\.num_inference_steps/],
+  ["a model in the input", { input: { ...small, model: "base" } }, /input\.model: .*the address, or by version/],
+  ["a webhook in the input", { input: { ...small, webhook: "https://x.example" } }, /input\.webhook: .*beside input/],
+  ["how pictures come", { input: { ...small, response: "base64" } }, /input\.response: .*list of addresses/],
   ["logs by webhook", { webhook: "https://example.com", webhook_events_filter: ["logs"] }, /logs/],
   ["a webhook to a private address", { webhook: "https://127.0.0.1/x" }, /webhook/],
 ];
@@ -182,6 +202,22 @@ for (const [name, options, says] of refusals) {
     await refused(replicate.predictions.create({ model: "x/base", input: small, ...options } as never), 422, says);
   });
 }
+
+test("another method than a route has is 405 with what it has; a deadline of its own is refused", async () => {
+  const headers = { Authorization: `Bearer ${KEY}`, "Content-Type": "application/json" };
+  const put = await fetch(`${baseUrl}/predictions`, { method: "PUT", headers });
+  assert.deepEqual([put.status, put.headers.get("allow")], [405, "GET, HEAD, OPTIONS, POST"]);
+  const body = JSON.stringify({ version: "base", input: small });
+  const timed = await fetch(`${baseUrl}/predictions`, {
+    method: "POST",
+    headers: { ...headers, "Cancel-After": "1m" },
+    body,
+  });
+  assert.deepEqual(
+    [timed.status, /^Cancel-After: /.test(((await timed.json()) as { detail: string }).detail)],
+    [422, true],
+  );
+});
 
 test("what is not there says why", async () => {
   await refused(replicate.trainings.list(), 404, /v1\/trainings/);

@@ -58,6 +58,36 @@ describe("with CORS_ORIGINS, PUBLIC_IMAGES=signed and a key", () => {
     assert.equal(refused.headers.get("Access-Control-Allow-Origin"), null);
   });
 
+  test("the dialects' answers, refusals and pictures too", async () => {
+    const headers = { ...authorization, "Content-Type": "application/json", Origin: APP };
+    const send = (path: string, body: object, more = {}) =>
+      call(path, { method: "POST", headers: { ...headers, ...more }, body: JSON.stringify(body) });
+    const tiny = { prompt: "x", num_inference_steps: 1 };
+    const opened: string[] = [];
+    for (const [path, body, picture] of [
+      ["/v1/images/generations", { ...tiny, response_format: "url" }, (made) => made.data[0].url],
+      ["/replicate/v1/predictions", { version: "base", input: tiny }, (made) => made.output[0]],
+      ["/sdapi/v1/txt2img", { prompt: "x", steps: 1 }, () => undefined],
+      // biome-ignore lint/suspicious/noExplicitAny: whatever the other system's shape is
+    ] as [string, object, (made: any) => string | undefined][]) {
+      const made = await send(path, body, { Prefer: "wait=60" });
+      assert.ok(made.ok, path);
+      const refused = await send(path, { foo: 1 });
+      const asked = { Origin: APP, "Access-Control-Request-Method": "POST" };
+      const preflight = await call(path, { method: "OPTIONS", headers: asked });
+      assert.deepEqual([refused.ok, preflight.status], [false, 204], path);
+      for (const answer of [made, refused, preflight]) {
+        assert.equal(answer.headers.get("Access-Control-Allow-Origin"), APP, path);
+      }
+      opened.push(...[picture(await made.json())].filter((link) => link !== undefined));
+    }
+    assert.equal(opened.length, 2);
+    for (const link of opened) {
+      const shown = await call(link, { headers: { Origin: APP } });
+      assert.deepEqual([shown.status, shown.headers.get("Access-Control-Allow-Origin")], [200, APP], link);
+    }
+  });
+
   test("a signed link opens its picture without a key until it expires, in answers, events and webhooks alike", async () => {
     const { url, next } = await receive(stack);
     const deliverer = startDeliverer(gateway.config, pino({ level: "silent" }));

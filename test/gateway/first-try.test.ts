@@ -147,13 +147,14 @@ describe("a picture's address", async () => {
 });
 
 test("one of each list by its id; what is not there is 404", async () => {
-  for (const shelf of ["models", "controlnets", "schedulers"]) {
+  for (const shelf of ["models", "controlnets", "schedulers", "annotators"]) {
     const [first] = (await http.get(`/v1/${shelf}`)).body.data;
     assert.deepEqual((await http.get(`/v1/${shelf}/${first.id}`)).body, first);
     const missing = await http.get(`/v1/${shelf}/nothing`);
     assert.deepEqual([missing.status, missing.body.code], [404, "not_found"]);
     assert.equal((await http.get(`/v1/${shelf}/a%2Fb`)).status, 404);
   }
+  assert.equal((await http.get("/v1/annotators/tile_resample")).body.id, "tile");
 });
 
 describe("an upload", () => {

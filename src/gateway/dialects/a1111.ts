@@ -16,7 +16,7 @@ import { make } from "./a1111/make.ts";
 import { changed, keepOptions, readOptions, shownOptions } from "./a1111/options.ts";
 import { interrupt, progressOf, progressOfTask } from "./a1111/progress.ts";
 import { theirName } from "./a1111/translate.ts";
-import { NotMade, notOffered } from "./at-once.ts";
+import { answerOther, NotMade, notOffered } from "./at-once.ts";
 
 const hidden = { hide: true } as const;
 const noQuery = { ...hidden, querystring: closed({}) };
@@ -29,7 +29,8 @@ export const a1111: FastifyPluginAsyncZod<Service> = async (app, service) => {
       error instanceof NotMade
         ? problem(error.code === "canceled" ? 409 : 500, error.code, error.message)
         : problemOf(error, request.log, request.routeOptions.bodyLimit);
-    const lines = errors.map(({ path, message }) => `${path === "" ? "the body" : theirName(path)}: ${message}`);
+    const { url } = request.routeOptions;
+    const lines = errors.map(({ path, message }) => `${path === "" ? "the body" : theirName(path, url)}: ${message}`);
     const said = lines.length === 0 ? detail : lines.join("; ");
     const theirs = code === "invalid_request" ? 422 : status; // what does not fit a schema is 422 there
     return sendError(reply, theirs, "application/json", { error: code, detail: said, body: "", errors: said });
@@ -118,9 +119,9 @@ function lists(app: FastifyInstance, { fleet }: Service): void {
       throw notOffered(`/sdapi/v1/${name}`, why);
     });
   }
-  app.all("/sdapi/v1/*", { schema: hidden }, async ({ method, url }) => {
-    throw notOffered(`${method} ${url.split("?")[0]}`, "there is no such route");
-  });
+  app.all("/sdapi/v1/*", { schema: hidden, config: { catchesAll: true } }, async (request, reply) =>
+    answerOther(request, reply),
+  );
 }
 
 /** What a picture says of itself: the text that the web UI writes into a PNG. */

@@ -104,6 +104,17 @@ export async function filesOf(service: Service, owner: string, { id, images }: G
   return made;
 }
 
+/** Answers a path that a dialect has no route for, or not with this method. @throws {Refused} */
+export function answerOther(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const { method, url } = request;
+  const methods = request.server.methodsOf(url);
+  const path = url.split("?")[0]!;
+  if (methods.length === 0) throw notOffered(`${method} ${path}`, "there is no such route");
+  reply.header("Allow", methods.join(", "));
+  if (method === "OPTIONS") return reply.code(204).send();
+  throw new Refused(405, "method_not_allowed", `there is no ${method} ${path}; it has ${methods.join(", ")}`);
+}
+
 /** What a dialect does not offer; the answer says why. */
 export function notOffered(what: string, why: string): Refused {
   return new Refused(404, "not_offered", `${what} is not offered here: ${why}`);

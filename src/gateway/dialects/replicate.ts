@@ -7,7 +7,7 @@ import { signingSecrets } from "../../webhooks/signing.ts";
 import { ownerOf } from "../auth.ts";
 import type { Service } from "../parts.ts";
 import { problem, problemOf, sendError } from "../problems.ts";
-import { notOffered } from "./at-once.ts";
+import { answerOther, notOffered } from "./at-once.ts";
 import { files } from "./replicate/files.ts";
 import { models } from "./replicate/models.ts";
 import { predictions } from "./replicate/predictions.ts";
@@ -56,9 +56,7 @@ function routes(app: FastifyInstance, service: Service, closing: AbortSignal): v
     };
     return sendError(reply, status, "application/problem+json", body);
   });
-  app.setNotFoundHandler(({ method, url }) => {
-    throw notOffered(`${method} ${url.split("?")[0]}`, "there is no such route");
-  });
+  app.setNotFoundHandler(answerOther);
   predictions(app, service, closing);
   models(app, service);
   files(app, service);

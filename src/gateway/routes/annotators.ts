@@ -1,5 +1,6 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { Refused } from "../../errors.ts";
 import { ANNOTATOR_FACTS, AnnotatorEntry } from "../../schema/annotator-entry.ts";
 import { type Catalog, Unavailable } from "../../schema/catalog.ts";
 import { mapKindOf } from "../../schema/map-kinds.ts";
@@ -7,6 +8,8 @@ import { isNetworkAnnotator } from "../../schema/network-annotators.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
 import type { Service } from "../parts.ts";
+import { refuseUnavailable } from "../resolve.ts";
+import { suggestion } from "../unprocessable.ts";
 
 /** What this release knows of each annotator, and what this installation has for it. */
 const entriesOf = ({ annotators, controlnets }: Catalog): AnnotatorEntry[] =>
@@ -19,7 +22,7 @@ const entriesOf = ({ annotators, controlnets }: Catalog): AnnotatorEntry[] =>
     return { ...facts, controlnets: reading.map((one) => one.id), needs_network, networks, available, published };
   });
 
-/** `GET /v1/annotators`. */
+/** `GET /v1/annotators`, `GET /v1/annotators/{id}`. */
 export const annotators: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
   app.get(
     "/v1/annotators",
@@ -46,6 +49,28 @@ export const annotators: FastifyPluginAsyncZod<Service> = async (app, { fleet })
         .filter(({ shelf }) => shelf === "annotators")
         .map(({ id, reason }) => ({ id, reason }));
       return { object: "list" as const, data: entriesOf(catalog), next_cursor: null, unavailable };
+    },
+  );
+  app.get(
+    "/v1/annotators/:id",
+    {
+      schema: {
+        operationId: "getAnnotator",
+        summary: "Get one of the annotators",
+        description: "An entry of the list, by its id or by another of its names.",
+        tags: ["catalog"],
+        params: z.object({ id: z.string().describe("As the list has it.") }),
+        response: { 200: AnnotatorEntry, ...problems(404, 422, 503) },
+      },
+    },
+    async ({ params: { id } }) => {
+      const catalog = await fleet.catalog();
+      const entries = entriesOf(catalog);
+      const entry = entries.find((one) => one.id === id || one.other_names.includes(id));
+      if (entry !== undefined) return entry;
+      refuseUnavailable("annotators", id, catalog, "id");
+      const message = `there is no "${id.slice(0, 200)}" among the annotators${suggestion(id, entries)}`;
+      throw new Refused(404, "not_found", message);
     },
   );
 };

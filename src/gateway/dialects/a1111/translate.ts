@@ -47,7 +47,7 @@ export async function translate(
     long_prompt: "chunk",
     clip_skip: overrides.CLIP_stop_at_last_layers > 1 ? overrides.CLIP_stop_at_last_layers - 1 : null,
     num_inference_steps: body.steps ?? STEPS,
-    guidance_scale: body.cfg_scale ?? 7,
+    guidance_scale: guidanceOf(body),
     width: body.width ?? undefined,
     height: body.height ?? undefined,
     num_images: (body.batch_size ?? 1) * (body.n_iter ?? 1),
@@ -77,6 +77,12 @@ function sampling(body: Body, model: Model | undefined): { scheduler?: Scheduler
     throw refuseA1111("eta", `of ${said ?? "Euler"} must be 1 here: less fresh noise is not there`);
   }
   return { scheduler }; // of the others, eta does nothing in the web UI either
+}
+
+/** Below 1 the web UI goes on towards the negative prompt; here guidance is off then. */
+function guidanceOf({ cfg_scale }: Body): number {
+  if (cfg_scale != null && cfg_scale < 1) throw refuseA1111("cfg_scale", "must be 1 or more here");
+  return cfg_scale ?? 7;
 }
 
 /** The image to begin with, and where to paint. */
@@ -130,18 +136,38 @@ const THEIR_NAMES: Readonly<Record<string, string>> = {
   control_guidance_end: "guidance_end",
   layer_scales: "advanced_weighting",
   controls: "alwayson_scripts.controlnet.args",
+  control_type: "union_control_type",
+  mask: "effective_region_mask",
+};
+const WORDS = /\b(control_guidance_start|control_guidance_end|num_inference_steps)\b/g;
+
+/** A message that names other fields, by the web UI's names. */
+export const inTheirNames = (message: string) => message.replace(WORDS, (word) => THEIR_NAMES[word]!);
+
+/** What routes that make no pictures call the fields of what they are made into. */
+const OF_ROUTES: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  "/controlnet/detect": {
+    image: "controlnet_input_images",
+    mask_image: "controlnet_masks",
+    annotator: "controlnet_module",
+  },
+  "/sdapi/v1/png-info": {},
 };
 
-/** The fields of a request by the web UI's names. One that has such a name already keeps it. */
-export function theirName(path: string): string {
+/** The fields of a request by the web UI's names. One that has such a name already keeps it. @param route which one, where it makes no pictures */
+export function theirName(path: string, route = ""): string {
   if (path.startsWith(THEIR_NAMES.controls!)) return path;
-  const names = path.startsWith("controls")
-    ? { ...THEIR_NAMES, image: "image", controlnet: "model", annotator: "module" }
-    : THEIR_NAMES;
+  if (/^(loras|embeddings)\b/.test(path)) return "prompt"; // they are written there
+  const { mask: _, ...ofRequest } = THEIR_NAMES;
+  const ofUnit = { ...THEIR_NAMES, image: "image", controlnet: "model", annotator: "module" };
+  const names = OF_ROUTES[route] ?? (path.startsWith("controls") ? ofUnit : ofRequest);
   return path.replace(/[a-z_]+/g, (word) => (names as Record<string, string>)[word] ?? word);
 }
 
 function inTheirWords(error: z.ZodError): Refused {
-  const errors = fieldErrors(error).map(({ path, message }) => ({ path: theirName(path), message }));
+  const errors = fieldErrors(error).map(({ path, message }) => ({
+    path: theirName(path),
+    message: inTheirNames(message),
+  }));
   return new Refused(422, "unsupported", detailOf(errors), errors);
 }

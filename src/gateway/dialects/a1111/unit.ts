@@ -100,12 +100,12 @@ function chosen<T extends string>(
   throw refuseA1111(field, `there is no ${JSON.stringify(said)}; there are ${Object.keys(names).join(", ")}`);
 }
 
-export const resizeModeOf = (said: string | number | null | undefined) =>
-  chosen("resize_mode", said ?? 1, RESIZE, RESIZE_NUMBERS);
+export const resizeModeOf = ({ resize_mode }: Unit, at: string) =>
+  chosen(`${at}.resize_mode`, resize_mode ?? 1, RESIZE, RESIZE_NUMBERS);
 
 /** `guess_mode` and `guessmode` are what the mode was, before there were three. */
-export function controlModeOf({ control_mode, guess_mode, guessmode }: Unit) {
-  if (control_mode != null) return chosen("control_mode", control_mode, MODES, MODE_NUMBERS);
+export function controlModeOf({ control_mode, guess_mode, guessmode }: Unit, at: string) {
+  if (control_mode != null) return chosen(`${at}.control_mode`, control_mode, MODES, MODE_NUMBERS);
   return guess_mode || guessmode ? "control" : "balanced";
 }
 
@@ -123,21 +123,26 @@ export function pictureOf({ image, input_image, mask, mask_image }: Unit): { ima
   };
 }
 
-/** A unit that is on. One that is in the list without `enabled` is. */
-export const isOn = ({ enabled, module, model }: Unit) => enabled !== false && !(isNone(module) && isNone(model));
+/** A unit that is on. One that is in the list without `enabled` is, unless it is as empty as those that clients fill lists up with. */
+export function isOn(unit: Unit): boolean {
+  const { enabled, module, model } = unit;
+  if (enabled === false) return false;
+  return enabled === true || !isNone(module) || !isNone(model) || pictureOf(unit).image !== undefined;
+}
 
-/** What has other values, and does something then. @throws {Refused} */
-export function refuseIdle({ hr_option, input_mode }: Unit): void {
+/** What has other values, and does something then. @param at the unit's path @throws {Refused} */
+export function refuseIdle({ hr_option, input_mode }: Unit, at: string): void {
   if (/high/i.test(String(hr_option ?? "")) || hr_option === 2) {
-    throw refuseA1111("hr_option", "there is no second pass here, so the unit would do nothing");
+    throw refuseA1111(`${at}.hr_option`, "there is no second pass here, so the unit would do nothing");
   }
   if (input_mode != null && !/^simple$/i.test(input_mode))
-    throw refuseA1111("input_mode", "must be simple: a unit has one image here");
+    throw refuseA1111(`${at}.input_mode`, "must be simple: a unit has one image here");
 }
 
 /** For a ControlNet-Union, the first of the type's names, such as that of "hed/pidi/scribble/ted". @throws {Refused} for a number */
-export function unionTypeOf({ union_control_type: said }: Unit): string | null {
+export function unionTypeOf({ union_control_type: said }: Unit, at: string): string | null {
   if (said == null || /^(unknown|0)$/i.test(String(said))) return null;
-  if (typeof said === "number") throw refuseA1111("union_control_type", "must be the name of a type, such as openpose");
+  if (typeof said === "number")
+    throw refuseA1111(`${at}.union_control_type`, "must be the name of a type, such as openpose");
   return said.split("/", 1)[0]!.trim();
 }

@@ -48,7 +48,7 @@ export function readUnits(units: readonly unknown[], catalog: Catalog, initial: 
 }
 
 function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at: string): ReadUnit {
-  refuseIdle(unit);
+  refuseIdle(unit, at);
   const annotator = annotatorOf(unit, `${at}.module`);
   const { image: own, mask } = pictureOf(unit);
   // What is inpainted is the image and the mask of image-to-image: the unit brings none.
@@ -60,10 +60,10 @@ function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at:
       "is for modules that inpaint; where the unit acts is said by effective_region_mask",
     );
   }
-  const control_mode = controlModeOf(unit);
+  const control_mode = controlModeOf(unit, at);
   const control = {
     controlnet: controlNetOf(unit, catalog, at),
-    control_type: unionTypeOf(unit),
+    control_type: unionTypeOf(unit, at),
     ...(image !== undefined && { image: asSource(image) }),
     annotator: annotator ?? null,
     pose: null,
@@ -71,7 +71,7 @@ function readUnit(unit: Unit, catalog: Catalog, initial: string | undefined, at:
     conditioning_scale: unit.weight ?? 1,
     control_guidance_start: unit.guidance_start ?? 0,
     control_guidance_end: unit.guidance_end ?? unit.guidance ?? 1,
-    resize_mode: resizeModeOf(unit.resize_mode),
+    resize_mode: resizeModeOf(unit, at),
     ...weighting(unit, control_mode, at),
   };
   return { control: control as Control, showsMap: unit.save_detected_map !== false };

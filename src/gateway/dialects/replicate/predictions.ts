@@ -16,6 +16,7 @@ import { follow } from "../../follow.ts";
 import { findPicture, waitForGeneration } from "../../generate.ts";
 import { paging } from "../../paging.ts";
 import type { Service } from "../../parts.ts";
+import { sendPicture } from "../../picture.ts";
 import { preferredWait, untilNoLonger } from "../../waiting.ts";
 import { acceptOf } from "../at-once.ts";
 import { invalidInput, modelOf, PredictionBody, readInput } from "./request.ts";
@@ -64,6 +65,9 @@ function creation(instance: FastifyInstance, service: Service, shown: Shown, clo
     field: string,
     said: string,
   ) => {
+    if (request.headers["cancel-after"] !== undefined) {
+      throw invalidInput("Cancel-After", "is not there here: POST …/cancel ends a prediction, and RUN_TIMEOUT each");
+    }
     const model = modelOf(field, said, await service.fleet.catalog());
     const input = readInput(body, model, request.addresses.publicUrl);
     const accepted = await acceptOf(service, "replicate", request, input);
@@ -98,7 +102,7 @@ function withoutKey(instance: FastifyInstance, service: Service, closing: AbortS
   const app = instance.withTypeProvider<ZodTypeProvider>();
   const { queue } = service;
   const options = { config: { open: true } };
-  const querystring = closed({ token: z.string().max(100).default("") });
+  const querystring = z.looseObject({ token: z.string().max(100).default("") }); // with anything to get past a cache
   /** The owner of the job that a token opens; nobody, who has no jobs, when it opens none. */
   const opened = (id: string, token: string) =>
     queue.ask(async (redis) => ((await opens(redis, id, token)) ? ((await ownerOfRecord(redis, id)) ?? "") : ""));
@@ -106,9 +110,7 @@ function withoutKey(instance: FastifyInstance, service: Service, closing: AbortS
   const ofPicture = { hide: true, querystring, params: z.object({ id: z.string(), n: z.string() }) };
   app.get("/predictions/:id/output/:n", { ...options, schema: ofPicture }, async (request, reply) => {
     const { id, n } = request.params;
-    const { image, read } = await findPicture(service, await opened(id, request.query.token), id, n);
-    reply.header("Cache-Control", "private, immutable").type(image.content_type);
-    return reply.send(await read());
+    return sendPicture(request, reply, await findPicture(service, await opened(id, request.query.token), id, n));
   });
   const ofStream = { hide: true, querystring, params: z.object({ id: z.string() }) };
   app.get("/predictions/:id/stream", { ...options, schema: ofStream }, async (request, reply) => {

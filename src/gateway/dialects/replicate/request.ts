@@ -30,8 +30,18 @@ export const PredictionBody = closed({
 export type PredictionBody = z.infer<typeof PredictionBody>;
 
 const { model: _model, webhook: _webhook, response: _response, ...fields } = GenerationInput.shape;
+/** What stands elsewhere, and where. */
+const ELSEWHERE: Readonly<Record<string, string>> = {
+  model: "which model is said by the address, or by version",
+  version: "it stands beside input",
+  webhook: "it stands beside input",
+  webhook_events_filter: "it stands beside input",
+  response: "output is a list of addresses here",
+};
 /** What `input` may say. */
-export const ReplicateInput = closed(fields, meantInGeneration(""));
+export const ReplicateInput = closed(fields, (name, known) =>
+  Object.hasOwn(ELSEWHERE, name) ? ELSEWHERE[name]! : meantInGeneration("")(name, known),
+);
 
 export function invalidInput(path: string, message: string): Refused {
   return new Refused(422, "invalid_request", `${path}: ${message}`, [{ path, message }]);
