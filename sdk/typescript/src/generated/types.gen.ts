@@ -5567,6 +5567,52 @@ export type ListAnnotatorsResponses = {
 
 export type ListAnnotatorsResponse = ListAnnotatorsResponses[keyof ListAnnotatorsResponses];
 
+export type GetAnnotatorData = {
+    body?: never;
+    path: {
+        /**
+         * As the list has it.
+         */
+        id: string;
+    };
+    query?: never;
+    url: '/v1/annotators/{id}';
+};
+
+export type GetAnnotatorErrors = {
+    /**
+     * There is no API key in `Authorization: Bearer`, or none that anybody has.
+     */
+    401: Problem;
+    /**
+     * There is no such thing.
+     */
+    404: Problem;
+    /**
+     * The request fits the schema but cannot be carried out here.
+     */
+    422: Problem;
+    /**
+     * The service cannot take work now; `detail` says why.
+     */
+    503: Problem;
+    /**
+     * The request could not be read: its address, head or body is malformed (400), too slow (408), too large (413, 414, 431), or in an encoding or charset that is not read (415); or, without API keys, it is meant for another host or comes from another site's page (403).
+     */
+    default: Problem;
+};
+
+export type GetAnnotatorError = GetAnnotatorErrors[keyof GetAnnotatorErrors];
+
+export type GetAnnotatorResponses = {
+    /**
+     * Default Response
+     */
+    200: AnnotatorEntry;
+};
+
+export type GetAnnotatorResponse = GetAnnotatorResponses[keyof GetAnnotatorResponses];
+
 export type CreateUploadData = {
     body: UploadForm;
     headers?: {
