@@ -4,9 +4,17 @@ import { cpSync, createWriteStream, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { finished } from "node:stream/promises";
 import { clip } from "../src/models/clip.ts";
-import { clipConfig, controlnetConfig, parseConfig, unetConfig, vaeConfig } from "../src/models/config.ts";
+import {
+  clipConfig,
+  controlnetConfig,
+  parseConfig,
+  tinyVaeConfig,
+  unetConfig,
+  vaeConfig,
+} from "../src/models/config.ts";
 import { controlnet, hintEncoder } from "../src/models/controlnet.ts";
 import { families } from "../src/models/families.ts";
+import { tinyDecoder } from "../src/models/tiny-vae.ts";
 import { unet } from "../src/models/unet.ts";
 import { vaeDecoder, vaeEncoder } from "../src/models/vae.ts";
 import { type Weights, weightShapes } from "../src/models/weights.ts";
@@ -131,6 +139,13 @@ export async function writeSd15(dir: string, controlnets: readonly string[], wid
     const both = [(w: Weights) => controlnet(w, control), (w: Weights) => hintEncoder(w, control)];
     await writeComponent(join(dir, "controlnets", id), STEM, configs.controlnet, ...both);
   }
+}
+
+/** TAESD's decoder for SD 1.x, on the shelf of a MODELS_DIR: 2.4 MB. */
+export async function writeTinyDecoder(dir: string): Promise<void> {
+  const config = { _class_name: "AutoencoderTiny" };
+  const settings = parseConfig(tinyVaeConfig, config, "taesd");
+  await writeComponent(join(dir, "decoders", "taesd"), STEM, config, (w) => tinyDecoder(w, settings));
 }
 
 /** The ControlNets of writeFullSize. */

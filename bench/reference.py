@@ -1,9 +1,10 @@
-"""Seconds a step of diffusers at 512x512 with guidance, with 0, 1 and 2 ControlNets, and of the VAE's decode; float32, CPU."""
-import json, statistics, time
+"""Seconds a step of diffusers at 512x512 with guidance, with 0, 1 and 2 ControlNets, and of the VAE's decode; CPU, float32 or argv[1]."""
+import json, statistics, sys, time
 import torch
 from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 
 torch.set_grad_enabled(False)
+torch.set_default_dtype(getattr(torch, sys.argv[1] if len(sys.argv) > 1 else "float32"))
 unet = UNet2DConditionModel(cross_attention_dim=768).eval()
 controlnets = [ControlNetModel(cross_attention_dim=768).eval() for _ in range(2)]
 vae = AutoencoderKL(

@@ -73,7 +73,7 @@ export const Metrics = z.object({
   load_ms: milliseconds.describe("Loading networks; 0 when they were loaded already."),
   annotate_ms: milliseconds.describe("Control images made by annotators; 0 when none is."),
   encode_ms: milliseconds.describe("Prompt and hints."),
-  denoise_ms: milliseconds.describe("All evaluations of the networks."),
+  denoise_ms: milliseconds.describe("All evaluations of the networks; of one that was taken up anew, those since."),
   decode_ms: milliseconds.describe("Latents to encoded pictures."),
   steps_per_second: z
     .number()
