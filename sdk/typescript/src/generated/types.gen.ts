@@ -4505,7 +4505,7 @@ export type GenerationMetrics = {
      */
     encode_ms: number | null;
     /**
-     * All evaluations of the networks.
+     * All evaluations of the networks; of one that was taken up anew, those since.
      */
     denoise_ms: number | null;
     /**
