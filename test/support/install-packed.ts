@@ -1,7 +1,7 @@
 /** A package of this repository as who installs it gets it: packed, and unpacked in a folder of its own, without network. */
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
-import { writeFile } from "node:fs/promises";
+import { cp, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { temporaryFolder } from "./processes.ts";
@@ -14,28 +14,27 @@ const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !n
 
 const manifestOf = (folder: string) => JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
 
-/** Folders of the packages that one needs, and those need. */
+/** The names of the packages that one needs, and those need. */
 function needsOf(folder: string, found = new Set<string>()): Set<string> {
   for (const name of Object.keys(manifestOf(folder).dependencies ?? {})) {
-    const at = join(modules, name);
-    if (found.has(at)) continue;
-    found.add(at);
-    needsOf(at, found);
+    if (found.has(name)) continue;
+    found.add(name);
+    needsOf(join(modules, name), found);
   }
   return found;
 }
 
-/** @returns the folder where it is installed; the registry's packages that it needs are packed out of node_modules */
+/** @returns the folder where it is installed; what it needs of the registry is there already, as node_modules has it */
 export async function installPacked(stack: AsyncDisposableStack, folder: string): Promise<string> {
   const cwd = await temporaryFolder(stack);
   await writeFile(join(cwd, "package.json"), '{ "private": true, "type": "module" }');
-  const pack = async (folders: string[], ...more: string[]): Promise<string[]> => {
-    const args = ["pack", "--json", "--pack-destination", cwd, ...more, ...folders];
-    const { stdout } = await run("npm", args, { cwd: folder, env });
-    return JSON.parse(stdout.slice(stdout.indexOf("[\n"))).map(({ filename }: { filename: string }) => `./${filename}`);
-  };
-  const packed = await Promise.all([pack([]), pack([...needsOf(folder)], "--ignore-scripts")]);
-  await run("npm", ["install", "--offline", "--no-audit", "--no-fund", ...packed.flat()], { cwd, env });
+  for (const name of needsOf(folder)) {
+    await cp(join(modules, name), join(cwd, "node_modules", name), { recursive: true });
+  }
+  await run("npm", ["pack", "--pack-destination", cwd], { cwd: folder, env });
+  const { name, version } = manifestOf(folder);
+  const install = ["install", "--offline", "--no-audit", "--no-fund", `./${name}-${version}.tgz`];
+  await run("npm", install, { cwd, env });
   return cwd;
 }
 

@@ -1,26 +1,78 @@
-/** What sdk/typescript does by hand: try again, wait, send files, verify webhooks. */
+/** sdk/typescript: generated from the document as it is, packed and installed, its README, and what is written by hand. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { writeFile } from "node:fs/promises";
+import { readdirSync, readFileSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { after, test } from "node:test";
+import { pino } from "pino";
 import sharp from "sharp";
 import { Webhook } from "standardwebhooks";
-import { ControlNetService, JobFailed, Refused, verifyWebhook } from "../../sdk/typescript/src/index.ts";
+import { generateClient } from "../../sdk/generate.ts";
+import {
+  ControlNetService,
+  createAnnotation,
+  JobFailed,
+  Refused,
+  verifyWebhook,
+} from "../../sdk/typescript/src/index.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
 import { startGateway } from "../support/gateway.ts";
-import { temporaryFolder } from "../support/processes.ts";
+import { freePort, temporaryFolder, until } from "../support/processes.ts";
+import { installReadme } from "./readme.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
-const gateway = await startGateway(stack);
+const apiKey = "0123456789abcdef";
+const port = await freePort();
+const gateway = await startGateway(stack, { ALLOW_HOSTS: `localhost:${port}`, API_KEYS: `me:${apiKey}` });
 await gateway.work();
 const baseUrl = gateway.config.PUBLIC_URL;
-const service = new ControlNetService({ baseUrl: `${baseUrl}/` });
+const service = new ControlNetService({ baseUrl: `${baseUrl}/`, apiKey });
 const request = { prompt: "x", num_inference_steps: 2, seed: 1 };
+
+/** Every TypeScript file of a folder, by its path. */
+function filesOf(folder: string): Record<string, string> {
+  const names = readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".ts"));
+  return Object.fromEntries(names.sort().map((name) => [name, readFileSync(join(folder, name), "utf8")]));
+}
+
+test("sdk/typescript/src/generated is what openapi.json gives; `npm run sdk` writes it anew", async () => {
+  const fresh = await temporaryFolder(stack);
+  await generateClient(fresh);
+  assert.deepEqual(filesOf(join(import.meta.dirname, "../../sdk/typescript/src/generated")), filesOf(fresh));
+});
+
+test("its README's programs compile as strict TypeScript and run as printed: packed, installed, under the oldest Node at hand", async (context) => {
+  const readme = await installReadme(stack);
+  context.diagnostic(`Node ${readme.node}`);
+  await readme.compile();
+  const env = { API: baseUrl, API_KEY: apiKey, RECEIVER_PORT: String(port) };
+  const said = await readme.program(env);
+  const steps = said.slice(1, -1);
+  assert.match(said[0]!, /^canny depth /);
+  assert.ok(steps.length >= 20, said.join("\n"));
+  const expected = steps.map((_, i) => `${i + 1} of ${steps.length}`); // each once
+  assert.deepEqual(said.slice(1), [...expected, "canceled"]);
+  for (const name of ["house-7.png", "house-8.png"]) {
+    assert.equal((await sharp(await readFile(join(readme.folder, name))).metadata()).format, "png");
+  }
+
+  const deliverer = startDeliverer(gateway.config, pino({ level: "silent" }));
+  stack.defer(() => deliverer.close());
+  const heard = readme.receiver(env);
+  const url = `http://localhost:${port}`;
+  const forged = { method: "POST", body: "{}" };
+  const answer = await until("the receiver", () => fetch(url, forged).catch(() => undefined));
+  assert.equal(answer.status, 400);
+  const { id } = await service.create({ prompt: "x", num_inference_steps: 1, webhook: { url } });
+  await until("the webhook", async () => heard().includes("\n"));
+  assert.equal(heard(), `${baseUrl}/v1/generations/${id}/images/0\n`);
+});
 
 type Answer = (response: ServerResponse, incoming: IncomingMessage) => void;
 
@@ -84,7 +136,7 @@ const without: Record<string, () => Promise<Response>> = {
 for (const [what, answer] of Object.entries(without)) {
   test(`the end is found by asking where the events ${what}`, async () => {
     const instead: typeof fetch = (input, init) => (isEvents(input) ? answer() : fetch(input, init));
-    const generation = await new ControlNetService({ baseUrl, fetch: instead }).generate(request);
+    const generation = await new ControlNetService({ baseUrl, apiKey, fetch: instead }).generate(request);
     assert.equal(generation.status, "succeeded");
   });
 }
@@ -108,7 +160,7 @@ test("every step is heard of once, also over a connection that is cut; a strange
   const steps: number[] = [];
   const onProgress = ({ step }: { step: number }) => void steps.push(step);
   const body = { ...request, num_inference_steps: 12 };
-  const generation = await new ControlNetService({ baseUrl, fetch: breaking }).generate(body, { onProgress });
+  const generation = await new ControlNetService({ baseUrl, apiKey, fetch: breaking }).generate(body, { onProgress });
   assert.ok(cut && generation.progress.total >= 12);
   assert.deepEqual(
     steps,
@@ -151,19 +203,10 @@ test("files go up as a path, a Blob or bytes, and come back as bytes; the same k
   assert.equal((await service.list({ limit: 1 })).data[0]!.id, generation.id);
   const { width, format } = await sharp(await service.picture(generation.id)).metadata();
   assert.deepEqual([width, format], [generation.images[0]!.width, "png"]);
-  const map = await service.wait({ id: await annotate(uploads[0]!), object: "annotation" });
-  assert.equal(map.status, "succeeded");
+  const body = { annotator: "canny", image: uploads[0]! } as const;
+  const { data } = await createAnnotation({ client: service.client, body, throwOnError: true });
+  assert.equal((await service.wait(data)).status, "succeeded");
 });
-
-async function annotate(image: string): Promise<string> {
-  const { createAnnotation } = await import("../../sdk/typescript/src/index.ts");
-  const { data } = await createAnnotation({
-    client: service.client,
-    body: { annotator: "canny", image },
-    throwOnError: true,
-  });
-  return data.id;
-}
 
 test("webhooks are verified with the headers of Node or of fetch; forged, changed and old ones throw", async () => {
   const key = await service.webhookKey();
