@@ -53,6 +53,14 @@ const HEADERS_OF_ALL: Readonly<Record<string, object>> = {
   503: { "Retry-After": header("Seconds after which to ask again.", "integer") },
 };
 
+/** What an answer is, by its status, where its route says no more. */
+const MEANINGS: Readonly<Record<string, string>> = {
+  200: "As asked for.",
+  201: "It is kept.",
+  202: "Accepted: it goes on by itself.",
+};
+const UNSAID = "Default Response";
+
 const INT32 = 2 ** 31 - 1;
 
 /** A schema as generators want it; `isSent` where it is of a request. */
@@ -106,6 +114,7 @@ function finishOperation(operation: Part): void {
   for (const [status, answer] of Object.entries<Part>(operation.responses)) {
     const headers = { ...HEADERS_OF_ALL[status], ...HEADERS[id]?.[status] };
     if (Object.keys(headers).length > 0) answer.headers = headers;
+    if (answer.description === UNSAID) answer.description = MEANINGS[status];
   }
 }
 

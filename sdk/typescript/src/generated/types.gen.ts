@@ -4949,7 +4949,7 @@ export type GetHealthError = GetHealthErrors[keyof GetHealthErrors];
 
 export type GetHealthResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Health;
 };
@@ -4978,7 +4978,7 @@ export type GetReadinessError = GetReadinessErrors[keyof GetReadinessErrors];
 
 export type GetReadinessResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Readiness;
 };
@@ -5011,7 +5011,7 @@ export type ListModelsError = ListModelsErrors[keyof ListModelsErrors];
 
 export type ListModelsResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: ModelList;
 };
@@ -5057,7 +5057,7 @@ export type GetModelError = GetModelErrors[keyof GetModelErrors];
 
 export type GetModelResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Model;
 };
@@ -5090,7 +5090,7 @@ export type ListControlNetsError = ListControlNetsErrors[keyof ListControlNetsEr
 
 export type ListControlNetsResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: ControlNetList;
 };
@@ -5136,7 +5136,7 @@ export type GetControlNetError = GetControlNetErrors[keyof GetControlNetErrors];
 
 export type GetControlNetResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: ControlNet;
 };
@@ -5169,7 +5169,7 @@ export type ListLorasError = ListLorasErrors[keyof ListLorasErrors];
 
 export type ListLorasResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: LoraList;
 };
@@ -5215,7 +5215,7 @@ export type GetLoraError = GetLoraErrors[keyof GetLoraErrors];
 
 export type GetLoraResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Lora;
 };
@@ -5248,7 +5248,7 @@ export type ListEmbeddingsError = ListEmbeddingsErrors[keyof ListEmbeddingsError
 
 export type ListEmbeddingsResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: EmbeddingList;
 };
@@ -5294,7 +5294,7 @@ export type GetEmbeddingError = GetEmbeddingErrors[keyof GetEmbeddingErrors];
 
 export type GetEmbeddingResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Embedding;
 };
@@ -5327,7 +5327,7 @@ export type ListIpAdaptersError = ListIpAdaptersErrors[keyof ListIpAdaptersError
 
 export type ListIpAdaptersResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: IpAdapterList;
 };
@@ -5373,7 +5373,7 @@ export type GetIpAdapterError = GetIpAdapterErrors[keyof GetIpAdapterErrors];
 
 export type GetIpAdapterResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: IpAdapter;
 };
@@ -5406,7 +5406,7 @@ export type ListAdaptersError = ListAdaptersErrors[keyof ListAdaptersErrors];
 
 export type ListAdaptersResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: AdapterList;
 };
@@ -5452,7 +5452,7 @@ export type GetAdapterError = GetAdapterErrors[keyof GetAdapterErrors];
 
 export type GetAdapterResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Adapter;
 };
@@ -5481,7 +5481,7 @@ export type ListSchedulersError = ListSchedulersErrors[keyof ListSchedulersError
 
 export type ListSchedulersResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: SchedulerList;
 };
@@ -5527,7 +5527,7 @@ export type GetSchedulerError = GetSchedulerErrors[keyof GetSchedulerErrors];
 
 export type GetSchedulerResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Scheduler;
 };
@@ -5560,7 +5560,7 @@ export type ListAnnotatorsError = ListAnnotatorsErrors[keyof ListAnnotatorsError
 
 export type ListAnnotatorsResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: AnnotatorList;
 };
@@ -5665,7 +5665,7 @@ export type CreateUploadError = CreateUploadErrors[keyof CreateUploadErrors];
 
 export type CreateUploadResponses = {
     /**
-     * Default Response
+     * It is kept.
      */
     201: Upload;
 };
@@ -5753,7 +5753,7 @@ export type GetUploadError = GetUploadErrors[keyof GetUploadErrors];
 
 export type GetUploadResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Upload;
 };
@@ -5803,7 +5803,7 @@ export type ListGenerationsError = ListGenerationsErrors[keyof ListGenerationsEr
 
 export type ListGenerationsResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: GenerationList;
 };
@@ -5934,7 +5934,7 @@ export type CancelGenerationError = CancelGenerationErrors[keyof CancelGeneratio
 
 export type CancelGenerationResponses = {
     /**
-     * Default Response
+     * Accepted: it goes on by itself.
      */
     202: Generation;
 };
@@ -6026,7 +6026,7 @@ export type GetGenerationError = GetGenerationErrors[keyof GetGenerationErrors];
 
 export type GetGenerationResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Generation;
 };
@@ -6193,7 +6193,7 @@ export type ListAnnotationsError = ListAnnotationsErrors[keyof ListAnnotationsEr
 
 export type ListAnnotationsResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: AnnotationList;
 };
@@ -6316,7 +6316,7 @@ export type CancelAnnotationError = CancelAnnotationErrors[keyof CancelAnnotatio
 
 export type CancelAnnotationResponses = {
     /**
-     * Default Response
+     * Accepted: it goes on by itself.
      */
     202: Annotation;
 };
@@ -6408,7 +6408,7 @@ export type GetAnnotationError = GetAnnotationErrors[keyof GetAnnotationErrors];
 
 export type GetAnnotationResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Annotation;
 };
@@ -6508,7 +6508,7 @@ export type ListTrainingsError = ListTrainingsErrors[keyof ListTrainingsErrors];
 
 export type ListTrainingsResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: TrainingList;
 };
@@ -6623,7 +6623,7 @@ export type CancelTrainingError = CancelTrainingErrors[keyof CancelTrainingError
 
 export type CancelTrainingResponses = {
     /**
-     * Default Response
+     * Accepted: it goes on by itself.
      */
     202: Training;
 };
@@ -6715,7 +6715,7 @@ export type GetTrainingError = GetTrainingErrors[keyof GetTrainingErrors];
 
 export type GetTrainingResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: Training;
 };
@@ -7061,7 +7061,7 @@ export type GetWebhookSecretError = GetWebhookSecretErrors[keyof GetWebhookSecre
 
 export type GetWebhookSecretResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: WebhookSecret;
 };
@@ -7108,7 +7108,7 @@ export type RotateWebhookSecretError = RotateWebhookSecretErrors[keyof RotateWeb
 
 export type RotateWebhookSecretResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: WebhookSecret;
 };
@@ -7166,7 +7166,7 @@ export type ListWebhookDeliveriesError = ListWebhookDeliveriesErrors[keyof ListW
 
 export type ListWebhookDeliveriesResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: WebhookDeliveryList;
 };
@@ -7222,7 +7222,7 @@ export type ReplayWebhookDeliveryError = ReplayWebhookDeliveryErrors[keyof Repla
 
 export type ReplayWebhookDeliveryResponses = {
     /**
-     * Default Response
+     * Accepted: it goes on by itself.
      */
     202: WebhookDelivery;
 };
