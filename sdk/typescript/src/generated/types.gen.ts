@@ -5606,7 +5606,7 @@ export type GetAnnotatorError = GetAnnotatorErrors[keyof GetAnnotatorErrors];
 
 export type GetAnnotatorResponses = {
     /**
-     * Default Response
+     * As asked for.
      */
     200: AnnotatorEntry;
 };
