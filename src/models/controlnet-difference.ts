@@ -53,6 +53,9 @@ function joined(tensors: Tensors): Map<string, WeightSource> {
     if (rank !== ranks || rank === 0) {
       throw new CheckpointError(`"${layer}": up [${up.shape}] and down [${down.shape}] are not of one rank above 0`);
     }
+    if (tensors.has(`${layer}.weight`)) {
+      throw new CheckpointError(`"${name}" and "${layer}.weight" are both of the same layer`);
+    }
     whole.set(`${layer}.weight`, { ...source, shape: [up.shape[0]!, ...down.shape.slice(1)] });
   }
   return whole;
@@ -61,6 +64,9 @@ function joined(tensors: Tensors): Map<string, WeightSource> {
 /** @param tensors of the whole file @throws CheckpointError, UnsupportedError */
 export function readDifference({ folder, tensors: all }: Checkpoint): Difference {
   const kind = all.has(LOW_RANK) ? "low_rank" : "whole";
+  if (all.has(LOW_RANK) && all.has(WHOLE)) {
+    throw new CheckpointError(`the file has both "${LOW_RANK}" and "${WHOLE}": it can be one of them alone`);
+  }
   const prefix = all.has("control_model.input_hint_block.0.weight") ? "control_model." : "";
   const own = [...all].flatMap(([name, source]) =>
     name === LOW_RANK || name === WHOLE

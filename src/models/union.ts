@@ -5,11 +5,12 @@
  */
 import type { Computation } from "../onnx/build.ts";
 import { add, gather, matmul, mul, reduceMean, reshape, sigmoidLinear, slice, transpose } from "../onnx/operators.ts";
-import { input, type Value } from "../onnx/value.ts";
+import { input, show, type Value } from "../onnx/value.ts";
 import { type ControlnetConfig, type Union, UnsupportedError } from "./config.ts";
 import { embedHint } from "./controlnet.ts";
 import { linear, norm } from "./layers.ts";
 import { count } from "./original-names.ts";
+import { CheckpointError } from "./safetensors.ts";
 import type { WeightSource, Weights } from "./weights.ts";
 
 const TASKS = "task_embedding";
@@ -18,12 +19,18 @@ const LAYERS = "transformer_layes";
 
 /**
  * What makes a file one of a Union; null for any other ControlNet. A config does not tell: xinsir's is that of a plain one.
- * @throws UnsupportedError when the config says another number of types or layers than the file has
+ * @throws CheckpointError, UnsupportedError when the config says another number of types or layers than the file has
  */
 export function unionOf(tensors: ReadonlyMap<string, WeightSource>, config: ControlnetConfig): Union | null {
   const tasks = tensors.get(TASKS);
   if (tasks === undefined) return null;
   const union = { types: tasks.shape[0] ?? 0, layers: count(tensors.keys(), LAYERS) };
+  if (tasks.shape.length !== 2 || union.types === 0) {
+    throw new CheckpointError(
+      `"${TASKS}" has the shape ${show(tasks.shape)}: [types, channels] of one type or more are needed`,
+    );
+  }
+  if (union.layers === 0) throw new CheckpointError(`the file has no ${LAYERS}.*`);
   const said = [
     ["num_control_type", config.num_control_type, union.types],
     ["num_trans_layer", config.num_trans_layer, union.layers],

@@ -130,10 +130,44 @@ test("a difference says why it fits no other model, and what is wrong with its f
   assert.throws(() => opened("rank", tensors), /are not of one rank above 0/);
 });
 
+/** What a stranger may have done to a Control-LoRA. */
+const SPOILED: Record<string, [(tensors: Map<string, RawTensor>) => void, RegExp]> = {
+  "a layer as factors and in full": [
+    (tensors) => tensors.set("mid_block.resnets.0.conv1.weight", raw([1], [1])),
+    /"mid_block\.resnets\.0\.conv1\.weight" are both of the same layer/,
+  ],
+  "both marks": [(tensors) => tensors.set("difference", raw([0], [])), /both "lora_controlnet" and "difference"/],
+  "factors of one axis": [
+    (tensors) => tensors.set("conv_in.up", raw([3], [1, 1, 1])),
+    /up \[3\] and down .* not of one rank/,
+  ],
+  "a number as a factor": [(tensors) => tensors.set("conv_in.up", raw([], [1])), /not of one rank/],
+  "its mark alone": [
+    (tensors) => {
+      for (const name of [...tensors.keys()].filter((one) => one !== "lora_controlnet")) tensors.delete(name);
+    },
+    /no input_hint_block/,
+  ],
+};
+
+test("a Control-LoRA of a stranger gives one error that says why", () => {
+  for (const [name, [spoil, reason]] of Object.entries(SPOILED)) {
+    const tensors = lowRank();
+    spoil(tensors);
+    assert.throws(() => opened("spoiled", tensors), reason, name);
+  }
+  const many = lowRank();
+  for (let i = 0; i < 20_000; i++) many.set(`nothing.${i}`, raw([1], [1]));
+  assert.match(shelvedMisfit(base, opened("many", many))!, /does not read 20000 of the tensors, such as "nothing\.0"/);
+});
+
 const TYPES = 6;
 
 /** The fixture's ControlNet with what a Union has more; zero = what changes nothing. In a folder with the config of a plain one. */
-function union(name: string, { zero }: { zero: boolean }): ControlNet {
+function union(
+  name: string,
+  { zero, spoil = () => {} }: { zero: boolean; spoil?: (tensors: Map<string, RawTensor>) => void },
+): ControlNet {
   const size = canny.config.block_out_channels[0]!;
   const time = 4 * size;
   const added = TYPES * canny.config.addition_time_embed_dim!;
@@ -171,7 +205,9 @@ function union(name: string, { zero }: { zero: boolean }): ControlNet {
   cpSync(join(SDXL, "controlnets/canny"), dir, { recursive: true });
   rmSync(join(dir, WEIGHTS));
   const plain = [...own].map(([key, { dims, data }]) => [key, raw(dims, data as Float32Array)] as const);
-  writeRaw(join(dir, WEIGHTS), new Map([...plain, ...shapes]));
+  const tensors = new Map([...plain, ...shapes]);
+  spoil(tensors);
+  writeRaw(join(dir, WEIGHTS), tensors);
   return openShelvedFolder(dir).on(base);
 }
 
@@ -201,5 +237,34 @@ test("a ControlNet-Union is told by its tensors, and is a ControlNet shifted by 
   for (const other of [otherToken, otherType]) {
     t.diagnostic(`another type: apart by ${apart(other, made).toFixed(3)}`);
     assert.ok(apart(other, made) > 1e-3);
+  }
+});
+
+test("a Union of a stranger gives one error that says why", () => {
+  const layers = /^transformer_layes/;
+  const bad: Record<string, [(tensors: Map<string, RawTensor>) => void, RegExp]> = {
+    "no types": [
+      (tensors) => tensors.set("task_embedding", raw([0, 16], [])),
+      /"task_embedding" has the shape \[0, 16\]/,
+    ],
+    "types of one axis": [(tensors) => tensors.set("task_embedding", raw([3], [1, 1, 1])), /has the shape \[3\]/],
+    "more types than are embedded": [
+      (tensors) => tensors.set("task_embedding", raw([7, 16], new Float32Array(112))),
+      /control_add_embedding\.linear_1\.weight" has the shape/,
+    ],
+    "no transformer": [
+      (tensors) => {
+        for (const name of [...tensors.keys()].filter((one) => layers.test(one))) tensors.delete(name);
+      },
+      /no transformer_layes/,
+    ],
+    "a LoRA's factor among them": [
+      (tensors) => tensors.set("lora_unet_x.lora_down.weight", raw([1, 1], [1])),
+      /a LoRA|does not read/,
+    ],
+    "half a projection": [(tensors) => tensors.delete("spatial_ch_projs.bias"), /no tensor "spatial_ch_projs\.bias"/],
+  };
+  for (const [name, [spoil, reason]] of Object.entries(bad)) {
+    assert.throws(() => union("spoiled", { zero: true, spoil }), reason, name);
   }
 });
