@@ -31,8 +31,12 @@ const BY_TENSOR: readonly (readonly [RegExp, string])[] = [
 const CONTROLNETS: typeof BY_TENSOR = [
   [/^(task_embedding$|control_add_embedding\.)/, "ControlNet-Union"],
   [/^lora_controlnet$/, "Control-LoRA"],
+  [/^controlnet_cond_embedding\./, "a ControlNet"],
   [/^difference$/, "a ControlNet stored as a difference from a base model"],
 ];
+
+/** What a U-Net in diffusers' names has, and no ControlNet. */
+const U_NET = ["down_blocks.0.resnets.0.conv1.weight", "conv_norm_out.weight", "time_embedding.linear_1.weight"];
 
 /** @throws UnsupportedError that names what the tensors are of, where that is known and not what `place` is for */
 export function refuseForeignFile(tensors: Tensors, place: "models" | "controlnets" = "models"): void {
@@ -41,6 +45,11 @@ export function refuseForeignFile(tensors: Tensors, place: "models" | "controlne
   const misplaced = place === "models" ? among(CONTROLNETS) : undefined;
   if (misplaced !== undefined) {
     throw new UnsupportedError(`not a base model: ${misplaced} belongs into controlnets`);
+  }
+  if (place === "models" && U_NET.every((name) => tensors.has(name))) {
+    throw new UnsupportedError(
+      "a U-Net alone, as SDXL-Lightning, Hyper-SD and DMD2 publish it, is no model: it belongs into a copy of its base model's folder, as unet/diffusion_pytorch_model.safetensors",
+    );
   }
   const what = among(BY_TENSOR);
   if (what !== undefined) {

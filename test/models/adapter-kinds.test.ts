@@ -12,6 +12,7 @@ import { openIpAdapter } from "../../src/models/ip-adapter.ts";
 import { layerChanges } from "../../src/models/lora/keys.ts";
 import { openLora } from "../../src/models/lora/lora.ts";
 import type { Network } from "../../src/models/network.ts";
+import { openSingleFile } from "../../src/models/single-file.ts";
 import { openT2iAdapterFile } from "../../src/models/t2i-adapter.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { CPU, openSession } from "../../workers/runtime/runtime.ts";
@@ -122,6 +123,11 @@ test("IP-Adapters of faces and T2I-Adapters of style are refused by their names"
   assert.throws(() => openIpAdapter(write(face)), /FaceID/);
   assert.throws(() => openIpAdapter(write(["image_proj.perceiver_resampler.proj_in.weight"])), /FaceID/);
   assert.throws(() => openT2iAdapterFile(write(["style_embedding", "ln_post.weight"])), /for style/);
+});
+
+test("a U-Net alone, as few-step models are published, is refused with what it is for", () => {
+  const file = join(FIXTURES, "sdxl/base/unet/diffusion_pytorch_model.safetensors");
+  assert.throws(() => openSingleFile(file), /a U-Net alone, as SDXL-Lightning.* as unet\/diffusion_pytorch_model/);
 });
 
 test("what a header says of alpha must be an object", () => {

@@ -27,7 +27,7 @@ const FAMILIES: readonly (readonly [RegExp, string])[] = [
   [/^lora_prior_|(^|[._])prior[._]/, "Stable Cascade"],
   [/(^|[._])blocks[._]\d+[._](self|cross)_attn[._]/, "Wan"],
   [
-    /^(lora_)?transformer[._]|^(lora_unet_|lycoris_|diffusion_model\.)?(transformer_blocks|blocks|layers)[._]\d/,
+    /^(lora_transformer_|transformer\.)|^(lora_unet_|lycoris_|diffusion_model\.)?(transformer_blocks|blocks|layers)[._]\d/,
     "a diffusion transformer (Stable Diffusion 3, Flux, PixArt, Qwen-Image or another)",
   ],
 ];
