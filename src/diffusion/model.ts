@@ -1,4 +1,5 @@
 import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "../models/config.ts";
+import type { Assumption } from "../models/opened.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -28,6 +29,8 @@ export interface LoadedModel {
   readonly force_zeros_for_empty_prompt: boolean;
   /** CosXL Edit is shown the image's latents scaled as those that it makes, instruct-pix2pix as the VAE gives them. */
   readonly scales_image_latents: boolean;
+  /** What its files do not settle. */
+  readonly assumptions: readonly Assumption[];
   /** scheduler_config.json. */
   readonly scheduler: Readonly<Record<string, unknown>>;
   readonly run: {

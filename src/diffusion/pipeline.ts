@@ -17,6 +17,7 @@ import { type ControlImages, prepareControls } from "./hints.ts";
 import { toVae } from "./latents.ts";
 import type { LoadedControlNet, LoadedModel } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
+import { assumedFor } from "./own-scheduler.ts";
 import { requestConfig } from "./request-config.ts";
 import { isControlled, isWhole, type Kept, NOTHING_KEPT, residualsNeeded } from "./reuse.ts";
 import { fill, repeatRow } from "./rows.ts";
@@ -117,7 +118,7 @@ export async function prepare(
     featuresAt,
     start,
     latentDims,
-    warnings: [...textWarnings, ...warnings],
+    warnings: [...textWarnings, ...warnings, ...assumedFor(model, request)],
   };
 }
 

@@ -19,6 +19,7 @@ import { storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { naming, refuseForeignFile, requireClass } from "./recognize.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "./safety-checker.ts";
+import { readScheduler } from "./scheduler-file.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
 import { findTinyDecoder } from "./tiny-decoder.ts";
 import { unet } from "./unet.ts";
@@ -143,14 +144,6 @@ export function textConfig(json: object): object {
   return typeof nested === "object" && nested !== null ? nested : json;
 }
 
-/** The class in scheduler_config.json is taken; diffusers takes the one in model_index.json. */
-function warnOfScheduler({ scheduler: entry }: Index, { _class_name: own }: { _class_name?: unknown }): string[] {
-  const named = Array.isArray(entry) ? entry[1] : undefined;
-  return typeof named !== "string" || own === undefined || named === own
-    ? []
-    : [`model_index.json names ${named}, scheduler_config.json ${own}: the latter is the default, unlike in diffusers`];
-}
-
 /**
  * A base model in the diffusers layout, its parts checked against each other.
  * @throws CheckpointError, ShapeError, UnsupportedError
@@ -198,8 +191,6 @@ export function openBase(folder: string): BaseModel {
   };
   requireRead(unetCheckpoint.tensors.keys(), [networks.unet], "unet");
   requireRead(vae.tensors.keys(), [networks.vae_decoder, networks.vae_encoder], "vae");
-  const scheduler = readJson(join(folder, "scheduler", "scheduler_config.json"));
-  warnings.push(...warnOfScheduler(index, scheduler));
   return {
     folder,
     unet: unetSettings,
@@ -207,7 +198,7 @@ export function openBase(folder: string): BaseModel {
     text,
     force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
     scales_image_latents: index.is_cosxl_edit === true,
-    scheduler,
+    ...readScheduler(folder, index),
     weights: unetCheckpoint,
     networks,
     safety_checker,

@@ -1,13 +1,38 @@
 import type { Computation } from "../onnx/build.ts";
-import { add, concat, gather, gelu, matmul, reshape, sigmoidLinear, slice } from "../onnx/operators.ts";
+import {
+  add,
+  concat,
+  gather,
+  gelu,
+  matmul,
+  mul,
+  relu,
+  reshape,
+  scale,
+  sigmoid,
+  sigmoidLinear,
+  silu,
+  slice,
+} from "../onnx/operators.ts";
 import { constant, input, label, type Value } from "../onnx/value.ts";
 import type { ClipConfig } from "./config.ts";
 import { linear, mix, norm } from "./layers.ts";
 import type { Weights } from "./weights.ts";
 
+/** The GELU by a hyperbolic tangent, x·½(1 + tanh y) = x·sigmoid(2y) with y = √(2/π)·(x + 0.044715·x³). */
+const geluTanh = (x: Value) =>
+  mul(x, sigmoid(scale(add(x, scale(mul(mul(x, x), x), 0.044715)), 2 * Math.sqrt(2 / Math.PI))));
+
+/** transformers' ACT2FN. */
 const activations: Record<ClipConfig["hidden_act"], (x: Value) => Value> = {
   quick_gelu: (x) => sigmoidLinear(x, 1.702),
   gelu,
+  gelu_new: geluTanh,
+  gelu_fast: geluTanh,
+  gelu_pytorch_tanh: geluTanh,
+  relu,
+  silu,
+  swish: silu,
 };
 
 /** 0 where token t may see token s (s ≤ t), minus infinity elsewhere: [1, 1, T, T]. */

@@ -198,6 +198,10 @@ const UNHEEDED = [
   ...["no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "exponential_decay_length_penalty"],
 ];
 
+const activation = z.enum([
+  ...(["quick_gelu", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish"] as const),
+]);
+
 /** transformers' CLIPTextConfig, with the defaults of that class. */
 export const clipConfig = z.strictObject({
   ...Object.fromEntries(UNHEEDED.map((key) => [key, unheeded])),
@@ -212,7 +216,7 @@ export const clipConfig = z.strictObject({
     .record(z.string(), z.unknown())
     .refine((heads) => Object.keys(heads).length === 0, "heads that were pruned are not supported")
     .optional(),
-  hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
+  hidden_act: activation.default("quick_gelu"),
   hidden_size: count.default(512),
   intermediate_size: count.default(2048),
   layer_norm_eps: z.number().gt(0).lt(1).default(1e-5),
@@ -229,7 +233,7 @@ export type ClipConfig = z.infer<typeof clipConfig>;
 export const clipVisionConfig = z.strictObject({
   ...Object.fromEntries(UNHEEDED.map((key) => [key, z.unknown().optional()])),
   model_type: z.enum(["clip_vision_model", "clip"]).default("clip_vision_model"),
-  hidden_act: z.enum(["quick_gelu", "gelu"]).default("quick_gelu"),
+  hidden_act: activation.default("quick_gelu"),
   hidden_size: count.default(768),
   intermediate_size: count.default(3072),
   layer_norm_eps: z.number().default(1e-5),

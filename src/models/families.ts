@@ -4,6 +4,7 @@
  */
 import { join } from "node:path";
 import type { ClipConfig } from "./config.ts";
+import type { Assumption } from "./opened.ts";
 import type { originalNames } from "./original-names.ts";
 
 /** A text encoder, and where an original checkpoint has it. */
@@ -30,7 +31,7 @@ export interface Family {
   /** scheduler_config.json. */
   readonly scheduler: object;
   /** What the file does not say and had to be assumed. */
-  readonly assumption: string | null;
+  readonly assumption: Assumption | null;
 }
 
 /** Of all the published scheduler_config.json: DDIM's keys too where the class is another, for requests that name DDIM. */
@@ -101,8 +102,11 @@ const sd2: Family = {
   towers: [openClip("cond_stage_model.model.", 23)],
   // Neither names nor shapes tell 2.1-768 from the 512 "base" models, which predict epsilon: diffusers' loader takes all for the former.
   scheduler: schedulers.ddimV,
-  assumption:
-    'taken for SD 2.x at 768 pixels, which predicts v, as diffusers does: an SD 2.x "base" model, which predicts epsilon, needs a diffusers folder',
+  assumption: {
+    field: "prediction_type",
+    message:
+      'taken for SD 2.x at 768 pixels, which predicts v, as diffusers does: an SD 2.x "base" model, which predicts epsilon, wants prediction_type epsilon',
+  },
 };
 
 export const families = {

@@ -11,6 +11,12 @@ export interface TextTower {
   readonly network: Network;
 }
 
+/** What its files do not settle and was assumed, and the field of a request that settles it. */
+export interface Assumption {
+  readonly field: "scheduler" | "prediction_type";
+  readonly message: string;
+}
+
 export interface BaseModel {
   readonly folder: string;
   readonly unet: UnetConfig;
@@ -36,6 +42,7 @@ export interface BaseModel {
   };
   /** What says of a picture whether it may be shown. */
   readonly safety_checker: SafetyChecker | null;
+  readonly assumptions: readonly Assumption[];
   readonly warnings: readonly string[];
 }
 

@@ -134,10 +134,8 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     weights: unetPart,
     networks,
     safety_checker: null,
-    warnings: [
-      ...(family.assumption === null || said.prediction_type !== undefined ? [] : [family.assumption]),
-      ...unusedWarning(unused, prefixes),
-    ],
+    assumptions: family.assumption === null || said.prediction_type !== undefined ? [] : [family.assumption],
+    warnings: unusedWarning(unused, prefixes),
   };
 }
 

@@ -101,9 +101,24 @@ test("configs with only the keys that diffusers wrote in its first versions", ()
   assert.equal(bare.vae.scaling_factor, whole.vae.scaling_factor);
 });
 
-/** Of the fixture: where its two files differ, diffusers takes the former. */
-const OTHER_SCHEDULER =
-  "model_index.json names DDIMScheduler, scheduler_config.json PNDMScheduler: the latter is the default, unlike in diffusers";
+test("a scheduler that the index names and the config does not is said to be assumed; of another noise schedule it is refused", () => {
+  const said =
+    "model_index.json names DDIMScheduler, scheduler_config.json PNDMScheduler: the latter is the default, unlike in diffusers";
+  assert.deepEqual(openBase(join(FIXTURE, "base")).assumptions, [{ field: "scheduler", message: said }]);
+  const edm = changed((folder) =>
+    editJson(join(folder, "model_index.json"), (json) => (json.scheduler = ["diffusers", "EDMEulerScheduler"])),
+  );
+  assert.throws(() => openBase(edm), /EDMEulerScheduler.*different noise schedules/);
+});
+
+test("keys that diffusers wrote as defaults of their time are read as today's", () => {
+  const folder = changed((folder) =>
+    editJson(join(folder, "scheduler/scheduler_config.json"), (json) =>
+      Object.assign(json, { timestep_spacing: "trailing", _use_default_values: ["timestep_spacing"] }),
+    ),
+  );
+  assert.ok(!("timestep_spacing" in openBase(folder).scheduler));
+});
 
 test("a safety checker and a feature extractor are skipped with a warning", () => {
   const folder = changed((folder) =>
@@ -112,11 +127,7 @@ test("a safety checker and a feature extractor are skipped with a warning", () =
       json.feature_extractor = ["transformers", "CLIPImageProcessor"];
     }),
   );
-  assert.deepEqual(openBase(folder).warnings, [
-    "safety_checker is not run",
-    "feature_extractor is not run",
-    OTHER_SCHEDULER,
-  ]);
+  assert.deepEqual(openBase(folder).warnings, ["safety_checker is not run", "feature_extractor is not run"]);
 });
 
 test("half-precision files instead of the plain ones", () =>
@@ -209,7 +220,6 @@ test("a config's keys that its class does not have are ignored with a warning, a
   assert.deepEqual(openBase(folder).warnings, [
     "unet/config.json: decay, inv_gamma ignored, as diffusers does",
     "text_encoder/config.json: rope_theta ignored, as diffusers does",
-    OTHER_SCHEDULER,
   ]);
 });
 refused(

@@ -1,0 +1,32 @@
+/** A model folder's scheduler: scheduler_config.json, held against the class that model_index.json names. */
+import { join } from "node:path";
+import { readJson } from "./checkpoint.ts";
+import { UnsupportedError } from "./config.ts";
+import type { Assumption } from "./opened.ts";
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** Classes of EDM's noise, over which no others' models run. */
+const isEdm = (name: string) => /^(EDM|CosineDPM)/.test(name);
+
+/**
+ * scheduler_config.json. Keys that diffusers wrote as defaults of their time are left out, so that a class has its own
+ * (ConfigMixin.extract_init_dict). Where the index names another class, the file's is taken, and the user is told: diffusers takes the
+ * index's.
+ * @throws UnsupportedError where the two are of different noise schedules
+ */
+export function readScheduler(
+  folder: string,
+  { scheduler: entry }: Json,
+): { scheduler: Json; assumptions: Assumption[] } {
+  const { _use_default_values: unsaid, ...json } = readJson(join(folder, "scheduler", "scheduler_config.json")) as Json;
+  const isSaid = ([key]: [string, unknown]) => !(Array.isArray(unsaid) && unsaid.includes(key));
+  const scheduler = Object.fromEntries(Object.entries(json).filter(isSaid));
+  const { _class_name: own } = scheduler;
+  const named = Array.isArray(entry) ? entry[1] : undefined;
+  if (typeof named !== "string" || own === undefined || named === own) return { scheduler, assumptions: [] };
+  const both = `model_index.json names ${named}, scheduler_config.json ${own}`;
+  if (isEdm(named) !== isEdm(String(own))) throw new UnsupportedError(`${both}: they are of different noise schedules`);
+  const message = `${both}: the latter is the default, unlike in diffusers`;
+  return { scheduler, assumptions: [{ field: "scheduler", message }] };
+}
