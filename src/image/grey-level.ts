@@ -1,4 +1,7 @@
 import type { Pixels } from "./pixels.ts";
+import { words } from "./words.ts";
+
+const grey = (red: number, green: number, blue: number) => (red * 9798 + green * 19_235 + blue * 3735 + 0x4000) >> 15;
 
 /**
  * How light each pixel is, 0 … 255: OpenCV's `cvtColor(picture, COLOR_RGB2GRAY)` to the byte (ITU-R 601 weights, 15 bits).
@@ -6,8 +9,16 @@ import type { Pixels } from "./pixels.ts";
  */
 export function greyLevels({ width, height, data }: Pixels): Uint8Array {
   const out = new Uint8Array(width * height);
-  for (let p = 0, i = 0; p < out.length; p++, i += 3)
-    out[p] = (data[i]! * 9798 + data[i + 1]! * 19235 + data[i + 2]! * 3735 + 0x4000) >> 15;
+  const from = words(data);
+  const fours = out.length >> 2; // four pixels are three words
+  for (let k = 0, p = 0, i = 0; k < fours; k++, p += 4, i += 3) {
+    const [a, b, c] = [from[i]!, from[i + 1]!, from[i + 2]!];
+    out[p] = grey(a & 255, (a >> 8) & 255, (a >> 16) & 255);
+    out[p + 1] = grey(a >>> 24, b & 255, (b >> 8) & 255);
+    out[p + 2] = grey((b >> 16) & 255, b >>> 24, c & 255);
+    out[p + 3] = grey((c >> 8) & 255, (c >> 16) & 255, c >>> 24);
+  }
+  for (let p = 4 * fours, i = 3 * p; p < out.length; p++, i += 3) out[p] = grey(data[i]!, data[i + 1]!, data[i + 2]!);
   return out;
 }
 
@@ -17,13 +28,38 @@ export function darkestChannel(data: Uint8Array, i: number): number {
 }
 
 /** A grey picture: three channels alike. */
-export function greyPicture(width: number, height: number, levels: ArrayLike<number>): Pixels {
+export function greyPicture(width: number, height: number, levels: Uint8Array): Pixels {
   const data = new Uint8Array(width * height * 3);
-  for (let p = 0, i = 0; i < data.length; p++) {
-    const level = levels[p]!;
-    data[i++] = level;
-    data[i++] = level;
-    data[i++] = level;
+  const to = words(data);
+  const fours = levels.length >> 2;
+  for (let k = 0, p = 0, i = 0; k < fours; k++, p += 4, i += 3) {
+    const [a, b, c, d] = [levels[p]!, levels[p + 1]!, levels[p + 2]!, levels[p + 3]!];
+    to[i] = a | (a << 8) | (a << 16) | (b << 24);
+    to[i + 1] = b | (b << 8) | (c << 16) | (c << 24);
+    to[i + 2] = c | (d << 8) | (d << 16) | (d << 24);
   }
+  for (let p = 4 * fours; p < levels.length; p++) data.fill(levels[p]!, 3 * p, 3 * p + 3);
+  return { width, height, data };
+}
+
+const LAST = 0xff00_0000 | 0;
+
+/** A picture in black and white: white where `isWhite` says so of a pixel's level. */
+export function blackAndWhite(
+  { width, height }: Pick<Pixels, "width" | "height">,
+  levels: Uint8Array,
+  isWhite: (level: number) => boolean,
+): Pixels {
+  const data = new Uint8Array(width * height * 3);
+  const to = words(data);
+  const white = Int32Array.from({ length: 256 }, (_, level) => (isWhite(level) ? -1 : 0)); // all bits of a word, or none
+  const fours = levels.length >> 2;
+  for (let k = 0, p = 0, i = 0; k < fours; k++, p += 4, i += 3) {
+    const [b, c] = [white[levels[p + 1]!]!, white[levels[p + 2]!]!];
+    to[i] = (white[levels[p]!]! & ~LAST) | (b & LAST);
+    to[i + 1] = (b & 0xffff) | (c & ~0xffff);
+    to[i + 2] = (c & 0xff) | (white[levels[p + 3]!]! & ~0xff);
+  }
+  for (let p = 4 * fours; p < levels.length; p++) data.fill(white[levels[p]!]!, 3 * p, 3 * p + 3);
   return { width, height, data };
 }

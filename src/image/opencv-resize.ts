@@ -204,29 +204,29 @@ function shares(inSize: number, outSize: number): Shares {
   return { start, input: Int32Array.from(input), share: Float32Array.from(share) };
 }
 
+/** Adding and taking it away again rounds a small float32 to a whole number, half to even. */
+const ROUNDER = 1.5 * 2 ** 23;
+
 function covered(pixels: Pixels, width: number, height: number): Pixels {
-  const { width: inWidth, data } = pixels;
-  const [columns, rows] = [shares(inWidth, width), shares(pixels.height, height)];
-  const sums = new Float32Array(width * 3);
+  const [columns, rows] = [shares(pixels.width, width), shares(pixels.height, height)];
+  const [row, sums] = [new Float32Array(width * 3), new Float32Array(width * 3)];
   const out = new Uint8Array(height * width * 3);
-  for (let y = 0; y < height; y++) {
+  for (let y = 0, read = -1; y < height; y++) {
     sums.fill(0);
-    for (let k = rows.start[y]!; k < rows.start[y + 1]!; k++)
-      addRow(sums, data, rows.input[k]! * inWidth * 3, columns, rows.share[k]!);
-    for (let i = 0, o = y * sums.length; i < sums.length; i++, o++) out[o] = byte(roundHalfEven(sums[i]!));
+    for (let k = rows.start[y]!; k < rows.start[y + 1]!; k++) {
+      const [input, part] = [rows.input[k]!, rows.share[k]!];
+      if (input !== read) narrow(row, pixels.data, input * pixels.width * 3, columns); // two outputs share a row
+      read = input;
+      for (let i = 0; i < sums.length; i++) sums[i] = sums[i]! + f(row[i]! * part);
+    }
+    for (let i = 0, o = y * sums.length; i < sums.length; i++, o++) out[o] = byte(f(sums[i]! + ROUNDER) - ROUNDER);
   }
   return { width, height, data: out };
 }
 
-/** Adds a share of the row at `offset`, made narrower. Every sum is rounded to float32. */
-function addRow(
-  sums: Float32Array,
-  data: Uint8Array,
-  offset: number,
-  { start, input, share }: Shares,
-  part: number,
-): void {
-  for (let x = 0, o = 0; o < sums.length; x++, o += 3) {
+/** The row at `offset`, made narrower. Every sum is rounded to float32. */
+function narrow(row: Float32Array, data: Uint8Array, offset: number, { start, input, share }: Shares): void {
+  for (let x = 0, o = 0; o < row.length; x++, o += 3) {
     let [red, green, blue] = [0, 0, 0];
     for (let k = start[x]!; k < start[x + 1]!; k++) {
       const i = offset + input[k]! * 3;
@@ -235,9 +235,9 @@ function addRow(
       green = f(green + f(data[i + 1]! * weight));
       blue = f(blue + f(data[i + 2]! * weight));
     }
-    sums[o] = sums[o]! + f(red * part);
-    sums[o + 1] = sums[o + 1]! + f(green * part);
-    sums[o + 2] = sums[o + 2]! + f(blue * part);
+    row[o] = red;
+    row[o + 1] = green;
+    row[o + 2] = blue;
   }
 }
 

@@ -38,6 +38,22 @@ test("a picture of one pixel, one row or one column can be annotated", () => {
     }
 });
 
+test("pictures of any number of bytes, wherever in memory they begin, give each byte's own map", () => {
+  for (let width = 1; width < 10; width++) {
+    const { data } = drawn("noise", [width, 3]);
+    const shifted = new Uint8Array(data.length + 1).subarray(1);
+    shifted.set(data);
+    const pixels = { width, height: 3, data: shifted };
+    const inverse = data.map((value) => 255 - value);
+    assert.deepEqual(made("invert", pixels).data, inverse);
+    const grey = (p: number) => (data[3 * p]! * 9798 + data[3 * p + 1]! * 19235 + data[3 * p + 2]! * 3735 + 16384) >> 15;
+    const dark = data.map((_, i) => (grey(Math.floor(i / 3)) > 99 ? 0 : 255));
+    assert.deepEqual(made("binary", pixels, { threshold: 99 }).data, dark);
+    const most = data.map((_, i) => Math.max(...data.subarray(i - (i % 3), i - (i % 3) + 3)));
+    assert.deepEqual(made("recolor_intensity", pixels).data, most);
+  }
+});
+
 test("with detect_resolution the map is made at that size, and has the picture's", () => {
   const pixels = drawn("noise", [100, 80]);
   const map = made("canny", pixels, { detect_resolution: 64 });

@@ -1,4 +1,4 @@
-import { darkestChannel, greyLevels, greyPicture } from "../grey-level.ts";
+import { blackAndWhite, darkestChannel, greyLevels } from "../grey-level.ts";
 import { otsu } from "../otsu.ts";
 import type { Pixels } from "../pixels.ts";
 
@@ -8,11 +8,10 @@ export const threshold = (pixels: Pixels, level: number) => black(pixels, (darke
 /** A drawing in dark lines, as white lines on black: white where red, green or blue is below 127 (lllyasviel/ControlNet `gradio_scribble2image`). */
 export const scribble = (pixels: Pixels) => black(pixels, (darkest) => darkest < 127);
 
-function black({ width, height, data }: Pixels, isWhite: (darkest: number) => boolean): Pixels {
-  const levels = new Uint8Array(width * height);
-  const white = Uint8Array.from({ length: 256 }, (_, level) => (isWhite(level) ? 255 : 0));
-  for (let p = 0; p < levels.length; p++) levels[p] = white[darkestChannel(data, p * 3)]!;
-  return greyPicture(width, height, levels);
+function black(pixels: Pixels, isWhite: (darkest: number) => boolean): Pixels {
+  const levels = new Uint8Array(pixels.width * pixels.height);
+  for (let p = 0; p < levels.length; p++) levels[p] = darkestChannel(pixels.data, p * 3);
+  return blackAndWhite(pixels, levels, isWhite);
 }
 
 /**
@@ -22,6 +21,5 @@ function black({ width, height, data }: Pixels, isWhite: (darkest: number) => bo
 export function binaryMap(pixels: Pixels, level: number): Pixels {
   const levels = greyLevels(pixels);
   const limit = level === 0 || level === 255 ? otsu(levels) : level;
-  for (let p = 0; p < levels.length; p++) levels[p] = levels[p]! > limit ? 0 : 255;
-  return greyPicture(pixels.width, pixels.height, levels);
+  return blackAndWhite(pixels, levels, (grey) => grey <= limit);
 }
