@@ -2,6 +2,7 @@
 import { closest } from "fastest-levenshtein";
 import { z } from "zod";
 import { ANNOTATORS, type AnnotatorName, type AnnotatorParams, type AnnotatorRow, OTHER_NAMES } from "./annotators.ts";
+import { INSTEAD } from "./annotators-elsewhere.ts";
 import { closed, MOST_SHOWN } from "./closed.ts";
 import {
   isNetworkAnnotator,
@@ -53,6 +54,8 @@ function unknownAnnotator(input: unknown): string {
   const forms = 'must be the name of an annotator, or {"name": …, "params": {…}}';
   if (typeof name !== "string") return forms;
   const shown = name.slice(0, MOST_SHOWN);
+  const instead = Object.hasOwn(INSTEAD, shown) ? INSTEAD[shown] : undefined;
+  if (instead !== undefined) return `there is no annotator "${shown}": ${instead}`;
   return `there is no annotator "${shown}"; the nearest known one is "${closest(shown, ALL_NAMES)}"; GET /v1/annotators lists them`;
 }
 
