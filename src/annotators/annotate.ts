@@ -96,10 +96,12 @@ function peopleMap({ width, height }: Pixels, found: readonly FoundPerson[]): An
 
 const bodyAlone = ({ body }: FoundPerson): FoundPerson => ({ body, leftHand: null, rightHand: null, face: null });
 
+const isSeen = ({ body }: FoundPerson) => body.some((point) => point !== null);
+
 /** The people in a picture: DWPose finds each, ViTPose takes the whole picture for one. */
 export async function people(pixels: Pixels, folder: LoadedFolder): Promise<FoundPerson[]> {
   const { detector, pose } = folder.nets;
   return folder.kind === "dwpose"
     ? wholeBodies(pixels, { detector: detector!, pose: pose! })
-    : [bodyPerson(await bodyPoints(pixels, [0, 0, pixels.width, pixels.height], model(folder)))];
+    : [bodyPerson(await bodyPoints(pixels, [0, 0, pixels.width, pixels.height], model(folder)))].filter(isSeen);
 }
