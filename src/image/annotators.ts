@@ -72,7 +72,7 @@ const makers = {
 const resizers: { readonly [N in AnnotatorName]?: typeof resizeCubic } = { lineart_standard: resizeCubic };
 
 /**
- * The map that an annotator makes: with `detect_resolution` at that size, then at the picture's again.
+ * The map that an annotator makes: with `detect_resolution` or `resolution` at that size, then at the one asked for.
  * @throws {AnnotationError} when the input cannot be annotated
  */
 export function annotate<N extends AnnotatorName>(

@@ -9,26 +9,35 @@ export interface Resolutions {
   readonly detect_resolution: number | null;
   /** About the shorter side of the map. */
   readonly image_resolution: number | null;
+  /** The A1111 extension's, instead of the two: the shorter side of the map, which is made of a picture padded to multiples of 64. */
+  readonly resolution: number | null;
 }
 
 /** Of those parameters of an annotator that has them, else none. */
 export const resolutionsOf = (params: object): Resolutions => ({
   detect_resolution: null,
   image_resolution: null,
+  resolution: null,
   ...params,
 });
 
 /** The picture at the size that its map is made at. */
-export const atDetection = (pixels: Pixels, { detect_resolution }: Resolutions): Pixels =>
-  detect_resolution === null ? pixels : resizeImage(pixels, detect_resolution);
+export function atDetection(pixels: Pixels, { detect_resolution, resolution }: Resolutions): Pixels {
+  if (resolution !== null) return resizeWithPad(pixels, resolution).padded;
+  return detect_resolution === null ? pixels : resizeImage(pixels, detect_resolution);
+}
 
 /** A map that was made of {@link atDetection} at the size that was asked for; one made at the picture's own size stays as it is. */
 export function asAsked(
   map: Pixels,
   pixels: Pixels,
-  { detect_resolution, image_resolution }: Resolutions,
+  { detect_resolution, image_resolution, resolution }: Resolutions,
   resize: (pixels: Pixels, width: number, height: number) => Pixels = resizeLinear,
 ): Pixels {
+  if (resolution !== null) {
+    const { width, height } = sizeAt(pixels, resolution);
+    return corner(map, width, height);
+  }
   if (detect_resolution === null && image_resolution === null) return map;
   const { width, height } = image_resolution === null ? pixels : imageSize(pixels, image_resolution);
   return map.width === width && map.height === height ? map : resize(map, width, height);
@@ -36,14 +45,23 @@ export function asAsked(
 
 const MULTIPLE = 64;
 
+/** The size at which a picture's shorter side is `resolution`. */
+export function sizeAt({ width, height }: Pick<Pixels, "width" | "height">, resolution: number) {
+  const scale = resolution / Math.min(width, height);
+  return { width: roundHalfEven(width * scale), height: roundHalfEven(height * scale) };
+}
+
 /**
  * A picture whose shorter side is `resolution`, its last column and row repeated until both sides are multiples of 64; `width` and
  * `height` are those of the part without them (Mikubill/sd-webui-controlnet `resize_image_with_pad`).
  */
 export function resizeWithPad(pixels: Pixels, resolution: number): { padded: Pixels; width: number; height: number } {
-  const scale = resolution / Math.min(pixels.width, pixels.height);
-  const [width, height] = [roundHalfEven(pixels.width * scale), roundHalfEven(pixels.height * scale)];
-  const { data } = (scale > 1 ? resizeCubic : resizeArea)(pixels, width, height);
+  const { width, height } = sizeAt(pixels, resolution);
+  const { data } = (resolution > Math.min(pixels.width, pixels.height) ? resizeCubic : resizeArea)(
+    pixels,
+    width,
+    height,
+  );
   const [fullWidth, fullHeight] = [width, height].map((side) => Math.ceil(side / MULTIPLE) * MULTIPLE) as [
     number,
     number,

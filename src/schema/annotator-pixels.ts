@@ -12,7 +12,7 @@ const WITHOUT_NETWORK = 4;
  */
 export function mostPixels({ name, params }: AnnotatorChoice, MAX_PIXELS: number): number {
   const row: { atOwnSize?: boolean } | undefined = (NETWORK_ANNOTATORS as Record<string, { atOwnSize: boolean }>)[name];
-  const resized = "detect_resolution" in params && params.detect_resolution !== null;
+  const resized = "detect_resolution" in params && (params.detect_resolution ?? params.resolution) !== null;
   if (resized || row?.atOwnSize === false) return MAX_IMAGE_PIXELS;
   return Math.min(row === undefined ? WITHOUT_NETWORK * MAX_PIXELS : MAX_PIXELS, MAX_IMAGE_PIXELS);
 }

@@ -43,15 +43,27 @@ const pixels = (says: string) =>
     .describe(says)
     .meta({ examples: [512] });
 
-/** The sizes that controlnet_aux's annotators work at. */
-export const sized = {
+/** The sizes that annotators of controlnet_aux and of the A1111 extension work at. */
+const sizes = {
   detect_resolution: pixels(
     "About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.",
   ),
   image_resolution: pixels(
     "About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.",
   ),
+  resolution: pixels(
+    "Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.",
+  ),
 };
+
+/** The parameters of an annotator that can work at other sizes than the picture's, and these sizes. */
+export const sized = <Shape extends z.ZodRawShape>(shape: Shape) =>
+  closed({ ...shape, ...sizes }).check(({ value, issues }) => {
+    const { resolution, ...others } = value as Record<string, unknown>;
+    for (const other of ["detect_resolution", "image_resolution"])
+      if ((resolution ?? null) !== null && (others[other] ?? null) !== null)
+        issues.push({ code: "custom", input: value, path: ["resolution"], message: `cannot go with ${other}` });
+  });
 
 const edges = (low: number, high: number) => ({
   low_threshold: number(0, 2040, low, "A gradient above it goes an edge on."),
@@ -65,64 +77,61 @@ export const ANNOTATORS = {
     description: "Edges, white on black.",
     input: "picture",
     feeds: ["canny"],
-    params: closed({ ...edges(100, 200), ...sized }),
+    params: sized({ ...edges(100, 200) }),
   },
   hough_lines: {
     description: "Straight lines, white on black, without a network.",
     input: "picture",
     feeds: ["lines"],
-    params: closed({
+    params: sized({
       ...edges(50, 150),
       rho: number(0.5, 16, 1, "Pixels between two distances of lines."),
       theta_degrees: number(0.25, 45, 1, "Degrees between two directions of lines."),
       threshold: whole(1, 10_000, 50, "Edge pixels that a line needs."),
       min_line_length: number(0, 10_000, 30, "Pixels along x or y."),
       max_line_gap: number(0, 10_000, 5, "Pixels without an edge that a line goes on over."),
-      ...sized,
     }),
   },
   lineart_standard: {
     description: "What is darker than around it, white on black.",
     input: "picture",
     feeds: ["line_art"],
-    params: closed({
+    params: sized({
       gaussian_sigma: number(0.01, 64, 6, "Pixels that the picture is blurred by for comparison."),
       intensity_threshold: number(0, 254, 8, "What is less dark than this does not count as a line."),
-      ...sized,
     }),
   },
   scribble: {
     description: "A drawing in dark lines as white lines on black.",
     input: "picture",
     feeds: ["scribble"],
-    params: closed({ ...sized }),
+    params: sized({}),
   },
   scribble_xdog: {
     description: "Bold lines from a photo, white on black.",
     input: "picture",
     feeds: ["scribble"],
-    params: closed({ threshold: number(1, 64, 32, "Less gives more lines."), ...sized }),
+    params: sized({ threshold: number(1, 64, 32, "Less gives more lines.") }),
   },
   threshold: {
     description: "White where red, green and blue are all above the threshold.",
     input: "picture",
     feeds: ["scribble"],
-    params: closed({ threshold: number(0, 255, 127, "A level of 0 to 255."), ...sized }),
+    params: sized({ threshold: number(0, 255, 127, "A level of 0 to 255.") }),
   },
   binary: {
     description: "White where the picture is dark.",
     input: "picture",
     feeds: ["scribble"],
-    params: closed({
+    params: sized({
       threshold: whole(0, 255, 0, "Grey above it is black; 0 and 255 = found from the image."),
-      ...sized,
     }),
   },
   invert: {
     description: "The negative: makes black lines on white fit.",
     input: "picture",
     feeds: ["line_art", "scribble", "soft_edge", "lines", "depth"],
-    params: closed({ ...sized }),
+    params: sized({}),
   },
   normal_from_depth: {
     description: "Surface normals from a picture of depth, near = light.",
@@ -143,7 +152,7 @@ export const ANNOTATORS = {
     description: "The picture blurred.",
     input: "picture",
     feeds: ["blur"],
-    params: closed({ sigma: number(0.01, 64, 9, "Pixels."), ...sized }),
+    params: sized({ sigma: number(0.01, 64, 9, "Pixels.") }),
   },
   color_grid: {
     description: "Cells of 64 pixels, each of one color.",
@@ -157,22 +166,21 @@ export const ANNOTATORS = {
     description: "How light the picture is, for a ControlNet that colors.",
     input: "picture",
     feeds: ["grey"],
-    params: closed({ ...gamma, ...sized }),
+    params: sized({ ...gamma }),
   },
   recolor_intensity: {
     description: "The largest of red, green and blue, for a ControlNet that colors.",
     input: "picture",
     feeds: ["grey"],
-    params: closed({ ...gamma, ...sized }),
+    params: sized({ ...gamma }),
   },
   shuffle: {
     description: "The picture's colors at other places.",
     input: "picture",
     feeds: ["shuffle"],
-    params: closed({
+    params: sized({
       f: whole(8, 2048, 256, "Pixels that stay about together."),
       seed: whole(0, 2 ** 32 - 1, 0, "Where the random numbers begin."),
-      ...sized,
     }),
   },
   none: {

@@ -1,7 +1,6 @@
 /** The annotators that run networks, whose files lie in MODELS_DIR/annotators: their parameters, and what their maps feed. */
 import { z } from "zod";
 import { type AnnotatorRow, number, sized } from "./annotators.ts";
-import { closed } from "./closed.ts";
 import { Id } from "./fields.ts";
 
 interface NetworkRow extends AnnotatorRow {
@@ -9,14 +8,13 @@ interface NetworkRow extends AnnotatorRow {
   readonly atOwnSize: boolean;
 }
 
+/** What all of them take, beside the sizes. */
 const network = {
   network: Id.nullable()
     .default(null)
     .describe("Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.")
     .meta({ examples: ["depth-anything-v2-small"] }),
 };
-/** What all of them take. */
-const shared = { ...sized, ...network };
 
 const safe = {
   safe: z
@@ -45,31 +43,31 @@ export const NETWORK_ANNOTATORS = {
   depth: atItsSize(
     ["depth"],
     "Depth, near = light.",
-    closed({
+    sized({
       resample: z
         .enum(["bicubic", "bilinear"])
         .default("bicubic")
         .describe("How the network's result gets the image's size: as transformers, or as the A1111 extension."),
-      ...shared,
+      ...network,
     }),
   ),
   normal_midas: atItsSize(
     ["normal"],
     "Surface normals, by way of depth.",
-    closed({
+    sized({
       bg_threshold: number(0, 1, 0.1, "Share of the depth below which a pixel is background."),
       a: number(0.01, 100, 2 * Math.PI, "Less makes slopes steeper."),
-      ...shared,
+      ...network,
     }),
   ),
-  normal_bae: atOwnSize(["normal"], "Surface normals by NormalBae.", closed(shared)),
-  normal_metric3d: atItsSize(["normal"], "Surface normals by Metric3D.", closed(shared)),
-  segmentation: atItsSize(["segmentation"], "The classes of ADE20K in their colors.", closed(shared)),
-  softedge_hed: atOwnSize(["soft_edge"], "Soft edges by HED.", closed({ ...safe, ...asScribble, ...shared })),
+  normal_bae: atOwnSize(["normal"], "Surface normals by NormalBae.", sized(network)),
+  normal_metric3d: atItsSize(["normal"], "Surface normals by Metric3D.", sized(network)),
+  segmentation: atItsSize(["segmentation"], "The classes of ADE20K in their colors.", sized(network)),
+  softedge_hed: atOwnSize(["soft_edge"], "Soft edges by HED.", sized({ ...safe, ...asScribble, ...network })),
   softedge_teed: atOwnSize(
     ["soft_edge"],
     "Soft edges by TEED; both sides are multiples of 8.",
-    closed({
+    sized({
       safe_steps: z
         .int()
         .min(0)
@@ -77,35 +75,35 @@ export const NETWORK_ANNOTATORS = {
         .default(2)
         .describe("Edges in so many steps and one; 0 = as fine as they are.")
         .meta({ examples: [2] }),
-      ...shared,
+      ...network,
     }),
   ),
   softedge_pidinet: atOwnSize(
     ["soft_edge"],
     "Soft edges by PiDiNet.",
-    closed({
+    sized({
       ...safe,
       ...asScribble,
       apply_filter: z.boolean().default(false).describe("Edges above a half are white, others black."),
-      ...shared,
+      ...network,
     }),
   ),
-  scribble_hed: atOwnSize(["scribble"], "Bold lines by HED.", closed(shared)),
-  scribble_pidinet: atOwnSize(["scribble"], "Bold lines by PiDiNet.", closed(shared)),
-  lineart_realistic: atOwnSize(["line_art"], "A photo as a line drawing.", closed(shared)),
-  lineart_coarse: atOwnSize(["line_art"], "A photo as a coarse line drawing.", closed(shared)),
-  lineart_anime: atOwnSize(["line_art"], "A drawn picture as its lines.", closed(shared)),
+  scribble_hed: atOwnSize(["scribble"], "Bold lines by HED.", sized(network)),
+  scribble_pidinet: atOwnSize(["scribble"], "Bold lines by PiDiNet.", sized(network)),
+  lineart_realistic: atOwnSize(["line_art"], "A photo as a line drawing.", sized(network)),
+  lineart_coarse: atOwnSize(["line_art"], "A photo as a coarse line drawing.", sized(network)),
+  lineart_anime: atOwnSize(["line_art"], "A drawn picture as its lines.", sized(network)),
   mlsd: atOwnSize(
     ["lines"],
     "Straight lines by M-LSD; both sides are multiples of 32.",
-    closed({
+    sized({
       thr_v: number(0.01, 2, 0.1, "The least score of a line."),
       thr_d: number(0.01, 20, 0.1, "The least length of a line, in cells of two pixels."),
-      ...shared,
+      ...network,
     }),
   ),
-  openpose: atItsSize(["pose"], "Skeletons of the people in it: bodies.", closed(shared)),
-  openpose_full: atItsSize(["pose"], "Skeletons of the people in it: bodies, hands and faces.", closed(shared)),
+  openpose: atItsSize(["pose"], "Skeletons of the people in it: bodies.", sized(network)),
+  openpose_full: atItsSize(["pose"], "Skeletons of the people in it: bodies, hands and faces.", sized(network)),
 } as const satisfies Record<string, NetworkRow>;
 
 export type NetworkAnnotatorName = keyof typeof NETWORK_ANNOTATORS;

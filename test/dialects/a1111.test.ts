@@ -249,7 +249,7 @@ test("a module makes the map, which is that of detect, and of our own annotator"
     .post("/v1/annotations")
     .set({ Authorization: `Bearer ${KEY}`, Accept: "image/png" })
     .send({
-      annotator: { name: "canny", params: { low_threshold: 50, high_threshold: 150, detect_resolution: 64 } },
+      annotator: { name: "canny", params: { low_threshold: 50, high_threshold: 150, resolution: 64 } },
       image: `data:image/png;base64,${image}`,
     });
   assert.equal(await pixelsOf(detected.body.images[0]), await pixelsOf(own.body.toString("base64")));
@@ -269,10 +269,10 @@ test("sliders that are absent or beyond their range are the module's own, and mo
   const { controls } = await latest();
   // biome-ignore lint/suspicious/noExplicitAny: JSON
   const [canny, invert, perfect, tile] = controls.map((one: any) => one.annotator);
-  const { low_threshold, high_threshold, detect_resolution } = canny.params;
-  assert.deepEqual([low_threshold, high_threshold, detect_resolution], [100, 200, 512]);
-  assert.deepEqual([invert.name, invert.params.detect_resolution], ["invert", null]);
-  assert.equal(perfect.params.detect_resolution, null);
+  const { low_threshold, high_threshold, resolution } = canny.params;
+  assert.deepEqual([low_threshold, high_threshold, resolution], [100, 200, 512]);
+  assert.deepEqual([invert.name, invert.params.resolution], ["invert", null]);
+  assert.equal(perfect.params.resolution, null);
   assert.deepEqual([tile.name, tile.params.down_sampling_rate], ["tile", 2]);
 });
 

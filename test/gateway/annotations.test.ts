@@ -60,8 +60,7 @@ async function offShare(made: Annotation, { map, tolerance: { levels = 0 } = {} 
 describe("reference maps", () => {
   const references = Object.keys(ANNOTATORS).flatMap((name) => {
     const own = casesOf("cases.json").filter(
-      ({ annotator, picture: file, map, params }) =>
-        annotator === name && map !== undefined && !file.includes(".") && typeof params.resolution !== "number",
+      ({ annotator, picture: file, map }) => annotator === name && map !== undefined && !file.includes("."),
     );
     return own.slice(-2); // each one's arithmetic is held to all of them elsewhere
   });
@@ -87,7 +86,13 @@ describe("an annotation", () => {
     const made = await annotated({ annotator: "canny", image: picture("grey"), metadata: { mine: 1 } });
     assert.deepEqual(made.request.annotator, {
       name: "canny",
-      params: { low_threshold: 100, high_threshold: 200, detect_resolution: null, image_resolution: null },
+      params: {
+        low_threshold: 100,
+        high_threshold: 200,
+        detect_resolution: null,
+        image_resolution: null,
+        resolution: null,
+      },
     });
     assert.match(made.id, /^ann_/);
     assert.deepEqual([made.progress, made.metadata], [{ step: 1, total: 1 }, { mine: 1 }]);
@@ -191,6 +196,20 @@ describe("what cannot be made is refused", () => {
       /nearest known one is "canny"/,
     ],
     [
+      "an annotator of another program's that is not here, with what makes such maps",
+      { annotator: { name: "depth_zoe" }, image: picture("pixel") },
+      400,
+      "annotator",
+      /no annotator "depth_zoe": "depth"/,
+    ],
+    [
+      "sizes of two programs at once",
+      { annotator: "canny", params: { resolution: 64, detect_resolution: 64 }, image: picture("pixel") },
+      400,
+      "params.resolution",
+      /cannot go with detect_resolution/,
+    ],
+    [
       "a parameter that there is not",
       { annotator: "canny", params: { low: 1 }, image: picture("pixel") },
       400,
@@ -290,6 +309,7 @@ test("the list says of each annotator what it takes, whether it can be used and 
       ["high_threshold", 200, 0, 2040],
       ["detect_resolution", null, 64, 2048],
       ["image_resolution", null, 64, 2048],
+      ["resolution", null, 64, 2048],
     ],
   );
   assert.deepEqual([of("canny").controlnets, of("canny").available], [["canny"], true]);

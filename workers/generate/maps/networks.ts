@@ -67,7 +67,7 @@ async function annotate(pixels: Pixels, folder: LoadedFolder, { name, params }: 
   const shown = atDetection(pixels, params);
   const { map, people, warnings } = await networkMaps[name](shown, folder, params as never);
   const sized = asAsked(map, pixels, params);
-  const { width, height } = shown;
+  const { width, height } = params.resolution === null ? shown : sized; // without what the picture is padded by
   const pose = people === undefined ? null : writePose({ width, height, people });
   return { map: sized, pose, warnings };
 }

@@ -8,7 +8,7 @@ import { tooLarge } from "../../../src/schema/annotator-pixels.ts";
 import { MAX_IMAGE_PIXELS } from "../../../src/schema/fields.ts";
 import { MapError } from "./made.ts";
 
-/** What a picture resized by detect_resolution or image_resolution may have, as a multiple of MAX_PIXELS: a long strip would have more. */
+/** What a picture resized by a parameter may have, as a multiple of MAX_PIXELS: a long strip would have more. */
 const RESIZED = 4;
 
 /** @throws {MapError} when it is no picture, or has too many pixels */

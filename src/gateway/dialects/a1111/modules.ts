@@ -41,7 +41,7 @@ export function annotatorOf({ module, pixel_perfect, ...said }: Settings, field:
     name: annotator,
     params: {
       ...params,
-      ...(sized && !pixel_perfect && { detect_resolution: Math.round(set(RESOLUTION, said.processor_res)) }),
+      ...(sized && !pixel_perfect && { resolution: Math.round(set(RESOLUTION, said.processor_res)) }),
       ...(a && { [a.param]: set(a, said.threshold_a) }),
       ...(b && { [b.param]: set(b, said.threshold_b) }),
     },
