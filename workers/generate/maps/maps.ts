@@ -1,4 +1,5 @@
 /** Every kind of map, on the engine thread: what this worker has annotators for, and the maps that it has made lately. */
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import {
   type AnnotatorLibrary,
@@ -8,9 +9,10 @@ import {
   publishedFor,
 } from "../../../src/annotators/library.ts";
 import type { Run } from "../../../src/diffusion/model.ts";
-import { isNetworkChoice, type PlainChoice } from "../../../src/schema/annotator-choice.ts";
+import { isNetworkChoice, type NetworkChoice, type PlainChoice } from "../../../src/schema/annotator-choice.ts";
 import type { Catalog } from "../../../src/schema/catalog.ts";
 import type { Loadable } from "../../runtime/runtime.ts";
+import { Stamps } from "../stamp.ts";
 import { MapCache } from "./cache.ts";
 import type { MadeMap, MapTask } from "./made.ts";
 import { NetworkMaps } from "./networks.ts";
@@ -29,16 +31,21 @@ export class Maps {
   readonly #thread = new MapThread();
   readonly #cache = new MapCache();
   #library: AnnotatorLibrary;
+  #stamps: Stamps;
 
   constructor(modelsDir: string, runner: (network: Loadable) => Run) {
     this.#dir = join(modelsDir, "annotators");
     this.#networks = new NetworkMaps(runner);
+    this.#stamps = stampsOf(this.#dir);
     this.#library = openAnnotators(this.#dir);
   }
 
-  /** Reads the folder of annotators again. */
+  /** Reads the folder of annotators again: what has not changed stays open. */
   reload(): void {
-    this.#library = openAnnotators(this.#dir, this.#library);
+    const [stamps, before] = [stampsOf(this.#dir), this.#stamps];
+    const same = [...this.#library.folders].filter(([name]) => stamps.get(name) === before.get(name));
+    this.#stamps = stamps;
+    this.#library = openAnnotators(this.#dir, { ...this.#library, folders: new Map(same) });
   }
 
   /** What the catalog says of annotators' networks. */
@@ -64,10 +71,23 @@ export class Maps {
    */
   make(task: MapTask, names: readonly (string | null)[], { turn, signal }: Stopping): Promise<MadeMap> {
     const { choice, pose } = task;
-    return this.#cache.get(JSON.stringify([choice, names, pose]), () =>
+    const network = isNetworkChoice(choice) ? this.#networkOf(choice) : null;
+    return this.#cache.get(JSON.stringify([choice, names, pose, network]), () =>
       isNetworkChoice(choice)
         ? this.#networks.make({ ...task, choice }, this.#library, turn)
         : this.#thread.make({ ...task, choice: choice as PlainChoice }, signal),
     );
   }
+
+  /** Which files make the map: other ones make another. */
+  #networkOf({ name, params }: NetworkChoice): readonly (string | undefined)[] {
+    const id = params.network ?? foldersFor(name, this.#library)[0];
+    return [id, id === undefined ? id : this.#stamps.get(id)];
+  }
+}
+
+function stampsOf(dir: string): Stamps {
+  const stamps = new Stamps();
+  for (const name of existsSync(dir) ? readdirSync(dir) : []) stamps.note(name, [join(dir, name)]);
+  return stamps;
 }
