@@ -9,7 +9,7 @@ import { annotate } from "../src/image/annotators.ts";
 import { decodeOverWhite } from "../src/image/decode.ts";
 import { greyLevels, greyPicture } from "../src/image/grey-level.ts";
 import { fitMap } from "../src/image/map-fit.ts";
-import { corner, resizeWithPad } from "../src/image/map-size.ts";
+import { resizeWithPad } from "../src/image/map-size.ts";
 import { resizeNearest } from "../src/image/nearest.ts";
 import { resizeArea, resizeCubic, resizeImage, resizeLanczos4, resizeLinear } from "../src/image/opencv-resize.ts";
 import type { Pixels } from "../src/image/pixels.ts";
@@ -78,12 +78,8 @@ const STEPS: Record<string, (pixels: Pixels, params: StepParams) => Pixels> = {
 function annotated({ annotator, params }: Case, pixels: Pixels): Pixels {
   const { resolution = null, noise: _, ...own } = params;
   const name = annotator as "canny";
-  const run = (picture: Pixels, extra = {}) =>
-    annotate(name, picture, ANNOTATORS[name].params.parse({ ...own, ...extra }));
-  if (annotator === "color_grid") return run(pixels, { resolution });
-  if (typeof resolution !== "number") return run(pixels);
-  const { padded, width, height } = resizeWithPad(pixels, resolution);
-  return corner(run(padded), width, height);
+  const sized = typeof resolution === "number" || annotator === "color_grid" ? { resolution } : {};
+  return annotate(name, pixels, ANNOTATORS[name].params.parse({ ...own, ...sized }));
 }
 
 /** How many values are farther off than the tolerance's levels, as a share of all; 1 where sizes differ. */

@@ -53,7 +53,7 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
       refuse([field], `is not read by the annotator "${annotator.name}", which takes ${needed.join(" and ")}`);
     }
   }
-  const { error } = known.safeParse(params ?? {});
+  const { error } = known.safeParse({ ...annotator.params, ...params });
   for (const { path, message } of error?.issues ?? []) refuse(["params", ...path], message);
 }
 

@@ -210,6 +210,17 @@ describe("what cannot be made is refused", () => {
       /cannot go with detect_resolution/,
     ],
     [
+      "sizes of two programs, one within the annotator",
+      {
+        annotator: { name: "canny", params: { resolution: 64 } },
+        params: { detect_resolution: 64 },
+        image: picture("pixel"),
+      },
+      400,
+      "params.resolution",
+      /cannot go with detect_resolution/,
+    ],
+    [
       "a parameter that there is not",
       { annotator: "canny", params: { low: 1 }, image: picture("pixel") },
       400,
