@@ -4,6 +4,7 @@ import { run as annotators } from "./annotators.ts";
 import { run as chaos } from "./chaos.ts";
 import { run as convergence } from "./convergence.ts";
 import { run as demo } from "./demo.ts";
+import { run as demoAnnotated } from "./demo-annotated.ts";
 import { run as fair } from "./fair.ts";
 import { run as fast } from "./fast.ts";
 import { removeTemporary } from "./folders.ts";
@@ -28,6 +29,7 @@ const BENCHES: Record<string, () => Promise<void>> = {
   convergence,
   demo,
   fair,
+  "demo-annotated": demoAnnotated,
   fast,
   hostile,
   "hostile-files": hostileFiles,

@@ -1,15 +1,16 @@
 /**
  * The demo's annotators, as folders of networks in the layouts of published ones: depth with normals as Metric3D's, classes as
- * SegFormer's with the demo's own palette.
+ * SegFormer's with the demo's own palette, a person's points as ViTPose's.
  */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { readCheckpoint } from "../src/models/checkpoint.ts";
 import { StoredWeights, Weights } from "../src/models/weights.ts";
 import { build } from "../src/onnx/build.ts";
-import { add, div, relu, slice } from "../src/onnx/operators.ts";
+import { add, div, mul, reduceSum, relu, sigmoid, slice } from "../src/onnx/operators.ts";
 import { constant, input, type Value } from "../src/onnx/value.ts";
 import { readParameters, writeSafetensors } from "../src/training/stored.ts";
+import { heatMaps, POINTS, VIEW } from "./points.ts";
 import { look, READER } from "./reader.ts";
 import { CHANNELS, SURFACES } from "./surfaces.ts";
 import { SIDE } from "./world/landscape.ts";
@@ -68,11 +69,29 @@ function classes(open: typeof weightsOf): Made {
   };
 }
 
+/** The sum over a person's heat maps to their fourth power is 12 or more, of other things 3.3 at most, in 50 scenes of each. */
+const LEAST_PERSON = 7;
+
+function points(open: typeof weightsOf): Made {
+  const image = input("pixel_values", "float32", [1, 3, VIEW, VIEW]);
+  const heat = heatMaps(open(POINTS), image);
+  const squared = mul(relu(heat), relu(heat));
+  const isPerson = sigmoid(add(reduceSum(mul(squared, squared), [1, 2, 3]), scalar(-LEAST_PERSON)));
+  return {
+    name: "demo-points",
+    weights: POINTS,
+    config: { model_type: "vitpose", architectures: ["VitPoseForPoseEstimation"] },
+    processor: { ...ready, image_processor_type: "VitPoseImageProcessor", size: { height: VIEW, width: VIEW } },
+    inputs: [image],
+    outputs: { heatmaps: mul(heat, isPerson) },
+  };
+}
+
 /**
  * Writes each into its folder of `dir`, its weights beside it: in 8-bit floats, for what is shipped has 25 MB at most.
  */
 export function writeAnnotators(dir: string): void {
-  for (const make of [surfaces, classes]) {
+  for (const make of [surfaces, classes, points]) {
     const { name, weights, config, processor } = make(weightsOf);
     const folder = join(dir, name);
     mkdirSync(join(folder, "onnx"), { recursive: true });

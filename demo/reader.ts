@@ -23,20 +23,27 @@ export const READER = join(import.meta.dirname, "reader.safetensors");
 const WIDTHS = [8, 16, 24, 32];
 const [GROUPS, EPSILON] = [4, 1e-5];
 
-/** image [B, 3, SIDE, SIDE] in -1 … 1 → [B, channels, SIDE, SIDE] of what is seen at each pixel and around it. */
-export function look(w: Weights, image: Value, channels: number): Value {
+/** How much a network sees: channels at each halved side from the image's own, convolutions at the last, and the level it ends at. */
+export interface Sight {
+  readonly widths: readonly number[];
+  readonly middles: number;
+  readonly finest: number;
+}
+const CLASSES_SIGHT: Sight = { widths: WIDTHS, middles: 2, finest: 0 };
+
+/** image [B, 3, H, W] in -1 … 1 → [B, channels, H, W] / 2^finest of what is seen at each pixel and around it. */
+export function look(w: Weights, image: Value, channels: number, sight = CLASSES_SIGHT): Value {
   const layer = (name: string, x: Value, width: number, stride = 1) =>
     silu(groupNorm(w.at(`${name}.norm`), convolution(w.at(`${name}.conv`), x, width, 3, { stride }), GROUPS, EPSILON));
   const sides: Value[] = [];
   let x = image;
-  for (const [level, width] of WIDTHS.entries()) {
+  for (const [level, width] of sight.widths.entries()) {
     x = layer(`down.${level}`, x, width, level === 0 ? 1 : 2);
     sides.push(x);
   }
-  x = layer("middle.0", x, WIDTHS.at(-1)!);
-  x = layer("middle.1", x, WIDTHS.at(-1)!);
-  for (let level = WIDTHS.length - 2; level >= 0; level--) {
-    x = layer(`up.${level}`, concat([resizeTwice(x), sides[level]!], 1), WIDTHS[level]!);
+  for (let i = 0; i < sight.middles; i++) x = layer(`middle.${i}`, x, sight.widths.at(-1)!);
+  for (let level = sight.widths.length - 2; level >= sight.finest; level--) {
+    x = layer(`up.${level}`, concat([resizeTwice(x), sides[level]!], 1), sight.widths[level]!);
   }
   return convolution(w.at("out"), x, channels, 1);
 }

@@ -4,7 +4,7 @@ import { infer, type Net, NetworkError, plane } from "./network.ts";
 import type { Box } from "./person-boxes.ts";
 import type { Plane } from "./plane.ts";
 import { normalised, type ProcessorConfig } from "./processor.ts";
-import { warp } from "./warp.ts";
+import { type Crop, warp } from "./warp.ts";
 
 /** A ViTPose network (Xu et al., arXiv 2204.12484) and how a picture is made ready for it. */
 export interface VitPoseNet extends Net {
@@ -15,27 +15,33 @@ const [POINTS, MARGIN] = [17, 1.25];
 /** The bounds that logarithms of a heat map are taken within. */
 const [COLDEST, HOTTEST] = [0.001, 50];
 
-/** COCO's 17 points of whoever is in the box (transformers' VitPoseImageProcessor and `post_process_pose_estimation`). */
-export async function bodyPoints(pixels: Pixels, [x1, y1, x2, y2]: Box, net: VitPoseNet): Promise<FoundPoint[]> {
-  const { size } = net.processor;
-  if (typeof size !== "object" || !("height" in size))
-    throw new NetworkError("a pose network needs a height and a width");
+/** The part of a picture around a box that a network of this size sees, and how it reads it. */
+function aroundBox([x1, y1, x2, y2]: Box, size: { readonly width: number; readonly height: number }) {
   const [x, y, aspect] = [(x1 + x2) / 2, (y1 + y2) / 2, size.width / size.height];
   const [w, h] = [x2 - x1, y2 - y1];
   const [width, height] = (w > h * aspect ? [w, w / aspect] : [h * aspect, h]).map((side) => side * MARGIN) as [
     number,
     number,
   ];
-  const across = axis(size.width, width, x);
-  const down = axis(size.height, height, y);
-  const seen = warp(
-    pixels,
-    {
-      ...{ width: size.width, scaleX: across.scale, offsetX: across.offset },
-      ...{ height: size.height, scaleY: down.scale, offsetY: down.offset },
-    },
-    "scipy",
-  );
+  const [across, down] = [axis(size.width, width, x), axis(size.height, height, y)];
+  const crop: Crop = {
+    ...{ width: size.width, scaleX: across.scale, offsetX: across.offset },
+    ...{ height: size.height, scaleY: down.scale, offsetY: down.offset },
+  };
+  return { x, y, width, height, crop };
+}
+
+/** What a network of this size sees of a picture that one person fills. */
+export const wholeView = (pixels: Pixels, size: { readonly width: number; readonly height: number }): Pixels =>
+  warp(pixels, aroundBox([0, 0, pixels.width, pixels.height], size).crop, "scipy");
+
+/** COCO's 17 points of whoever is in the box (transformers' VitPoseImageProcessor and `post_process_pose_estimation`). */
+export async function bodyPoints(pixels: Pixels, box: Box, net: VitPoseNet): Promise<FoundPoint[]> {
+  const { size } = net.processor;
+  if (typeof size !== "object" || !("height" in size))
+    throw new NetworkError("a pose network needs a height and a width");
+  const { x, y, width, height, crop } = aroundBox(box, size);
+  const seen = warp(pixels, crop, "scipy");
   const [heat] = await infer(net, normalised(seen, net.processor));
   if (heat!.dims[1] !== POINTS) throw new NetworkError(`${POINTS} heat maps are expected, not [${heat!.dims}]`);
   return Array.from({ length: POINTS }, (_, k) => {

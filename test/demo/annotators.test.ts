@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { pointErrors, unseen, within } from "../../bench/demo-annotated.ts";
+import { openAnnotated } from "../../demo/annotated.ts";
 import { FIRST_UNSEEN_SEED } from "../../demo/dataset.ts";
 import { meanDifference } from "../../demo/measures.ts";
 import { surfaceMaps, visibleParts } from "../../demo/world/maps.ts";
@@ -32,7 +34,7 @@ const scenes = Array.from({ length: 8 }, (_, i) => scene(FIRST_UNSEEN_SEED + i))
 
 test("every folder of the demo's annotators can be used", () => {
   assert.deepEqual(library.skipped, []);
-  assert.deepEqual([...library.folders.keys()], ["demo-classes", "demo-surfaces"]);
+  assert.deepEqual([...library.folders.keys()], ["demo-classes", "demo-points", "demo-surfaces"]);
 });
 
 for (const [kind, name, folder, most] of [
@@ -52,3 +54,15 @@ for (const [kind, name, folder, most] of [
     t.diagnostic(`mean difference ${mean.toFixed(1)} of 255`);
     assert.ok(mean < most, `${mean}`);
   });
+
+test("a person's points are found, and nobody where nobody is", async (t) => {
+  const annotated = openAnnotated();
+  const errors = await pointErrors(annotated, unseen(12, 1));
+  let somebody = 0;
+  for (const one of unseen(8, 0)) somebody += (await annotated.people(await render(one))).length;
+  await annotated.close();
+  const share = within(errors, 0.1);
+  t.diagnostic(`${(100 * share).toFixed(1)} % within a tenth of the person's height; ${somebody} of 8 empty scenes`);
+  assert.ok(share > 0.8);
+  assert.ok(somebody <= 1);
+});

@@ -46,7 +46,8 @@ test("pictures of any number of bytes, wherever in memory they begin, give each 
     const pixels = { width, height: 3, data: shifted };
     const inverse = data.map((value) => 255 - value);
     assert.deepEqual(made("invert", pixels).data, inverse);
-    const grey = (p: number) => (data[3 * p]! * 9798 + data[3 * p + 1]! * 19235 + data[3 * p + 2]! * 3735 + 16384) >> 15;
+    const grey = (p: number) =>
+      (data[3 * p]! * 9798 + data[3 * p + 1]! * 19235 + data[3 * p + 2]! * 3735 + 16384) >> 15;
     const dark = data.map((_, i) => (grey(Math.floor(i / 3)) > 99 ? 0 : 255));
     assert.deepEqual(made("binary", pixels, { threshold: 99 }).data, dark);
     const most = data.map((_, i) => Math.max(...data.subarray(i - (i % 3), i - (i % 3) + 3)));
