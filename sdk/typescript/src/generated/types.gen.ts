@@ -1672,6 +1672,10 @@ export type CannyAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1725,6 +1729,10 @@ export type HoughLinesAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1758,6 +1766,10 @@ export type LineartStandardAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1783,6 +1795,10 @@ export type ScribbleAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1812,6 +1828,10 @@ export type ScribbleXdogAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1841,6 +1861,10 @@ export type ThresholdAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1870,6 +1894,10 @@ export type BinaryAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1895,6 +1923,10 @@ export type InvertAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -1980,6 +2012,10 @@ export type BlurAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -2035,6 +2071,10 @@ export type RecolorLuminanceAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -2064,6 +2104,10 @@ export type RecolorIntensityAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -2097,6 +2141,10 @@ export type ShuffleAnnotatorParamsInput = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution?: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution?: number | null;
 };
 
 /**
@@ -2194,6 +2242,10 @@ export type DepthAnnotatorParamsInput = {
      */
     resample?: DepthAnnotatorParamsResample | null;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2202,9 +2254,9 @@ export type DepthAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2231,6 +2283,10 @@ export type NormalMidasAnnotatorParamsInput = {
      */
     a?: number | null;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2239,9 +2295,9 @@ export type NormalMidasAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2260,6 +2316,10 @@ export type NormalMidasAnnotatorInput = {
 
 export type NormalBaeAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2268,9 +2328,9 @@ export type NormalBaeAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2289,6 +2349,10 @@ export type NormalBaeAnnotatorInput = {
 
 export type NormalMetric3dAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2297,9 +2361,9 @@ export type NormalMetric3dAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2318,6 +2382,10 @@ export type NormalMetric3dAnnotatorInput = {
 
 export type SegmentationAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2326,9 +2394,9 @@ export type SegmentationAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2360,6 +2428,10 @@ export type SoftedgeHedAnnotatorParamsInput = {
      */
     scribble?: boolean | null;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2368,9 +2440,9 @@ export type SoftedgeHedAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2393,6 +2465,10 @@ export type SoftedgeTeedAnnotatorParamsInput = {
      */
     safe_steps?: number | null;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2401,9 +2477,9 @@ export type SoftedgeTeedAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2434,6 +2510,10 @@ export type SoftedgePidinetAnnotatorParamsInput = {
      */
     apply_filter?: boolean | null;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2442,9 +2522,9 @@ export type SoftedgePidinetAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2463,6 +2543,10 @@ export type SoftedgePidinetAnnotatorInput = {
 
 export type ScribbleHedAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2471,9 +2555,9 @@ export type ScribbleHedAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2492,6 +2576,10 @@ export type ScribbleHedAnnotatorInput = {
 
 export type ScribblePidinetAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2500,9 +2588,9 @@ export type ScribblePidinetAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2521,6 +2609,10 @@ export type ScribblePidinetAnnotatorInput = {
 
 export type LineartRealisticAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2529,9 +2621,9 @@ export type LineartRealisticAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2550,6 +2642,10 @@ export type LineartRealisticAnnotatorInput = {
 
 export type LineartCoarseAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2558,9 +2654,9 @@ export type LineartCoarseAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2579,6 +2675,10 @@ export type LineartCoarseAnnotatorInput = {
 
 export type LineartAnimeAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2587,9 +2687,9 @@ export type LineartAnimeAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2616,6 +2716,10 @@ export type MlsdAnnotatorParamsInput = {
      */
     thr_d?: number | null;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2624,9 +2728,9 @@ export type MlsdAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2645,6 +2749,10 @@ export type MlsdAnnotatorInput = {
 
 export type OpenposeAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2653,9 +2761,9 @@ export type OpenposeAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -2679,6 +2787,10 @@ export type OpenposeFullAnnotatorName = 'openpose_full' | 'dwpose' | 'dw_openpos
 
 export type OpenposeFullAnnotatorParamsInput = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network?: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution?: number | null;
@@ -2687,9 +2799,9 @@ export type OpenposeFullAnnotatorParamsInput = {
      */
     image_resolution?: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network?: string | null;
+    resolution?: number | null;
 };
 
 /**
@@ -3055,6 +3167,10 @@ export type CannyAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3111,6 +3227,10 @@ export type HoughLinesAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3147,6 +3267,10 @@ export type LineartStandardAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3175,6 +3299,10 @@ export type ScribbleAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3207,6 +3335,10 @@ export type ScribbleXdogAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3239,6 +3371,10 @@ export type ThresholdAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3271,6 +3407,10 @@ export type BinaryAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3299,6 +3439,10 @@ export type InvertAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3383,6 +3527,10 @@ export type BlurAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3439,6 +3587,10 @@ export type RecolorLuminanceAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3471,6 +3623,10 @@ export type RecolorIntensityAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3507,6 +3663,10 @@ export type ShuffleAnnotatorParams = {
      * About how many pixels the shorter side of the map has (both sides become multiples of 64); null = the image's own size.
      */
     image_resolution: number | null;
+    /**
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
+     */
+    resolution: number | null;
 };
 
 /**
@@ -3602,6 +3762,10 @@ export type DepthAnnotatorParams = {
      */
     resample: DepthAnnotatorParamsResample;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3610,9 +3774,9 @@ export type DepthAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3642,6 +3806,10 @@ export type NormalMidasAnnotatorParams = {
      */
     a: number;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3650,9 +3818,9 @@ export type NormalMidasAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3674,6 +3842,10 @@ export type NormalMidasAnnotator = {
  */
 export type NormalBaeAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3682,9 +3854,9 @@ export type NormalBaeAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3706,6 +3878,10 @@ export type NormalBaeAnnotator = {
  */
 export type NormalMetric3dAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3714,9 +3890,9 @@ export type NormalMetric3dAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3738,6 +3914,10 @@ export type NormalMetric3dAnnotator = {
  */
 export type SegmentationAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3746,9 +3926,9 @@ export type SegmentationAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3778,6 +3958,10 @@ export type SoftedgeHedAnnotatorParams = {
      */
     scribble: boolean;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3786,9 +3970,9 @@ export type SoftedgeHedAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3814,6 +3998,10 @@ export type SoftedgeTeedAnnotatorParams = {
      */
     safe_steps: number;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3822,9 +4010,9 @@ export type SoftedgeTeedAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3858,6 +4046,10 @@ export type SoftedgePidinetAnnotatorParams = {
      */
     apply_filter: boolean;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3866,9 +4058,9 @@ export type SoftedgePidinetAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3890,6 +4082,10 @@ export type SoftedgePidinetAnnotator = {
  */
 export type ScribbleHedAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3898,9 +4094,9 @@ export type ScribbleHedAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3922,6 +4118,10 @@ export type ScribbleHedAnnotator = {
  */
 export type ScribblePidinetAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3930,9 +4130,9 @@ export type ScribblePidinetAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3954,6 +4154,10 @@ export type ScribblePidinetAnnotator = {
  */
 export type LineartRealisticAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3962,9 +4166,9 @@ export type LineartRealisticAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -3986,6 +4190,10 @@ export type LineartRealisticAnnotator = {
  */
 export type LineartCoarseAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -3994,9 +4202,9 @@ export type LineartCoarseAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -4018,6 +4226,10 @@ export type LineartCoarseAnnotator = {
  */
 export type LineartAnimeAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -4026,9 +4238,9 @@ export type LineartAnimeAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -4058,6 +4270,10 @@ export type MlsdAnnotatorParams = {
      */
     thr_d: number;
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -4066,9 +4282,9 @@ export type MlsdAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -4090,6 +4306,10 @@ export type MlsdAnnotator = {
  */
 export type OpenposeAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -4098,9 +4318,9 @@ export type OpenposeAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
@@ -4122,6 +4342,10 @@ export type OpenposeAnnotator = {
  */
 export type OpenposeFullAnnotatorParams = {
     /**
+     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     */
+    network: string | null;
+    /**
      * About how many pixels the shorter side has when the map is made (both sides become multiples of 64); null = the image's own size.
      */
     detect_resolution: number | null;
@@ -4130,9 +4354,9 @@ export type OpenposeFullAnnotatorParams = {
      */
     image_resolution: number | null;
     /**
-     * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
+     * Pixels of the map's shorter side, made as the A1111 extension makes it; goes with neither of the two above. null = the image's own size.
      */
-    network: string | null;
+    resolution: number | null;
 };
 
 /**
