@@ -44,7 +44,9 @@ function filesOf(folder: string): Record<string, string> {
 test("sdk/typescript/src/generated is what openapi.json gives; `npm run sdk` writes it anew", async () => {
   const fresh = await temporaryFolder(stack);
   await generateClient(fresh);
-  assert.deepEqual(filesOf(join(import.meta.dirname, "../../sdk/typescript/src/generated")), filesOf(fresh));
+  const [kept, given] = [filesOf(join(import.meta.dirname, "../../sdk/typescript/src/generated")), filesOf(fresh)];
+  const different = Object.keys({ ...kept, ...given }).filter((name) => kept[name] !== given[name]);
+  assert.deepEqual(different, []);
 });
 
 test("its README's programs compile as strict TypeScript and run as printed: packed, installed, under the oldest Node at hand", async (context) => {

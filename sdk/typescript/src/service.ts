@@ -50,7 +50,7 @@ export class ControlNetService {
 
   /** The job (a generation, an annotation or a training) when it has ended, whichever way. */
   wait<Kind extends keyof Jobs>(
-    job: { id: string; object: Kind },
+    job: { id: string; object: Kind; ended_at?: string | null },
     options: WaitOptions<Kind> = {},
   ): Promise<Jobs[Kind]> {
     return waitForEnd(this.client, job, options);

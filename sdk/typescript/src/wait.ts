@@ -44,30 +44,39 @@ const CALLS: { [Kind in keyof Jobs]: Calls<Kind> } = {
   training: { get: api.getTraining, events: api.streamTrainingEvents },
 };
 
-/** The job when it has ended, whichever way: told by its events, or by asking where those do not come through. */
+/**
+ * The job when it has ended, whichever way: told by its events, or by asking where those do not come through.
+ *
+ * @param job where it says that it has not ended, as what was just created does, its events come first
+ */
 export async function waitForEnd<Kind extends keyof Jobs>(
   client: Client,
-  job: { id: string; object: Kind },
+  job: { id: string; object: Kind; ended_at?: string | null },
   { onProgress, signal }: WaitOptions<Kind>,
 ): Promise<Jobs[Kind]> {
   const { get, events } = CALLS[job.object];
   const over = new AbortController();
   const stop = AbortSignal.any(signal === undefined ? [over.signal] : [over.signal, signal]);
   const target = { client, path: { id: job.id }, signal: stop };
+  const ask = async () => {
+    const now = await dataOf(get(target));
+    return now.ended_at === null ? undefined : now;
+  };
   const follow = async () => {
     const sseSleepFn = (ms: number) => pause(ms, stop);
     const { stream } = await events({ ...target, ...STREAM, sseSleepFn } as Target);
     for await (const event of stream) if (!("object" in event) && !stop.aborted) onProgress?.(event);
   };
-  let following: Promise<void> | undefined;
+  let ended = job.ended_at === null ? undefined : await ask();
+  if (ended !== undefined) return ended;
+  let following: Promise<void> | undefined = follow().finally(() => (following = undefined));
   try {
-    for (let first = true; ; first = false) {
-      const now = await dataOf(get(target));
-      if (now.ended_at !== null) return now;
-      if (first) following = follow().finally(() => (following = undefined));
+    while (ended === undefined) {
       await (following ? Promise.race([following, pause(ASK_MS.besideEvents, stop)]) : pause(ASK_MS.alone, stop));
       signal?.throwIfAborted();
+      ended = await ask();
     }
+    return ended;
   } finally {
     over.abort();
     await following;
