@@ -17,6 +17,7 @@ import { span } from "../observe/span.ts";
 import { OutboundError } from "../outbound/errors.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
 import { jobFolder } from "../storage/keys.ts";
+import { roomOf } from "../storage/room.ts";
 import { otherBody } from "./idempotency.ts";
 import type { Service } from "./parts.ts";
 
@@ -39,6 +40,8 @@ export interface Prepared {
   store: ((id: string) => Promise<void>) | null;
   /** Hashes of the images among these files: a later request may name them, as long as the job is kept. */
   images: readonly string[];
+  /** Bytes of these files, and of others that are stored. */
+  bytes: number;
   /** What the log says of it. */
   about: object;
   /** Of a generation: kept with the record. */
@@ -60,7 +63,7 @@ export async function accept<R extends BaseRecord>(
   const known = idempotency && (await queue.remembered(owner, idempotency));
   if (known !== undefined) return madeBefore(known, service, kind, owner);
   const id = newId(kind);
-  const { request, store, images, about, safety } = await span("validate", { id }, prepare);
+  const { request, store, images, bytes, about, safety } = await span("validate", { id }, prepare);
   await service.room.require(JSON.stringify(request).length);
   if (store !== null) {
     await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
@@ -75,6 +78,7 @@ export async function accept<R extends BaseRecord>(
     mostOfOwner: config.MAX_JOBS_PER_KEY,
     mostKept: config.MAX_KEPT_PER_KEY,
     mostBytes: await service.room.ownersShare(),
+    files: bytes,
   });
   if (submission.outcome !== "accepted") {
     if (store !== null) await storage.removeFolder(jobFolder(id));
@@ -88,9 +92,13 @@ export async function accept<R extends BaseRecord>(
 const mostSecondsKept = ({ QUEUE_TIMEOUT, RUN_TIMEOUT, RESULT_TTL, MAX_TAKEOVERS }: Service["config"]) =>
   QUEUE_TIMEOUT + (MAX_TAKEOVERS + 1) * RUN_TIMEOUT + RESULT_TTL;
 
+/** Whether there are several owners: one alone may fill the disk up to the reserve. */
+export const isShared = ({ API_KEYS }: Pick<Service["config"], "API_KEYS">) =>
+  new Set(API_KEYS.map(({ name }) => name)).size > 1;
+
 /** Submits a job; where its owner has as many as are kept, those go that were made first and have ended. */
 async function submitWithin(
-  { queue, storage }: Service,
+  { config, queue, storage }: Service,
   kind: JobKind,
   id: string,
   request: JobRecord["request"],
@@ -98,7 +106,8 @@ async function submitWithin(
   terms: Terms,
 ): Promise<Submission> {
   for (let count = 1; ; count *= 2) {
-    const submission = await queue.submit(id, request, owner, terms);
+    const room = isShared(config) ? (await roomOf(config.DATA_DIR)) + (terms.files ?? 0) : undefined;
+    const submission = await queue.submit(id, request, owner, { ...terms, room });
     if (submission.outcome !== "kept") return submission;
     const removed = await queue.ask((redis) =>
       removeOldest(redis, storage, kind, owner, Math.min(count, MOST_AT_ONCE)),

@@ -5,16 +5,17 @@ import { AnnotationInput, type AnnotationRequest } from "../schema/annotation-re
 import { type AnnotatorChoice, chooseAnnotator, isNetworkChoice } from "../schema/annotator-choice.ts";
 import type { Catalog } from "../schema/catalog.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
-import { inputKey, outputKey } from "../storage/keys.ts";
+import { outputKey } from "../storage/keys.ts";
 import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
 import { checkSize } from "./annotator-size.ts";
 import type { Service } from "./parts.ts";
 import type { FoundPicture } from "./picture.ts";
+import { storeImages } from "./store-images.ts";
 import { unprocessable } from "./unprocessable.ts";
 
 /** Accepts an annotation, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptAnnotation(service: Service, input: AnnotationInput, by: Submitter): Promise<AnnotationRecord> {
-  const { config, fleet, imagesIn, storage } = service;
+  const { config, fleet, imagesIn } = service;
   return accept(service, annotation, by, async () => {
     await checkWebhook(input.webhook, service);
     const { annotator: chosen, params, ...rest } = input;
@@ -24,13 +25,13 @@ export function acceptAnnotation(service: Service, input: AnnotationInput, by: S
     for (const [path, image] of images) checkSize(image, annotator, config.MAX_PIXELS, path);
     const hashed = mapImages(AnnotationInput, { ...rest, annotator }, (_source, path) => images.get(path)!.hash);
     const { params: _, ...request } = hashed as AnnotationRequest & { params: unknown };
-    const store = async (id: string) => {
-      for (const { hash, bytes } of images.values()) await storage.put(inputKey(id, hash), bytes);
-    };
+    const files = [...images.values()].map(({ hash, bytes }) => [hash, bytes] as const);
+    const store = (id: string) => storeImages(service, by.owner, id, files);
     return {
       request,
       store: images.size > 0 ? store : null,
       images: [...images.values()].map(({ hash }) => hash),
+      bytes: images.values().reduce((sum, { bytes }) => sum + bytes.length, 0),
       about: { annotator: annotator.name },
     };
   });

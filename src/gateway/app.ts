@@ -9,6 +9,7 @@ import { Fleet } from "../jobs/fleet.ts";
 import { findImage } from "../jobs/kept-images.ts";
 import { closed } from "../schema/closed.ts";
 import { Uploads } from "../storage/uploads.ts";
+import { isShared } from "./accept.ts";
 import { authenticate } from "./auth.ts";
 import { readBodies } from "./bodies.ts";
 import { boundsOf } from "./bounds.ts";
@@ -24,6 +25,7 @@ import type { Parts, Service } from "./parts.ts";
 import { answerUnknown, routerOptions, withoutPrefix } from "./paths.ts";
 import { problemOf, refuseBytes, sendProblem } from "./problems.ts";
 import { limitRate } from "./rate-limit.ts";
+import { checkRedis } from "./redis-check.ts";
 import { Room } from "./room.ts";
 import { annotations } from "./routes/annotations.ts";
 import { annotators } from "./routes/annotators.ts";
@@ -41,6 +43,7 @@ import { Shares } from "./shares.ts";
 import { openSigned } from "./signed.ts";
 import { sweep } from "./sweep.ts";
 import { endUnusedConnections } from "./unused-connections.ts";
+import { UploadLedger } from "./upload-ledger.ts";
 import { validatorCompiler } from "./validate.ts";
 
 declare module "fastify" {
@@ -129,14 +132,21 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   await limitRate(app, parts.config, parts.queue);
   rememberAnswers(app, parts.queue);
   await app.register(swagger, documentOptions(parts.config.PUBLIC_URL));
-  const uploads = new Uploads(parts.storage, parts.config);
+  const ledger = new UploadLedger(
+    parts.queue,
+    isShared(parts.config) ? parts.config.DATA_DIR : null,
+    bounds.uploadsOfOwner,
+  );
+  const uploads = new Uploads(parts.storage, parts.config, ledger);
   const decoders = new Decoders(bounds);
   app.addHook("onClose", async () => decoders.close());
   const kept = (owner: string, hash: string) =>
     parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash));
   const imagesIn = new ImagesIn(parts.config, { outbound: parts.outbound, uploads, decoders, held, kept });
+  const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
   const room = new Room(parts.queue, parts.config.DATA_DIR);
-  const service: Service = { ...parts, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room };
+  const service: Service = { ...parts, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room, followers };
+  checkRedis(app, parts.queue);
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);
   for (const routes of ROUTES) await app.register(routes, service);

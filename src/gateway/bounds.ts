@@ -12,6 +12,8 @@ export const BOUNDS = {
   /** While a body comes in, so many bytes must come in each such time. */
   idleMs: 30_000,
   idleBytes: 4096,
+  /** Uploads that are kept of an owner: two files each. */
+  uploadsOfOwner: 10_000,
   /** Clients that follow events. */
   streams: 2000,
   streamsOfOwner: 1000,

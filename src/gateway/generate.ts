@@ -4,12 +4,13 @@ import { Refused } from "../errors.ts";
 import { type GenerationRecord, generation } from "../jobs/generation.ts";
 import type { ImageRecord } from "../schema/generation.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
-import { inputKey, outputKey } from "../storage/keys.ts";
+import { outputKey } from "../storage/keys.ts";
 import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
 import type { FoundPicture } from "./picture.ts";
 import { resolve } from "./resolve.ts";
 import { requireChecked } from "./safety.ts";
+import { storeImages } from "./store-images.ts";
 
 /** Accepts a generation, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptGeneration(
@@ -17,19 +18,18 @@ export function acceptGeneration(
   input: GenerationInput,
   by: Submitter & { safety: SafetyMode },
 ): Promise<GenerationRecord> {
-  const { config, fleet, imagesIn, storage } = service;
+  const { config, fleet, imagesIn } = service;
   return accept(service, generation, by, async () => {
     await checkWebhook(input.webhook, service);
     const catalog = await fleet.catalog();
     const { request, images } = await resolve(input, catalog, config, imagesIn, by.owner);
     requireChecked(catalog, request.model, by.safety);
-    const store = async (id: string) => {
-      for (const [hash, bytes] of images) await storage.put(inputKey(id, hash), bytes);
-    };
+    const store = (id: string) => storeImages(service, by.owner, id, images);
     return {
       request,
       store: images.size > 0 ? store : null,
       images: [...images.keys()],
+      bytes: images.values().reduce((sum, { length }) => sum + length, 0),
       about: { model: request.model },
       safety: by.safety,
     };

@@ -8,6 +8,7 @@ import type { Uploads } from "../storage/uploads.ts";
 import type { Bounds } from "./bounds.ts";
 import type { ImagesIn } from "./images-in.ts";
 import type { Room } from "./room.ts";
+import type { Shares } from "./shares.ts";
 
 /** What the process opens, and closes. */
 export interface Parts {
@@ -26,4 +27,6 @@ export interface Service extends Parts {
   uploads: Uploads;
   imagesIn: ImagesIn;
   room: Room;
+  /** Clients that follow events, by whatever API. */
+  followers: Shares;
 }

@@ -5,13 +5,14 @@ import { type TrainingRecord, training } from "../jobs/training.ts";
 import type { Catalog } from "../schema/catalog.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { TrainingInput, type TrainingRequest, tooManyPixels } from "../schema/training-request.ts";
-import { datasetKey, inputKey } from "../storage/keys.ts";
+import { datasetKey } from "../storage/keys.ts";
 import { NotKept } from "../storage/storage.ts";
 import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import { accept, checkWebhook, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
 import { refuseUnavailable } from "./resolve.ts";
 import { refuseUnchecked } from "./safety.ts";
+import { storeImages } from "./store-images.ts";
 import { names, suggestion, unprocessable } from "./unprocessable.ts";
 
 /** Accepts a training, or finds the one that the idempotency key has made. @throws {Refused} */
@@ -32,26 +33,35 @@ export function acceptTraining(
     const request = mapImages(TrainingInput, input, (_source, path) => images.get(path)!.hash) as TrainingRequest;
     const store = async (id: string) => {
       if (archive !== null) {
-        await storage.copy(archive, datasetKey(id)).catch((error) => {
+        await storage.copy(archive.key, datasetKey(id)).catch((error) => {
           throw error instanceof NotKept ? noArchive(input.dataset) : error; // expired while the images came
         });
       }
-      for (const { hash, bytes } of images.values()) await storage.put(inputKey(id, hash), bytes);
+      const files = [...images.values()].map(({ hash, bytes }) => [hash, bytes] as const);
+      await storeImages(service, by.owner, id, files);
     };
+    const ofImages = images.values().reduce((sum, { bytes }) => sum + bytes.length, 0);
     const hashes = [...images.values()].map(({ hash }) => hash);
-    return { request, store, images: hashes, about: { base: request.base, name: request.name } };
+    return {
+      request,
+      store,
+      images: hashes,
+      bytes: ofImages + (archive?.bytes ?? 0),
+      about: { base: request.base, name: request.name },
+    };
   });
 }
 
-/** Where the archive of a dataset lies; null = it is a folder of the worker's. @throws {Refused} */
-async function archiveOf({ config, uploads }: Service, dataset: string, owner: string): Promise<string | null> {
+/** Where the archive of a dataset lies, and its bytes; null = it is a folder of the worker's. @throws {Refused} */
+async function archiveOf({ config, uploads }: Service, dataset: string, owner: string) {
   if (!dataset.startsWith("upload:")) {
     checkFolder(dataset.slice("folder:".length), config.DATASETS_DIR);
     return null;
   }
-  const key = await uploads.archive(owner, dataset.slice("upload:".length));
-  if (key === undefined) throw noArchive(dataset);
-  return key;
+  const id = dataset.slice("upload:".length);
+  const [key, facts] = await Promise.all([uploads.archive(owner, id), uploads.describe(owner, id)]);
+  if (key === undefined || facts === undefined) throw noArchive(dataset);
+  return { key, bytes: facts.bytes };
 }
 
 const noArchive = (dataset: string): Refused =>

@@ -5,7 +5,9 @@ import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { archiveTypeOf } from "../storage/archive-type.ts";
 import { HEAD, type Received, type Storage } from "../storage/storage.ts";
+import type { Uploads } from "../storage/uploads.ts";
 import { arriving, tooLargeBody, upTo } from "./arriving.ts";
+import { ownerOf } from "./auth.ts";
 import type { Bounds } from "./bounds.ts";
 import { readBytes } from "./held.ts";
 
@@ -39,7 +41,7 @@ export class ArchiveBody {
 /** Makes a plugin read uploads: its routes get a Buffer, which should be an image, or an {@link ArchiveBody}. */
 export function readUploads(
   app: FastifyInstance,
-  storage: Storage,
+  { storage, uploads }: { storage: Storage; uploads: Uploads },
   { MAX_ARCHIVE_BYTES: most }: Pick<Config, "MAX_ARCHIVE_BYTES">,
   bounds: Bounds,
 ): void {
@@ -50,6 +52,7 @@ export function readUploads(
   app.addContentTypeParser(ARCHIVE, async (request: FastifyRequest, body: IncomingMessage) => {
     const announced = Number(request.headers["content-length"] ?? 0);
     if (announced > most) throw tooLargeBody(most, "the archive");
+    await using _counted = await uploads.expect(ownerOf(request), announced || most);
     return new ArchiveBody(await storage.receive(upTo(most, "the archive", arriving(body, bounds)), announced));
   });
   app.addContentTypeParser("application/octet-stream", async (request: FastifyRequest, body: IncomingMessage) =>

@@ -1,5 +1,6 @@
 /** Where clients find what answers and webhooks name. */
 import type { Redis } from "ioredis";
+import { RedisClock } from "../redis/time.ts";
 import { linkSecret } from "../webhooks/links.ts";
 import { signedPath, whyClosed } from "../webhooks/signed-links.ts";
 
@@ -17,32 +18,36 @@ export class Addresses {
   readonly #settings: AddressSettings;
   readonly #signs: boolean;
   readonly #ask: Ask;
+  readonly #clock: RedisClock;
   #secret: string | null = null;
 
-  constructor(settings: AddressSettings, ask: Ask) {
+  constructor(settings: AddressSettings, ask: Ask, clock = new RedisClock()) {
     this.publicUrl = settings.PUBLIC_URL;
     this.#settings = settings;
     this.#signs = settings.PUBLIC_IMAGES === "signed";
     this.#ask = ask;
+    this.#clock = clock;
   }
 
   /** The same ones for who sees the service elsewhere, with the secret where it is there. */
   seenAt(publicUrl: string): Addresses {
-    const seen = new Addresses({ ...this.#settings, PUBLIC_URL: publicUrl }, this.#ask);
+    const seen = new Addresses({ ...this.#settings, PUBLIC_URL: publicUrl }, this.#ask, this.#clock);
     seen.#secret = this.#secret;
     return seen;
   }
 
-  /** Gets the secret that links are signed with, where they are: before the first {@link picture}. */
+  /** Gets the secret that links are signed with, where they are, and the time: before a {@link picture}. */
   async ready(): Promise<void> {
-    if (this.#signs) this.#secret ??= await this.#ask(linkSecret);
+    if (!this.#signs) return;
+    await this.#clock.set(this.#ask);
+    this.#secret ??= await this.#ask(linkSecret);
   }
 
   /** The address of a picture, of its path below PUBLIC_URL. */
   picture(path: string): string {
     if (!this.#signs) return this.publicUrl + path;
     if (this.#secret === null) throw new Error("a link was to be signed before the secret was there");
-    return this.publicUrl + signedPath(this.#secret, path, Date.now());
+    return this.publicUrl + signedPath(this.#secret, path, this.#clock.now());
   }
 
   /** Whether the query of a picture's address is a signature; undefined = it is none. */
@@ -50,6 +55,6 @@ export class Addresses {
     const { expires, signature } = query as Record<string, unknown>;
     if (!this.#signs || typeof expires !== "string" || typeof signature !== "string") return undefined;
     await this.ready();
-    return whyClosed(this.#secret!, path, { expires, signature }, Date.now()) ?? "good";
+    return whyClosed(this.#secret!, path, { expires, signature }, this.#clock.now()) ?? "good";
   }
 }

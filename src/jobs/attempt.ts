@@ -157,9 +157,10 @@ export async function keepState(redis: Redis, { record, attempt }: Claim, step: 
 
 const runFinish = script(new URL("lua/finish.lua", import.meta.url), SCRIPT_NAMES);
 
+/** `files`: bytes of what is stored with it. */
 export type Outcome =
-  | (Pick<GenerationRecord, "images" | "controls" | "warnings" | "metrics"> & { status: "succeeded" })
-  | (Pick<AnnotationRecord, "images" | "pose" | "warnings" | "metrics"> & { status: "succeeded" })
+  | (Pick<GenerationRecord, "images" | "controls" | "warnings" | "metrics"> & { status: "succeeded"; files?: number })
+  | (Pick<AnnotationRecord, "images" | "pose" | "warnings" | "metrics"> & { status: "succeeded"; files?: number })
   | (Pick<TrainingRecord, "controlnet"> & { status: "succeeded" })
   | { status: "failed"; error: NonNullable<JobRecord["error"]> }
   | { status: "canceled" };
@@ -173,7 +174,9 @@ export async function finish(
   { record, attempt }: Claim,
   outcome: Outcome,
 ): Promise<Outcome["status"] | null> {
-  const { status, ...rest } = outcome;
+  const { status, files, ...rest } = { files: 0, ...outcome };
   const fields = Object.entries(rest).flatMap(([name, value]) => [name, JSON.stringify(value)]);
-  return (await runFinish(redis, [recordKey(record.id)], attempt, status, ...fields)) as Outcome["status"] | null;
+  return (await runFinish(redis, [recordKey(record.id)], attempt, status, files, ...fields)) as
+    | Outcome["status"]
+    | null;
 }

@@ -4,7 +4,7 @@
  */
 import type { Redis } from "ioredis";
 import { inputKey } from "../storage/keys.ts";
-import type { Storage } from "../storage/storage.ts";
+import { NotKept, type Storage } from "../storage/storage.ts";
 
 /** Set of the ids of an owner's jobs that keep an image. */
 const jobsWith = (owner: string, hash: string) => `images:${owner}:${hash}`;
@@ -26,6 +26,25 @@ export async function forgetImages(redis: Redis, owner: string, id: string, hash
   const transaction = redis.multi();
   for (const hash of hashes) transaction.srem(jobsWith(owner, hash), id);
   await transaction.exec();
+}
+
+/** Keeps an image under one more key that a job of the owner keeps already. Returns whether one does. @throws {NoRoom} */
+export async function keepAgain(
+  redis: Redis,
+  storage: Storage,
+  owner: string,
+  hash: string,
+  key: string,
+): Promise<boolean> {
+  const id = await redis.srandmember(jobsWith(owner, hash));
+  if (id === null) return false;
+  return storage.copy(inputKey(id, hash), key).then(
+    () => true,
+    (error) => {
+      if (error instanceof NotKept) return false; // deleted meanwhile
+      throw error;
+    },
+  );
 }
 
 /** An image's bytes; undefined when no job of the owner keeps it, or none any more. */

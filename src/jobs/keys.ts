@@ -13,6 +13,8 @@ export const SCRIPT_NAMES = {
   STATE: "state:",
   /** Before an id, a hash: the previews of a job that runs, by step. */
   PREVIEWS: "previews:",
+  /** Hash, of all kinds: `of:` and an owner, the bytes of the files of the owner's jobs; `all` = of all together. */
+  FILES: "jobs:files",
   /** Sorted set, of all kinds: ids whose files are to be removed, and the time (ms of Redis' clock) from which on. */
   ORPHANED: "generations:orphaned",
   /** Pub/sub channels; the messages are ids of jobs. */

@@ -27,7 +27,7 @@ export type Submission =
   | { outcome: "full" }
   /** There are `mostOfOwner` of this owner that wait or run. */
   | { outcome: "busy" }
-  /** There are `mostKept` of this owner, or they have `mostBytes` together with this one. */
+  /** There are `mostKept` of this owner, they have `mostBytes` together with this one, or more than half of what the files of all have and could have. */
   | { outcome: "kept" }
   /** Another job of this kind and name waits or runs. */
   | { outcome: "taken" };
@@ -40,6 +40,9 @@ export interface Terms {
   mostOfOwner?: number | undefined;
   mostKept?: number | undefined;
   mostBytes?: number | undefined;
+  /** Bytes of its files, which are stored already, and of the room that the disk had before, where others share it. */
+  files?: number | undefined;
+  room?: number | undefined;
   /** The API that it came by, when that is not our own: kept with the record. */
   dialect?: Dialect | undefined;
   /** Whether a generation's pictures are checked: kept with the record. */
@@ -52,7 +55,7 @@ export async function submit(
   id: string,
   request: JobRecord["request"],
   owner: string,
-  { mostQueued, mostOfOwner, mostKept, mostBytes, idempotency, dialect, safety }: Terms,
+  { mostQueued, mostOfOwner, mostKept, mostBytes, room, files = 0, idempotency, dialect, safety }: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
   const kind = kindOf(id);
@@ -69,8 +72,8 @@ export async function submit(
   const { key = "", body = "" } = idempotency ?? {};
   const keys = [recordKey(id), idempotencyKey(owner, key)];
   const name = kind.exclusiveName(request) ?? "";
-  const bounds = [mostQueued, mostOfOwner, mostKept, mostBytes].map((bound) => bound ?? "");
-  const terms = [key, body, ...bounds, owner, kind.priority(request), name];
+  const bounds = [mostQueued, mostOfOwner, mostKept, mostBytes, room].map((bound) => bound ?? "");
+  const terms = [key, body, ...bounds, owner, kind.priority(request), name, files];
   const answer = await runSubmit(redis, keys, ...terms, ...Object.entries(fields).flat());
   if (Array.isArray(answer)) {
     const [rank, created_at] = answer as [number, string];

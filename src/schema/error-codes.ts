@@ -56,6 +56,7 @@ export const PROBLEM_CODES = {
   rate_limited: [429, "More requests in a minute than RATE_LIMIT allows"],
   queue_full: [429, "MAX_QUEUE jobs are waiting"],
   too_many_jobs: [429, "MAX_JOBS_PER_KEY jobs of this key are queued or running"],
+  too_many_uploads: [429, "The uploads of this key take all that is kept for them"],
   headers_too_large: [431, "The request's head is too large"],
   internal: [500, "An error of the service; its log says more"],
   not_ready: [503, "Something that the service needs is away: try again later"],
@@ -81,6 +82,5 @@ export const JOB_CODES = {
   queue_timeout: "No worker was free within QUEUE_TIMEOUT",
   timed_out: "It was not done within RUN_TIMEOUT",
   worker_died: "More than MAX_TAKEOVERS workers died over it",
-  no_room: "The disk was full",
   internal: "An error of the service; its log says more",
 } as const satisfies Record<string, string>;

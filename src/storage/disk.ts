@@ -1,7 +1,20 @@
 /** A storage of files in a folder, which the processes of a fleet share. */
 import { createHash, randomUUID } from "node:crypto";
-import { copyFile, link, mkdir, open, readdir, readFile, rename, rm, stat } from "node:fs/promises";
+import {
+  copyFile,
+  type FileHandle,
+  link,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { dirname, join } from "node:path";
+import type { Readable } from "node:stream";
 import { reserve } from "./room.ts";
 import { HEAD, NotKept, type Received, type Storage } from "./storage.ts";
 
@@ -64,8 +77,7 @@ export class DiskStorage implements Storage {
       await rm(received, { force: true });
       throw error;
     }
-    const folder = await open(dirname(path)); // the new name is durable only when its folder is
-    await folder.sync().finally(() => folder.close());
+    await sync(dirname(path));
   }
 
   async discard({ name }: Received): Promise<void> {
@@ -73,16 +85,28 @@ export class DiskStorage implements Storage {
   }
 
   async sweep(): Promise<void> {
-    for (const name of await readdir(this.#received).catch(() => [])) {
+    const names = await readdir(this.#received).catch(() => []);
+    if (names.length === 0) return;
+    const now = await this.#now();
+    for (const name of names) {
       const path = join(this.#received, name);
       const { mtimeMs = Number.POSITIVE_INFINITY } = await stat(path).catch(() => ({ mtimeMs: undefined }));
-      if (mtimeMs < Date.now() - ABANDONED_MS) await rm(path, { force: true });
+      if (mtimeMs < now - ABANDONED_MS) await rm(path, { force: true });
     }
+  }
+
+  /** By the disk's clock in ms, which the files' times are of: this process' may be another. */
+  async #now(): Promise<number> {
+    const path = join(this.#received, randomUUID());
+    await writeFile(path, "");
+    const { mtimeMs } = await stat(path).finally(() => rm(path, { force: true }));
+    return mtimeMs;
   }
 
   async copy(from: string, to: string): Promise<void> {
     await mkdir(dirname(this.#path(to)), { recursive: true });
     await this.toFile(from, this.#path(to));
+    await sync(dirname(this.#path(to)));
   }
 
   async toFile(key: string, file: string): Promise<void> {
@@ -92,6 +116,7 @@ export class DiskStorage implements Storage {
       if (error.code === "ENOENT" || error.code === "EEXIST") throw error; // the file's folder, or the file
       await reserve(dirname(file), (await stat(path)).size);
       await copyFile(path, file); // another disk, or one that has no links
+      await sync(file);
     });
   }
 
@@ -108,6 +133,13 @@ export class DiskStorage implements Storage {
 
   async find(key: string): Promise<Buffer | undefined> {
     return orAbsent<Buffer | undefined>(readFile(this.#path(key)), () => undefined);
+  }
+
+  async stream(key: string): Promise<{ bytes: number; pieces: Readable } | undefined> {
+    const file = await orAbsent<FileHandle | undefined>(open(this.#path(key)), () => undefined);
+    if (file === undefined) return undefined;
+    const { size: bytes } = await file.stat();
+    return { bytes, pieces: file.createReadStream({ end: Math.max(0, bytes - 1) }) }; // it closes the file
   }
 
   async remove(key: string): Promise<void> {
@@ -127,6 +159,12 @@ export class DiskStorage implements Storage {
     if (!/^[a-zA-Z0-9_][\w.-]*(\/[a-zA-Z0-9_][\w.-]*)+$/.test(key)) throw new Error(`not a storage key: ${key}`);
     return join(this.#root, key);
   }
+}
+
+/** Makes a file's bytes durable, or a folder's names: a new name is only when its folder is. */
+async function sync(path: string): Promise<void> {
+  const opened = await open(path);
+  await opened.sync().finally(() => opened.close());
 }
 
 /** What `ask` gives; `absent()` when the file or folder that it asks for is not there. */

@@ -12,6 +12,11 @@ export async function freeBytes(folder: string): Promise<number> {
   return bavail * bsize;
 }
 
+/** Bytes that may be written to that disk beside what must stay free. */
+export async function roomOf(folder: string): Promise<number> {
+  return Math.max(0, (await freeBytes(folder)) - RESERVE_BYTES);
+}
+
 /** @throws {NoRoom} when so many bytes more would leave less than RESERVE_BYTES free on the disk that `folder` lies on */
 export async function reserve(folder: string, bytes: number): Promise<void> {
   if ((await freeBytes(folder)) < bytes + RESERVE_BYTES) throw new NoRoom(RESERVE_BYTES);

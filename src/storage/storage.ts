@@ -3,6 +3,8 @@
  * same ones. src/storage/open.ts says which implementation an installation has.
  */
 
+import type { Readable } from "node:stream";
+
 /** Bytes that have come in and are not kept under a key yet. */
 export interface Received {
   /** The storage's own name for them. */
@@ -51,7 +53,7 @@ export interface Storage {
   /** Removes what came in so long ago that whoever received it must have died before it was kept or discarded. */
   sweep(): Promise<void>;
 
-  /** Keeps the same under a second key. @throws {NotKept | NoRoom} */
+  /** Keeps the same under a second key, for good. @throws {NotKept | NoRoom} */
   copy(from: string, to: string): Promise<void>;
 
   /** Brings what is kept under the key to a file; not to be written to, for it may be the very same. @throws {NotKept | NoRoom} */
@@ -65,6 +67,9 @@ export interface Storage {
 
   /** What is kept under the key; undefined when nothing is. */
   find(key: string): Promise<Buffer | undefined>;
+
+  /** The same piece by piece, for what may be too large for the memory; whoever asks must read it or destroy it. */
+  stream(key: string): Promise<{ bytes: number; pieces: Readable } | undefined>;
 
   /** Forgets the key; nothing happens when nothing is kept under it. */
   remove(key: string): Promise<void>;

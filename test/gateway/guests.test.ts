@@ -181,6 +181,30 @@ describe("clients that follow events", async () => {
     await Promise.all([second.leave(), third.leave()]);
   });
 
+  test("by another system's API count as well", async () => {
+    const follow = async () => {
+      const headers = { Authorization: `Bearer ${ANN}`, "Content-Type": "application/json" };
+      const body = JSON.stringify({ prompt: "x", stream: true });
+      const url = `${gateway.config.PUBLIC_URL}/v1/images/generations`;
+      const answer = await fetch(url, { method: "POST", headers, body });
+      return { status: answer.status, leave: () => answer.body!.cancel() };
+    };
+    const streams = [await follow(), await follow()];
+    const queued = await gateway.connection.zcard("generations:queued");
+    const beyond = await follow();
+    assert.deepEqual(
+      [...streams, beyond].map(({ status }) => status),
+      [200, 200, 503],
+    );
+    assert.equal(await gateway.connection.zcard("generations:queued"), queued, "it has had no effect");
+    await Promise.all([...streams, beyond].map(({ leave }) => leave()));
+    await until("their places", async () => {
+      const next = await follow();
+      await next.leave();
+      return next.status === 200;
+    });
+  });
+
   test("and do not read what they are sent are dropped", async () => {
     const ann = await begin(ANN);
     const { id, leave } = await ann();
@@ -227,6 +251,32 @@ function large(side: number): Buffer {
   ];
   return Buffer.concat([png.subarray(0, 8), ...chunks]);
 }
+
+describe("uploads of one key", async () => {
+  const gateway = await startGateway(stack, KEYS, log, { uploadsOfOwner: 2, idleMs: 60_000 });
+  const send = (key: string, type = "image/png", bytes: Buffer = png) =>
+    gateway.http.post("/v1/uploads").set("Authorization", `Bearer ${key}`).type(type).send(bytes);
+
+  test("are so many at once; one more is 429, until one is deleted", async () => {
+    const [first] = [conforms(await send(ANN)), conforms(await send(ANN))];
+    const beyond = conforms(await send(ANN));
+    assert.deepEqual([beyond.status, beyond.body.code], [429, "too_many_uploads"]);
+    assert.ok(Number(beyond.headers["retry-after"]) > 0);
+    assert.equal(conforms(await send(BOB)).status, 201);
+    const path = `/v1/uploads/${first!.body.id}`;
+    assert.equal((await gateway.http.delete(path).set("Authorization", `Bearer ${ANN}`)).status, 204);
+    assert.equal(conforms(await send(ANN)).status, 201);
+    assert.equal(conforms(await send(ANN)).status, 429);
+  });
+
+  test("count while they come in", async () => {
+    const headers = { Authorization: `Bearer ${BOB}`, "Content-Type": "application/zip", "Content-Length": 1000 };
+    const socket = await post(gateway, "/v1/uploads", headers, "PK");
+    await until("the place that it takes", async () => (await send(BOB)).status === 429);
+    socket.destroy();
+    await until("its place", async () => (await send(BOB)).status === 201);
+  });
+});
 
 describe("decoding an image", () => {
   const all = () => Number.POSITIVE_INFINITY;

@@ -110,6 +110,33 @@ test("whatever grows on the disk, text alone too, is refused and has no effect; 
   assert.equal(conforms(await http.post("/v1/trainings").send(training)).status, 202);
 });
 
+test("one owner takes half of the room: of uploads one more is refused, of jobs those go that have ended, the oldest first", async () => {
+  const gateway = await startGateway(stack, { API_KEYS: `ann:${"a".repeat(16)},bob:${"b".repeat(16)}` });
+  await gateway.offer(CATALOG);
+  const as = (name: string) => ({ Authorization: `Bearer ${name.repeat(16)}` });
+  const large = Buffer.concat([png, Buffer.alloc(300_000)]);
+  const uploading = (name: string) => gateway.http.post("/v1/uploads").set(as(name)).type("image/png").send(large);
+  room = () => MEGABYTE;
+  assert.equal(conforms(await uploading("a")).status, 201);
+  room = () => MEGABYTE - large.length;
+  const beyond = conforms(await uploading("a"));
+  assert.deepEqual([beyond.status, beyond.body.code], [429, "too_many_uploads"]);
+  assert.match(beyond.body.detail, /half of the room/);
+  assert.equal(conforms(await uploading("b")).status, 201);
+
+  const image = `data:image/png;base64,${large.toString("base64")}`;
+  const body = { prompt: "x", controls: [{ controlnet: "canny", image }] };
+  const make = async () => conforms(await gateway.http.post("/v1/generations").set(as("a")).send(body));
+  const first = await make();
+  assert.equal(first.status, 202);
+  room = () => MEGABYTE - 2 * large.length;
+  const waits = await make();
+  assert.deepEqual([waits.status, waits.body.code], [429, "too_many_jobs"]);
+  await gateway.http.post(`/v1/generations/${first.body.id}/cancel`).set(as("a"));
+  assert.equal((await make()).status, 202);
+  assert.equal((await gateway.http.get(`/v1/generations/${first.body.id}`).set(as("a"))).status, 404);
+});
+
 test("what was accepted waits for room, before its start and with its pictures, and then succeeds; a cancel is heard", async () => {
   room = () => MEGABYTE;
   const gateway = await startGateway(stack);

@@ -1,7 +1,7 @@
 /** `POST /v1/trainings` and its kin on a gateway without a training worker: what is taken, refused, listed and told. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, truncateSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { claimJob, finish, reportStep } from "../../src/jobs/attempt.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
 import type { Training } from "../../src/schema/training.ts";
 import type { WebhookDelivery } from "../../src/schema/webhook.ts";
+import { lossKey } from "../../src/storage/keys.ts";
 import { startDeliverer } from "../../workers/deliver/worker.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, log, startGateway } from "../support/gateway.ts";
@@ -197,6 +198,14 @@ test("a training that is taken has every default filled in, and tells what happe
   assert.equal(conforms(await post({ ...BODY, dataset: `upload:${id}` })).body.code, "name_taken");
   assert.equal(conforms(await http.delete(path)).status, 409);
   assert.equal(conforms(await http.get(`${path}/loss.csv`)).status, 404);
+  const loss = join(gateway.config.DATA_DIR, "artifacts", lossKey(training.id, "csv"));
+  writeFileSync(loss, "step,loss\n1,0.5\n");
+  assert.equal(conforms(await http.get(`${path}/loss.csv`)).text, "step,loss\n1,0.5\n");
+  truncateSync(loss, 3e9); // more than is read whole; it takes no room
+  const large = await fetch(`${gateway.config.PUBLIC_URL}${path}/loss.csv`);
+  assert.deepEqual([large.status, large.headers.get("content-length")], [200, "3000000000"]);
+  await large.body!.cancel();
+  rmSync(loss);
   assert.equal(await connection.exists(`bull:trainings:${training.id}`), 1);
 
   const claimed = (await claimJob<TrainingRecord>(connection, training.id))!;

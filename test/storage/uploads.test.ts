@@ -6,6 +6,8 @@ import { openStorage } from "../../src/storage/open.ts";
 import { Uploads } from "../../src/storage/uploads.ts";
 import { temporaryFolder } from "../support/processes.ts";
 
+/** One that counts nothing, by this process' clock. */
+const ledger = { now: async () => Date.now(), take: async () => {}, giveBack: async () => {} };
 const FACTS = { bytes: 9, width: 3, height: 3, sha256: "0f" };
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
@@ -13,7 +15,7 @@ after(() => stack.disposeAsync());
 test("an upload is its owner's alone, and gone when its time is over; the sweep then removes its file", async (t) => {
   t.mock.timers.enable({ apis: ["Date"], now: Date.parse("2030-01-01") });
   const root = await temporaryFolder(stack);
-  const uploads = new Uploads(openStorage({ DATA_DIR: root }), { UPLOAD_TTL: 10 });
+  const uploads = new Uploads(openStorage({ DATA_DIR: root }), { UPLOAD_TTL: 10 }, ledger);
   await uploads.sweep(); // of nothing at all
   const bytes = Buffer.from("a picture");
   const { id, expiresAt } = await uploads.put("ann/../é", bytes, FACTS);

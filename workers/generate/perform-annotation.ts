@@ -47,11 +47,12 @@ export async function performAnnotation(
   const ended = await make(parts, id, request, signal);
   if (!("made" in ended)) return ended;
   const { map, pose, warnings } = ended.made;
-  const store = async (): Promise<MapRecord> => ({
-    width: map.width,
-    height: map.height,
-    ...(await storeMap(parts.storage, id, await encodeImage(map, "png"))),
-  });
+  let files = 0;
+  const store = async (): Promise<MapRecord> => {
+    const png = await encodeImage(map, "png");
+    files = png.length;
+    return { width: map.width, height: map.height, ...(await storeMap(parts.storage, id, png)) };
+  };
   const image = await whenRoom(parts.redis, claimed, signal, () => span("store", { id }, store));
   if (image === "canceled") return { status: "canceled" };
   const annotate_ms = performance.now() - begun - ended.load_ms;
@@ -61,6 +62,7 @@ export async function performAnnotation(
   return {
     status: "succeeded",
     images: [image],
+    files,
     pose,
     warnings: [...warnings],
     metrics: { queue_ms: metrics.queue_ms, load_ms: ended.load_ms, annotate_ms },

@@ -73,6 +73,10 @@ export async function performGeneration(
   return {
     status: "succeeded",
     ...stored,
+    files: [...ending.images.map(({ bytes }) => bytes), ...ending.controls.map(({ png }) => png)].reduce(
+      (sum, { length }) => sum + length,
+      0,
+    ),
     warnings: ending.warnings,
     metrics: { queue_ms: metrics.queue_ms, ...ending.metrics },
   };

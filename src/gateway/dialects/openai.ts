@@ -1,11 +1,11 @@
 /** OpenAI's images API, beside our own routes of `/v1`: what clients of it send becomes a generation (docs/dialects.md). */
-import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { FastifyPluginAsyncZod, ZodTypeProvider } from "fastify-type-provider-zod";
 import { generation } from "../../jobs/generation.ts";
 import { closed } from "../../schema/closed.ts";
 import type { Problem } from "../../schema/problem.ts";
 import { ownerOf } from "../auth.ts";
+import { sendEvents, takePlace } from "../event-stream.ts";
 import type { Service } from "../parts.ts";
 import { problem, problemOf, sendError } from "../problems.ts";
 import { acceptOf, cancelIfLeft, filesOf, NotMade, notOffered, waitForPictures, whileWanted } from "./at-once.ts";
@@ -90,6 +90,7 @@ async function make(
   { name, closing }: { name: EventName; closing: AbortSignal },
 ) {
   const { input, wanted } = readBody(body);
+  if (wanted.stream) takePlace(service, request, reply);
   const accepted = await acceptOf(service, "openai", request, input);
   const finish = async () => {
     const record = await waitForPictures(service, request, reply, accepted, closing);
@@ -105,12 +106,7 @@ async function make(
       signal,
     );
     reply.raw.once("close", () => void cancelIfLeft(service, request, reply, accepted.id));
-    return reply
-      .header("Content-Type", "text/event-stream")
-      .header("Cache-Control", "no-store")
-      .header("Connection", "close")
-      .header("X-Accel-Buffering", "no")
-      .send(Readable.from(stream, { objectMode: false }));
+    return sendEvents(service, reply, stream);
   }
   const { record, files } = await finish();
   const { width, height, output_format } = record.request;

@@ -1,5 +1,3 @@
-import type { ServerResponse } from "node:http";
-import { Readable } from "node:stream";
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { Refused } from "../../errors.ts";
@@ -9,10 +7,10 @@ import type { JobKind } from "../../jobs/kind.ts";
 import { ALL_KINDS, kindOf } from "../../jobs/kinds.ts";
 import { findJob } from "../accept.ts";
 import { ownerOf } from "../auth.ts";
+import { sendEvents, takePlace } from "../event-stream.ts";
 import { follow } from "../follow.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
-import { Shares } from "../shares.ts";
 import { jobParams } from "./jobs.ts";
 
 /** What the client is told to wait before it connects again. */
@@ -38,8 +36,6 @@ const dataOf = ({ progressView, view, words }: JobKind) =>
 
 /** `GET /v1/generations/{id}/events`, `GET /v1/trainings/{id}/events`: server-sent events (WHATWG HTML, 9.2). */
 export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
-  const { bounds } = service;
-  const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
   const closing = new AbortController();
   app.addHook("preClose", async () => closing.abort()); // clients connect again, to another gateway
 
@@ -75,43 +71,17 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
         },
       },
       async (request, reply) => {
-        const owner = ownerOf(request);
-        const { id } = await findJob(service, kind, owner, request.params.id);
+        const { id } = await findJob(service, kind, ownerOf(request), request.params.id);
         const last = lastSeen(request.headers["last-event-id"], request.query);
         if (isFinal(last)) return reply.code(204).send(undefined);
-        const follower = followers.open(owner);
-        follower.add(1);
+        takePlace(service, request, reply);
         const gone = new AbortController();
-        reply.raw.once("close", () => {
-          follower.release();
-          gone.abort();
-        });
+        reply.raw.once("close", () => gone.abort());
         const texts = textFrom(id, last, request.addresses, AbortSignal.any([gone.signal, closing.signal]));
-        // Nothing is read from Redis before the client has taken what came before.
-        const stream = Readable.from(readInTime(texts, reply.raw), { objectMode: false, highWaterMark: 1 });
-        return reply
-          .header("Content-Type", "text/event-stream")
-          .header("Cache-Control", "no-store")
-          .header("Connection", "close") // kept alive, it would keep a gateway that is asked to stop
-          .header("X-Accel-Buffering", "no") // nginx would hold them back
-          .send(stream as never);
+        return sendEvents(service, reply, texts);
       },
     );
   for (const kind of ALL_KINDS) streamOf(kind);
-
-  /** The same texts; a client that does not read one in time is dropped, and can come again with the last that it has. */
-  async function* readInTime(texts: AsyncIterable<string>, answer: ServerResponse): AsyncGenerator<string> {
-    let late: NodeJS.Timeout | undefined;
-    try {
-      for await (const text of texts) {
-        late = setTimeout(() => answer.destroy(), bounds.writeMs);
-        yield text;
-        clearTimeout(late);
-      }
-    } finally {
-      clearTimeout(late);
-    }
-  }
 
   /** The stream's text from after the event `last` to the final one. */
   async function* textFrom(

@@ -1,10 +1,12 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { NotReady } from "../../errors.ts";
+import { faultsOf } from "../../redis/promises.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
 
 /** `/health`: this process answers. `/ready`: the service is able to take work. */
-export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => {
+export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet, queue }) => {
   app.get(
     "/health",
     {
@@ -39,6 +41,13 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => 
                 .int()
                 .describe("How many things in MODELS_DIR cannot be served: GET /v1/models says why.")
                 .meta({ examples: [0] }),
+              detail: z
+                .string()
+                .nullable()
+                .describe(
+                  "What an operator should know of all the same, such as a Redis that keeps no file; null = nothing.",
+                )
+                .meta({ examples: [null] }),
             })
             .meta({ id: "Readiness" }),
           ...problems(503),
@@ -46,8 +55,11 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet }) => 
       },
     },
     async () => {
-      const { unavailable } = await fleet.ready();
-      return { status: "ready" as const, unavailable };
+      const faults = await queue.ask(faultsOf);
+      const { unavailable } = await fleet.ready().catch((error) => {
+        throw error instanceof NotReady ? new NotReady([...error.reasons, ...faults]) : error;
+      });
+      return { status: "ready" as const, unavailable, detail: faults.length > 0 ? faults.join("; ") : null };
     },
   );
 };

@@ -91,9 +91,12 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
       },
       async (request, reply) => {
         const { id } = await findJob(service, training, ownerOf(request), request.params.id);
-        const bytes = await storage.find(lossKey(id, type));
-        if (bytes === undefined) throw new Refused(404, "not_found", "the training has not been saved yet");
-        return reply.header("Cache-Control", "no-cache").type(content).send(bytes);
+        const loss = await storage.stream(lossKey(id, type));
+        if (loss === undefined) throw new Refused(404, "not_found", "the training has not been saved yet");
+        request.raw.socket.setTimeout(service.bounds.writeMs); // a client that does not read is dropped
+        reply.raw.once("close", () => loss.pieces.destroy()); // a HEAD reads nothing
+        reply.header("Cache-Control", "no-cache").header("Content-Length", loss.bytes);
+        return reply.type(content).send(loss.pieces);
       },
     );
   }

@@ -41,7 +41,7 @@ export const uploads: FastifyPluginAsyncZod<Service> = async (app, service) => {
 
 /** `POST /v1/uploads`. */
 function create(app: FastifyInstance, { bounds, config, imagesIn, storage, uploads }: Service): void {
-  readUploads(app, storage, config, bounds);
+  readUploads(app, { storage, uploads }, config, bounds);
   app.withTypeProvider<ZodTypeProvider>().post(
     "/v1/uploads",
     {

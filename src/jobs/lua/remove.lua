@@ -1,11 +1,13 @@
 -- Forgets a job that has ended: record, events and deliveries. KEYS: record. ARGV: owner, '1' = its Idempotency-Key too,
 -- ids of its deliveries. What takes memory may fail where Redis is full: removing must not.
+--- @include "files.lua"
 local KIND, ID = string.match(KEYS[1], '^(%a+):(.*)$')
 local LISTS = KIND .. 's:'
 local owner, forget_key = unpack(ARGV)
-local bytes, idempotency = unpack(redis.call('HMGET', KEYS[1], 'bytes', 'idempotency'))
+local bytes, files, idempotency = unpack(redis.call('HMGET', KEYS[1], 'bytes', 'files', 'idempotency'))
 redis.pcall('ZADD', ORPHANED, 0, ID)
 if bytes then redis.pcall('HINCRBY', LISTS .. 'bytes', owner, -bytes) end
+if files then count_files(owner, 0 - files) end
 redis.call('DEL', KEYS[1], EVENTS .. ID, STATE .. ID, PREVIEWS .. ID)
 redis.call('ZREM', LISTS .. 'ended', ID)
 redis.call('ZREM', LISTS .. 'of:' .. owner, ID)

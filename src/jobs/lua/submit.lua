@@ -1,13 +1,15 @@
 -- Accepts a job: writes its record, gives it its turn, remembers its Idempotency-Key.
 -- KEYS: record, idempotency.
 -- ARGV: idempotency key ('' = none), hash of the body, most that may wait in all, most of the owner, most of the owner's
--- that are kept, most bytes of these ('' = no bound), owner, priority, exclusive name ('' = none), then the record's fields
--- and values. Returns the rank and the time as an ISO text; or the id that the key has made, or 'conflict', 'full', 'busy',
+-- that are kept, most bytes of these, bytes of the disk's room where others
+-- share it ('' = no bound), owner, priority, exclusive name ('' = none),
+-- bytes of its files, then the record's fields and values. Returns the rank and the time as an ISO text; or the id that the key has made, or 'conflict', 'full', 'busy',
 -- 'kept', 'taken'.
 --- @include "change.lua"
 --- @include "remember.lua"
+--- @include "files.lua"
 local record, idempotency = unpack(KEYS)
-local key, body, most, most_of_owner, most_kept, most_bytes, owner, priority, name = unpack(ARGV)
+local key, body, most, most_of_owner, most_kept, most_bytes, room, owner, priority, name, files = unpack(ARGV)
 local own = LISTS .. 'of:' .. owner
 if key ~= '' then
   local known, sent = unpack(redis.call('HMGET', idempotency, 'generation', 'body'))
@@ -29,10 +31,15 @@ if most_of_owner ~= '' then
   if jobs >= tonumber(most_of_owner) then return 'busy' end
 end
 local bytes = 0
-for i = 10, #ARGV do bytes = bytes + #ARGV[i] end
+for i = 12, #ARGV do bytes = bytes + #ARGV[i] end
 if most_kept ~= '' and redis.call('ZCARD', own) >= tonumber(most_kept) then return 'kept' end
 if most_bytes ~= '' and (redis.call('HGET', LISTS .. 'bytes', owner) or 0) + bytes > tonumber(most_bytes) then
   return 'kept'
+end
+-- Of what everybody's jobs have on the disk and what there is room for, an owner may have half.
+if room ~= '' then
+  local has, all = unpack(redis.call('HMGET', FILES, 'of:' .. owner, 'all'))
+  if 2 * ((has or 0) + files) > (all or 0) + room then return 'kept' end
 end
 if name ~= '' then
   local names = LISTS .. 'names'
@@ -43,8 +50,9 @@ if name ~= '' then
   redis.call('HSET', record, 'name', name)
 end
 local sequence = redis.call('INCR', LISTS .. 'sequence')
-redis.call('HSET', record, 'owner', owner, 'sequence', sequence, 'created_at', AT, 'bytes', bytes, unpack(ARGV, 10))
+redis.call('HSET', record, 'owner', owner, 'sequence', sequence, 'created_at', AT, 'bytes', bytes, 'files', files, unpack(ARGV, 12))
 redis.call('HINCRBY', LISTS .. 'bytes', owner, bytes)
+count_files(owner, files)
 local rank = give_turn(owner, priority)
 redis.call('HSET', record, 'rank', rank)
 redis.call('ZADD', own, sequence, ID)

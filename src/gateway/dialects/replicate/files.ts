@@ -5,6 +5,7 @@ import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Redis } from "ioredis";
 import { z } from "zod";
 import { Refused } from "../../../errors.ts";
+import { redisNow } from "../../../redis/time.ts";
 import { closed } from "../../../schema/closed.ts";
 import { REPLICATE } from "../../../webhooks/prediction.ts";
 import { ownerOf } from "../../auth.ts";
@@ -52,7 +53,7 @@ async function find({ queue }: Service, owner: string, id: string): Promise<Kept
 
 /** Those of an owner that have not expired, newest first. */
 async function list(redis: Redis, owner: string): Promise<KeptFile[]> {
-  await redis.zremrangebyscore(filesKey(owner), "-inf", Date.now());
+  await redis.zremrangebyscore(filesKey(owner), "-inf", await redisNow(redis));
   const ids = await redis.zrevrange(filesKey(owner), 0, 99);
   const kept = ids.length === 0 ? [] : await redis.mget(ids.map(fileKey));
   return kept.flatMap((text) => (text === null ? [] : [JSON.parse(text) as KeptFile]));

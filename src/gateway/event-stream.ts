@@ -1,0 +1,42 @@
+/** Answers that are streams of events: so many clients at once, and none that does not read. */
+import type { ServerResponse } from "node:http";
+import { Readable } from "node:stream";
+import type { FastifyReply, FastifyRequest } from "fastify";
+import { ownerOf } from "./auth.ts";
+import type { Service } from "./parts.ts";
+
+/** Takes a place among those who follow events, until the answer is over. @throws {NotReady} when there is none */
+export function takePlace(
+  { followers }: Pick<Service, "followers">,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  const follower = followers.open(ownerOf(request));
+  follower.add(1);
+  reply.raw.once("close", () => follower.release());
+}
+
+/** Sends texts as they come; nothing is asked for before the client has taken what came before. */
+export function sendEvents({ bounds }: Pick<Service, "bounds">, reply: FastifyReply, texts: AsyncIterable<string>) {
+  const stream = Readable.from(readInTime(texts, reply.raw, bounds.writeMs), { objectMode: false, highWaterMark: 1 });
+  return reply
+    .header("Content-Type", "text/event-stream")
+    .header("Cache-Control", "no-store")
+    .header("Connection", "close") // kept alive, it would keep a gateway that is asked to stop
+    .header("X-Accel-Buffering", "no") // nginx would hold them back
+    .send(stream as never);
+}
+
+/** The same texts; a client that does not read one in time is dropped, and can come again with the last that it has. */
+async function* readInTime(texts: AsyncIterable<string>, answer: ServerResponse, ms: number): AsyncGenerator<string> {
+  let late: NodeJS.Timeout | undefined;
+  try {
+    for await (const text of texts) {
+      late = setTimeout(() => answer.destroy(), ms);
+      yield text;
+      clearTimeout(late);
+    }
+  } finally {
+    clearTimeout(late);
+  }
+}
