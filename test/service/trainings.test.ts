@@ -270,6 +270,39 @@ test("asked to stop, a worker saves a training and hands it back; the next one g
   );
 });
 
+test("trainings of owners take turns: a long one of one keeps nobody else's waiting, and goes on after it", async (t) => {
+  const bob = supertest.agent(gateway.config.PUBLIC_URL).set("Authorization", `Bearer ${BOB}`);
+  const long = await post(body("long", { max_train_steps: 100_000 }));
+  const trainer = await startTrainer(gateway.config, log, { turnMs: 1, timesPrepared: 0, preparingMs: 60_000 });
+  t.after(() => trainer.close());
+  await atStep(long, 2);
+  const short = conforms(await bob.post("/v1/trainings").send(body("short", { max_train_steps: 1 }))).body;
+  const done = await until(
+    "the short one's end",
+    async () => {
+      const now = conforms(await bob.get(`/v1/trainings/${short.id}`)).body;
+      return now.ended_at === null ? undefined : now;
+    },
+    PATIENCE_MS,
+  );
+  assert.equal(done.status, "succeeded", JSON.stringify(done.error));
+  const { status, progress } = await read(long);
+  assert.equal(status, "processing");
+  await atStep(long, progress.step + 1);
+  assert.equal(conforms(await http.post(`/v1/trainings/${long.id}/cancel`)).status, 202);
+  assert.equal((await ended(long)).status, "canceled");
+  assert.equal(await gateway.connection.hget(`training:${long.id}`, "attempt"), "2");
+  rmSync(join(models, "controlnets/short"), { recursive: true });
+});
+
+test("a training that is worked on for longer than TRAINING_TIMEOUT fails, and says so", async (t) => {
+  const training = await post(body("endless", { max_train_steps: 100_000 }));
+  await trainHere(t, log, { TRAINING_TIMEOUT: 1 });
+  const { status, error } = await ended(training);
+  assert.deepEqual([status, error!.code, error!.message], ["failed", "timed_out", "it was not done after 1 s of work"]);
+  assert.ok(!offered().includes("endless"));
+});
+
 test("canceled, a training stops within a step and leaves nothing; deleted, it is gone", async (t) => {
   await trainHere(t);
   const training = await post(body("canceled", { max_train_steps: 10_000 }));

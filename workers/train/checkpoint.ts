@@ -65,11 +65,16 @@ export function requireSpace(folder: string, what: string, bytes: number, reserv
 
 const megabytes = (bytes: number) => `${Math.ceil(bytes / 1e6)} MB`;
 
-/** @throws {NoRoom} when it would take what must stay free of the disk: it goes on from the one before when there is room */
-export function saveCheckpoint(work: string, state: TrainingState, step: number): void {
-  const { bavail, bsize } = statfsSync(work);
-  const bytes = Object.values(parts(state)).reduce((sum, { byteLength }) => sum + byteLength, 0);
+/** @throws {NoRoom} when so many bytes more would take what must stay free of the disk: the training waits until there is room */
+export function waitForSpace(folder: string, bytes: number): void {
+  const { bavail, bsize } = statfsSync(folder);
   if (bavail * bsize < bytes + RESERVE_BYTES) throw new NoRoom(RESERVE_BYTES);
+}
+
+/** @throws {NoRoom} and then goes on from the one before */
+export function saveCheckpoint(work: string, state: TrainingState, step: number): void {
+  const bytes = Object.values(parts(state)).reduce((sum, { byteLength }) => sum + byteLength, 0);
+  waitForSpace(work, bytes);
   const tensors = Object.entries(parts(state)).map(([name, data]) => [name, { dims: [data.length], data }] as const);
   const all = new Map([...tensors, ["step", { dims: [1], data: Float32Array.of(step) }] as const]);
   writeSafetensors(paths(work).state, all, "F32");

@@ -1,4 +1,5 @@
 /** A base model's folder, read piece by piece: what is to be trained from nothing has configs and no weights yet. */
+
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { defaultScheduler } from "../../src/diffusion/own-scheduler.ts";
@@ -20,6 +21,7 @@ import { CELL, cellOf } from "../../src/models/vae.ts";
 import { SCHEDULER_FACTS } from "../../src/schema/schedulers.ts";
 import type { Block } from "../../src/training/parameters.ts";
 import { type FloatDType, readParameters, writeSafetensors } from "../../src/training/stored.ts";
+import { waitForSpace } from "./checkpoint.ts";
 
 const read = (base: string, part: string) => readJson(join(base, part, "config.json"));
 export const readUnet = (base: string) => parseConfig(unetConfig, read(base, "unet"), "unet/config.json");
@@ -98,7 +100,7 @@ export function parametersOf(folder: string, part: keyof typeof STEM, fresh: () 
 export const dtypeOf = ({ tensors }: Checkpoint): FloatDType =>
   [...tensors.values()].some(({ dtype }) => dtype === "F32") ? "F32" : "F16";
 
-/** A component in the diffusers layout, whole or not at all: made beside its place and moved there. */
+/** A component in the diffusers layout, whole or not at all: made beside its place and moved there. @throws {NoRoom} */
 export function writeComponent(
   folder: string,
   stem: string,
@@ -107,6 +109,10 @@ export function writeComponent(
   dtype: FloatDType,
 ): void {
   const made = join(dirname(folder), `.${stem}.${process.pid}.part`);
+  waitForSpace(
+    dirname(folder),
+    tensors.values().reduce((sum, { data }) => sum + data.byteLength, 0),
+  );
   mkdirSync(made, { recursive: true });
   try {
     writeSafetensors(join(made, `${stem}.safetensors`), tensors, dtype);

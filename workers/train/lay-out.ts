@@ -6,7 +6,7 @@ import type { Claim, Outcome } from "../../src/jobs/attempt.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
 import { type TrainingRequest, TrainingSettings } from "../../src/schema/training-request.ts";
 import { datasetKey, inputKey } from "../../src/storage/keys.ts";
-import { RESERVE_BYTES } from "../../src/storage/room.ts";
+import { RESERVE_BYTES, reserve, roomOf } from "../../src/storage/room.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { DatasetError, datasetFolder } from "../../src/training/dataset.ts";
 import { failure } from "../take-jobs.ts";
@@ -52,7 +52,8 @@ export async function layOut(
       entries: MOST_ENTRIES,
       fileBytes: MOST_FILE_BYTES,
       totalBytes: config.MAX_DATASET_BYTES,
-      freeBytes: RESERVE_BYTES,
+      // One dataset leaves half of the room to the others.
+      freeBytes: RESERVE_BYTES + Math.floor((await roomOf(folder)) / 2),
     },
     within,
     settings: settingsOf(request),
@@ -87,7 +88,9 @@ async function fetchArchive(storage: Storage, id: string, folder: string, work: 
 async function layHints(storage: Storage, id: string, work: string, { validation }: TrainingRequest) {
   if (validation.length === 0) return null;
   for (const [i, { image }] of validation.entries()) {
-    await writeFile(join(work, `hint-${i}`), await storage.get(inputKey(id, image)));
+    const bytes = await storage.get(inputKey(id, image));
+    await reserve(work, bytes.length);
+    await writeFile(join(work, `hint-${i}`), bytes);
   }
   const file = join(work, "validation.json");
   await writeFile(file, JSON.stringify(validation.map(({ prompt }, i) => ({ prompt, image: `hint-${i}` }))));

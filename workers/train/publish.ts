@@ -2,6 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { cp, mkdir, open, readdir, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { reserve } from "../../src/storage/room.ts";
 
 /** The ControlNet cannot be offered; `message` is written for the client. */
 export class PublishError extends Error {
@@ -81,6 +82,9 @@ export class Place {
    */
   async bring(from: string, about: object): Promise<void> {
     try {
+      const files = await Promise.all((await readdir(from)).map((name) => stat(join(from, name))));
+      const bytes = files.reduce((sum, { size }) => sum + size, 0);
+      await reserve(this.#controlnets, bytes); // what the trainer waits for, as for a disk that is full
       await cp(from, this.#part, { recursive: true });
       await writeFile(join(this.#part, MARK), `${JSON.stringify({ id: this.#training, ...about }, null, 2)}\n`);
       for (const name of await readdir(this.#part)) await sync(join(this.#part, name));

@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from "node:fs";
 import { dirname } from "node:path";
-import { requireSpace } from "./checkpoint.ts";
+import { requireSpace, waitForSpace } from "./checkpoint.ts";
 
 /** Float32 rows of one size in a file: what the locked networks make of a dataset, computed once. */
 export class RowFile {
@@ -26,7 +26,7 @@ export class RowFile {
 
   /**
    * Opens `path`, or makes it first, row by row; a file that is there is whole.
-   * @throws TrainingError when the disk has no room for it
+   * @throws TrainingError when the disk has no room for it, NoRoom when others have taken it since
    */
   static async open(path: string, count: number, size: number, make: (index: number) => Promise<Float32Array>) {
     if (!existsSync(path)) {
@@ -36,7 +36,8 @@ export class RowFile {
       try {
         for (let i = 0; i < count; i++) {
           const left = (count - i) * size * Float32Array.BYTES_PER_ELEMENT;
-          requireSpace(folder, "dataset: what the base makes of its pictures and prompts", left);
+          if (i === 0) requireSpace(folder, "dataset: what the base makes of its pictures and prompts", left);
+          else waitForSpace(folder, left);
           const { buffer, byteOffset, byteLength } = await make(i);
           writeFileSync(file, new Uint8Array(buffer, byteOffset, byteLength)); // whole: a disk that fills up takes a part first
         }

@@ -15,6 +15,7 @@ import {
   restoreLosses,
   saveCheckpoint,
   TrainingError,
+  waitForSpace,
 } from "./checkpoint.ts";
 import { openControlnetTraining } from "./controlnet.ts";
 import { Stepper, startState, type TrainingState } from "./step.ts";
@@ -142,7 +143,9 @@ async function savePictures(
   for await (const picture of subject.show?.(average ?? parameters, files.length, signal) ?? []) {
     const file = pictureFile(work, step, files.length);
     mkdirSync(join(work, "validation"), { recursive: true });
-    writeFileSync(`${file}.part`, await encodeImage(picture, "png"));
+    const png = await encodeImage(picture, "png");
+    waitForSpace(work, png.length);
+    writeFileSync(`${file}.part`, png);
     renameSync(`${file}.part`, file);
     files.push(file);
   }

@@ -1,5 +1,6 @@
 /** A training's thread, seen from the trainer's main thread, which tells the record what the thread has done. */
-import { readFile } from "node:fs/promises";
+import { createReadStream } from "node:fs";
+import { readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker as Thread } from "node:worker_threads";
@@ -107,7 +108,8 @@ async function keep(storage: Storage, id: string, step: number, pictures: readon
     await storage.put(validationKey(id, step, index), await readFile(file));
   }
   for (const type of ["csv", "png"] as const) {
-    await storage.put(lossKey(id, type), await readFile(join(work, `loss.${type}`)));
+    const file = join(work, `loss.${type}`);
+    await storage.keep(await storage.receive(createReadStream(file), (await stat(file)).size), lossKey(id, type));
   }
   return pictures.map((_, index): ValidationPicture => ({ step, index }));
 }

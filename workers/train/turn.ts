@@ -6,11 +6,13 @@ import type { TrainingRecord } from "../../src/jobs/training.ts";
 import type { Running } from "./running.ts";
 
 const LOOK_MS = 1000;
-/** A turn, once it computes; and of what it took to get there so many times. */
-const TURN_MS = 20_000;
-const TIMES_PREPARED = 5;
-/** A turn that is spent on preparing alone: what is prepared is kept for the next one. */
-const PREPARING_MS = 600_000;
+export const TURNS = {
+  /** A turn, once it computes; and of what it took to get there so many times. */
+  turnMs: 20_000,
+  timesPrepared: 5,
+  /** A turn that is spent on preparing alone: what is prepared is kept for the next one. */
+  preparingMs: 600_000,
+};
 
 /** Why a training is stopped before its end. */
 export type Over = "turn" | "time";
@@ -26,6 +28,7 @@ export function watchTurn(
   claimed: Claim<TrainingRecord>,
   job: Running,
   timeoutSeconds: number,
+  { turnMs, timesPrepared, preparingMs }: Readonly<typeof TURNS>,
   log: Logger,
 ): Turn {
   const begun = performance.now();
@@ -42,7 +45,7 @@ export function watchTurn(
     const worked = claimed.workedMs + took;
     const others = await keepWorked(redis, claimed, worked);
     if (over !== null || job.asked !== null) return;
-    const turn = computing === null ? PREPARING_MS : computing + Math.max(TURN_MS, TIMES_PREPARED * computing);
+    const turn = computing === null ? preparingMs : computing + Math.max(turnMs, timesPrepared * computing);
     if (worked > timeoutSeconds * 1000) stop("time");
     else if (others > 0 && took > turn) stop("turn");
   };

@@ -16,7 +16,7 @@ import { cleanUp, sweepTrainings } from "./clean-up.ts";
 import { measureTrainings } from "./measures.ts";
 import { performTraining, readRequest, type TrainingParts } from "./perform.ts";
 import { type Running, startRunning } from "./running.ts";
-import { watchTurn } from "./turn.ts";
+import { TURNS, watchTurn } from "./turn.ts";
 
 /** How often folders of trainings that a crash left behind are looked for. */
 const SWEEP_MS = 60_000;
@@ -24,11 +24,13 @@ const SWEEP_MS = 60_000;
 /** The trainings of a trainer, one at a time. */
 class Trainings implements Work<TrainingRecord> {
   readonly #parts: TrainingParts;
+  readonly #turns: Readonly<typeof TURNS>;
   /** The one under way. */
   running: Running | null = null;
 
-  constructor(parts: TrainingParts) {
+  constructor(parts: TrainingParts, turns: Readonly<typeof TURNS>) {
     this.#parts = parts;
+    this.#turns = turns;
   }
 
   async perform(claimed: Claim<TrainingRecord>, log: Logger): Promise<Outcome> {
@@ -38,7 +40,7 @@ class Trainings implements Work<TrainingRecord> {
     const job = startRunning(claimed.record);
     this.running = job;
     const { redis, config } = this.#parts;
-    using turn = watchTurn(redis, claimed, job, config.TRAINING_TIMEOUT, log);
+    using turn = watchTurn(redis, claimed, job, config.TRAINING_TIMEOUT, this.#turns, log);
     const whole = performTraining(this.#parts, claimed, request, job, log);
     job.ended = whole.catch(() => {});
     try {
@@ -68,6 +70,7 @@ class Trainings implements Work<TrainingRecord> {
 export async function startTrainer(
   config: Config & { REDIS_URL: string },
   log: Logger,
+  turns: Readonly<typeof TURNS> = TURNS,
 ): Promise<{ close(): Promise<{ idle: boolean }> }> {
   const name = `trainer-${hostname()}-${process.pid}-${randomUUID().slice(0, 8)}`;
   let closing = false;
@@ -79,7 +82,7 @@ export async function startTrainer(
     if (redis.status === "ready") sweepTrainings(parts).catch((error) => log.warn({ err: error }, "sweep"));
   }, SWEEP_MS);
   await sweepTrainings(parts);
-  const trainings = new Trainings(parts);
+  const trainings = new Trainings(parts, turns);
   const taking = await takeJobs(training, redis, config, log, trainings);
   log.info("takes trainings");
 

@@ -1,9 +1,11 @@
 /** What a training keeps of its dataset, on the disk. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import fs, { mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { syncBuiltinESMExports } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { writeComponent } from "../../../workers/train/components.ts";
 import { RowFile } from "../../../workers/train/rows.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "rows-"));
@@ -21,6 +23,28 @@ test("rows that the disk has no room for are told before the first is made, and 
   });
   assert.equal(made, 0);
   assert.deepEqual(readdirSync(folder), []);
+});
+
+test("rows, and networks, that others leave no room for wait for it: they leave nothing, and are tried again", async (t) => {
+  let free = 2 ** 40;
+  t.mock.method(fs, "statfsSync", () => ({ bavail: free, bsize: 1 }));
+  syncBuiltinESMExports();
+  t.after(() => {
+    t.mock.restoreAll();
+    syncBuiltinESMExports();
+  });
+  const filling = RowFile.open(join(folder, "filling"), 3, 1, async (index) => {
+    free = 2 ** 29;
+    return Float32Array.of(index);
+  });
+  await assert.rejects(filling, { code: "ENOSPC" });
+  const tensors = new Map([["weight", { dims: [4], data: new Float32Array(4) }]]);
+  const write = () => writeComponent(join(folder, "unet"), "model", {}, tensors, "F32");
+  assert.throws(write, { code: "ENOSPC" });
+  assert.deepEqual(readdirSync(folder), []);
+  free = 2 ** 30;
+  write();
+  rmSync(join(folder, "unet"), { recursive: true });
 });
 
 test("rows that cannot all be made leave nothing; made, each comes back as it was", async () => {
