@@ -1,15 +1,25 @@
-/** What the service keeps of its promises while its processes are killed: npm run bench chaos. */
+/** What the service keeps of its promises while its processes are killed and stand still and its disk is full: npm run bench chaos. */
 import { chaos } from "../test/support/chaos.ts";
 import { printTable } from "./table.ts";
 
 export async function run(): Promise<void> {
   const generations = Number(process.env.GENERATIONS ?? 2000);
-  const report = await chaos({ generations, clients: 16, killEveryMs: 1000, killForMs: Number.POSITIVE_INFINITY });
-  const kills = Object.entries(report.kills).map(([kind, count]) => `${count} ${kind}`);
+  const report = await chaos({
+    generations,
+    clients: 16,
+    killEveryMs: 1000,
+    killForMs: Number.POSITIVE_INFINITY,
+    freezeMs: 8000, // longer than a dead worker's lock lives
+    fillDisk: true,
+    memory: { gateway: 2 ** 30, worker: 2 ** 31 },
+  });
+  const listed = (counts: Record<string, number>) => Object.entries(counts).map(([kind, count]) => `${count} ${kind}`);
   const rows: [string, string | number][] = [
     ["generations", report.generations],
     ["seconds", report.seconds.toFixed(0)],
-    ["kills (SIGKILL)", kills.join(", ")],
+    ["kills (SIGKILL)", listed(report.kills).join(", ")],
+    ["stood still (SIGSTOP, SIGCONT), or was full", listed(report.froze).join(", ")],
+    ["not tried here", report.untried.join("; ")],
     ["generations taken over", report.takeovers],
     ["slowest, s", (report.slowestMs / 1000).toFixed(1)],
     ["lost", report.lost.length],

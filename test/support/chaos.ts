@@ -1,7 +1,8 @@
 /**
- * What the service keeps of its promises while its processes are killed. Gateways, workers, webhook workers and Redis run as
- * processes of their own; clients send generations while one process after another, drawn by chance, gets SIGKILL and is
- * started again.
+ * What the service keeps of its promises while its processes are killed or stand still, its Redis' file is torn and its disk is
+ * full. Gateways, workers, webhook workers and Redis run as processes of their own; clients send generations while one process after
+ * another, drawn by chance, gets SIGKILL and is started again, or SIGSTOP and SIGCONT; a Redis that was killed finds the end of its
+ * file torn.
  */
 import assert from "node:assert/strict";
 import type { ChildProcess } from "node:child_process";
@@ -14,6 +15,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createParser, type EventSourceMessage } from "eventsource-parser";
 import { Webhook } from "standardwebhooks";
 import type { Generation } from "../../src/schema/generation.ts";
+import { boundMemory, freeze, smallDisk, tearTail } from "./harm.ts";
 import { dataFolder, freePort, kill, startNode, startRedis, until } from "./processes.ts";
 import { TINY_MODELS } from "./service.ts";
 
@@ -24,6 +26,12 @@ export interface Settings {
   killEveryMs: number;
   /** Processes are killed for this long at most, and as long as generations are under way. */
   killForMs: number;
+  /** A process stands still for so long at most. */
+  freezeMs: number;
+  /** Whether the disk is full now and then, where a small one may be mounted. */
+  fillDisk?: boolean;
+  /** Bytes of memory of the gateways together, and of the workers, where cgroups can be made. */
+  memory?: { gateway: number; worker: number };
   /** What runs as a webhook worker. */
   deliver?: string;
 }
@@ -33,6 +41,10 @@ export interface Report {
   seconds: number;
   /** How often each kind of process was killed. */
   kills: Record<string, number>;
+  /** How often each kind of process has stood still, and the disk was full. */
+  froze: Record<string, number>;
+  /** What could not be tried on this machine. */
+  untried: string[];
   /** Generations that were accepted and are not there, or have not succeeded. */
   lost: string[];
   /** Generations that there are beside those that clients know of. */
@@ -70,9 +82,20 @@ export async function chaos(settings: Settings): Promise<Report> {
   await using stack = new AsyncDisposableStack();
   const redis = await startRedis(stack);
   const ports = [await freePort(), await freePort()];
+  const disk = settings.fillDisk ? await smallDisk(stack) : null;
+  const bounded = Object.entries(settings.memory ?? {}).map(
+    ([kind, bytes]) => [kind, boundMemory(stack, bytes)] as const,
+  );
+  const untried = [
+    ...(settings.fillDisk && disk === null ? ["a disk that is full: nothing may be mounted"] : []),
+    ...bounded.flatMap(([kind, add]) =>
+      add === null ? [`a bound on the ${kind}'s memory: no cgroup may be made`] : [],
+    ),
+  ];
+  const bound = new Map(bounded);
   const env = {
     REDIS_URL: redis.url,
-    DATA_DIR: await dataFolder(stack),
+    DATA_DIR: disk?.folder ?? (await dataFolder(stack)),
     MODELS_DIR: TINY_MODELS,
     EXECUTION_PROVIDER: "cpu",
     ALLOW_HOSTS: "127.0.0.1",
@@ -80,6 +103,10 @@ export async function chaos(settings: Settings): Promise<Report> {
   };
   const { deliver = "workers/deliver/main.ts" } = settings;
   const killed: Record<string, number> = {};
+  const froze: Record<string, number> = {};
+  const count = (of: Record<string, number>, kind: string) => {
+    of[kind] = (of[kind] ?? 0) + 1;
+  };
   const outputs: { output: string }[] = [];
   const died: string[] = [];
   const doomed = new Set<ChildProcess>();
@@ -89,6 +116,7 @@ export async function chaos(settings: Settings): Promise<Report> {
     const launch = () => {
       const started = startNode(stack, file, { ...env, ...more });
       outputs.push(started);
+      bound.get(kind)?.(started.child);
       started.child.once("exit", (status) => {
         if (!doomed.has(started.child)) died.push(`${kind}, status ${status}: ${started.output.slice(-1000)}`);
       });
@@ -97,6 +125,7 @@ export async function chaos(settings: Settings): Promise<Report> {
     let running = launch();
     return {
       kind,
+      child: () => running.child,
       async crash() {
         doomed.add(running.child);
         await kill(running.child, "SIGKILL");
@@ -111,8 +140,10 @@ export async function chaos(settings: Settings): Promise<Report> {
     ...["deliver", "deliver"].map((kind) => kept(kind, deliver)),
     {
       kind: "redis",
+      child: redis.child,
       async crash() {
         await redis.crash();
+        tearTail(redis.folder);
         await redis.start();
       },
     },
@@ -216,8 +247,19 @@ export async function chaos(settings: Settings): Promise<Report> {
       await sleep(settings.killEveryMs * (0.5 + Math.random()), undefined, { signal: over.signal }).catch(() => {});
       if (over.signal.aborted) return;
       const victim = processes[Math.floor(Math.random() * processes.length)]!;
-      killed[victim.kind] = (killed[victim.kind] ?? 0) + 1;
-      await victim.crash();
+      const how = Math.random();
+      if (disk !== null && how < 0.1) {
+        count(froze, "disk");
+        await disk.fill();
+        await sleep(settings.freezeMs);
+        disk.free();
+      } else if (how < 0.4) {
+        count(froze, victim.kind);
+        await freeze(victim.child(), settings.freezeMs * Math.random());
+      } else {
+        count(killed, victim.kind);
+        await victim.crash();
+      }
     }
   }
   const crashing = crashes();
@@ -253,6 +295,8 @@ export async function chaos(settings: Settings): Promise<Report> {
     generations: made.size,
     seconds,
     kills: killed,
+    froze,
+    untried,
     lost: [...made.keys()].filter((id) => there.get(id)?.status !== "succeeded"),
     duplicates: listed.length - made.size - SEEDS,
     otherPictures,

@@ -80,7 +80,7 @@ export async function startRedis(stack: AsyncDisposableStack, ...more: string[])
     cleaner.stdin!.end();
     await once(cleaner, "exit");
   });
-  return { url, start, stop, crash };
+  return { url, folder, start, stop, crash, child: () => child };
 }
 
 /** A process of this project, with its output kept. */
