@@ -154,7 +154,7 @@ describe("a body that comes slowly", async () => {
 });
 
 describe("clients that follow events", async () => {
-  const gateway = await startGateway(stack, KEYS, log, { streams: 3, streamsOfOwner: 2, writeMs: 300 });
+  const gateway = await startGateway(stack, KEYS, log, { streams: 3, streamsOfOwner: 2, writeMs: 300, silenceMs: 50 });
   await gateway.offer(CATALOG);
   const begin = async (key: string) => {
     const send = gateway.http.post("/v1/generations").set("Authorization", `Bearer ${key}`);
@@ -189,7 +189,12 @@ describe("clients that follow events", async () => {
       const answer = await fetch(url, { method: "POST", headers, body });
       return { status: answer.status, leave: () => answer.body!.cancel() };
     };
-    const streams = [await follow(), await follow()];
+    const first = await until("the places of the test before", async () => {
+      const next = await follow();
+      if (next.status !== 200) await next.leave();
+      return next.status === 200 ? next : undefined;
+    });
+    const streams = [first, await follow()];
     const queued = await gateway.connection.zcard("generations:queued");
     const beyond = await follow();
     assert.deepEqual(

@@ -27,7 +27,7 @@ test("a gateway whose clock is days ahead of Redis' warns of it, and goes by Red
   t.mock.timers.enable({ apis: ["Date"], now: Date.now() + DAYS_MS });
   const { DATA_DIR } = gateway.config;
   const other = await startGateway(stack, { DATA_DIR }, log); // its sweep of uploads begins with it
-  await said(/clock is 2592\d\d\.?\d* s ahead of Redis', which counts/);
+  await said(/clock is 259\d\d\d\.?\d* s ahead of Redis', which counts/);
   assert.equal(conforms(await gateway.http.get(`/v1/uploads/${before.id}`)).status, 200);
   const own = await upload();
   assert.ok(Math.abs(Date.parse(own.created_at) - Date.parse(before.created_at)) < 60_000);
