@@ -291,7 +291,7 @@ test("trainings of owners take turns: a long one of one keeps nobody else's wait
   await atStep(long, progress.step + 1);
   assert.equal(conforms(await http.post(`/v1/trainings/${long.id}/cancel`)).status, 202);
   assert.equal((await ended(long)).status, "canceled");
-  assert.equal(await gateway.connection.hget(`training:${long.id}`, "attempt"), "2");
+  assert.ok(Number(await gateway.connection.hget(`training:${long.id}`, "attempt")) >= 2, "it was taken up again");
   rmSync(join(models, "controlnets/short"), { recursive: true });
 });
 

@@ -1,5 +1,6 @@
 /** What can befall a service beside a kill: a process that stands still, a file whose end is torn, a disk that is full, little memory. */
-import { type ChildProcess, spawnSync } from "node:child_process";
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   appendFileSync,
   existsSync,
@@ -46,7 +47,15 @@ export async function smallDisk(stack: AsyncDisposableStack): Promise<SmallDisk 
   const folder = await temporaryFolder(stack);
   const size = RESERVE_BYTES + ROOM;
   if (spawnSync("mount", ["-t", "tmpfs", "-o", `size=${size}`, "tmpfs", folder]).status !== 0) return null;
-  stack.defer(() => void spawnSync("umount", ["-l", folder]));
+  // Outlives the test's process, however that ends: when its standard input closes the disk is gone.
+  const cleaner = spawn("sh", ["-c", 'cat; umount -l "$1"', "sh", folder], {
+    detached: true,
+    stdio: ["pipe", "ignore", "ignore"],
+  });
+  stack.defer(async () => {
+    cleaner.stdin!.end();
+    await once(cleaner, "exit");
+  });
   const cache = join(await dataFolder(stack), "cache");
   mkdirSync(cache, { recursive: true });
   symlinkSync(cache, join(folder, "cache"));
