@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import sharp from "sharp";
 import { create } from "tar";
 import { writeCircles } from "../../test/support/circles.ts";
 import { manyFiles, scanBomb, textBomb } from "./files.ts";
@@ -26,6 +27,8 @@ const crowd = ({ over }: Attacker, count: number, once: (n: number) => Promise<u
     }),
   );
 
+/** As much text as two prompts may have, in three bytes each character. */
+const LONG = { prompt: "雪".repeat(10_000), negative_prompt: "雪".repeat(10_000) };
 const JSON_TYPE = "application/json";
 const idOf = (body: string) => (JSON.parse(body) as { id?: string }).id;
 const generate = ({ send }: Attacker, more: object) =>
@@ -57,17 +60,15 @@ export const ATTACKS: Record<string, Attack> = {
     while (!attacker.over.aborted) await train(attacker, archive, { max_train_steps: 1 });
   },
 
-  async "2: prompts of 64 kB, made and canceled"(attacker) {
-    const prompt = "a house ".repeat(8000);
+  async "2: prompts of 60 kB, made and canceled"(attacker) {
     await crowd(attacker, 8, async () => {
-      const { status, body } = await generate(attacker, { prompt });
+      const { status, body } = await generate(attacker, LONG);
       if (status === 202) await attacker.send("POST", `/v1/generations/${idOf(body)}/cancel`);
     });
   },
 
-  async "3: prompts of 64 kB and previews, left to run"(attacker) {
-    const more = { prompt: "a house ".repeat(8000), num_inference_steps: 149 };
-    await crowd(attacker, 8, () => generate(attacker, more));
+  async "3: prompts of 60 kB and previews, left to run"(attacker) {
+    await crowd(attacker, 8, () => generate(attacker, { ...LONG, num_inference_steps: 149 }));
   },
 
   async "4a: PNGs whose text unpacks to 10 GB"(attacker) {
@@ -81,8 +82,9 @@ export const ATTACKS: Record<string, Attack> = {
   },
 
   async "4c: one image named 72 times"(attacker) {
-    const jpeg = await scanBomb(50);
-    const { body } = await attacker.send("POST", "/v1/uploads", "image/jpeg", jpeg);
+    const create = { width: 4000, height: 4000, channels: 3, background: "red" } as const;
+    const png = await sharp({ create }).png().toBuffer();
+    const { body } = await attacker.send("POST", "/v1/uploads", "image/png", png);
     const image = `upload:${idOf(body)}`;
     const one = { controlnet: "canny", image: Array(8).fill(image), mask: image };
     await crowd(attacker, 2, () => generate(attacker, { num_images: 8, controls: Array(8).fill(one) }));
