@@ -1438,6 +1438,10 @@ export type Readiness = {
      * How many things in MODELS_DIR cannot be served: GET /v1/models says why.
      */
     unavailable: number;
+    /**
+     * What an operator should know of all the same, such as a Redis that keeps no file; null = nothing.
+     */
+    detail: string | null;
 };
 
 export type GenerationEvent = Generation | GenerationProgressEvent;
@@ -4695,7 +4699,7 @@ export type ControlMap = {
 /**
  * For programs: one word for the kind of error (docs/errors.md).
  */
-export type JobErrorCode = 'too_many_pixels' | 'generation_failed' | 'not_finite' | 'annotation_failed' | 'cannot_annotate' | 'annotator_unavailable' | 'image_undecodable' | 'model_not_trainable' | 'training_failed' | 'too_much_memory' | 'dataset_invalid' | 'models_not_writable' | 'name_taken' | 'unknown_model' | 'invalid_request' | 'queue_timeout' | 'timed_out' | 'worker_died' | 'no_room' | 'internal';
+export type JobErrorCode = 'too_many_pixels' | 'generation_failed' | 'not_finite' | 'annotation_failed' | 'cannot_annotate' | 'annotator_unavailable' | 'image_undecodable' | 'model_not_trainable' | 'training_failed' | 'too_much_memory' | 'dataset_invalid' | 'models_not_writable' | 'name_taken' | 'unknown_model' | 'invalid_request' | 'queue_timeout' | 'timed_out' | 'worker_died' | 'internal';
 
 export type JobError = {
     /**
@@ -4840,7 +4844,7 @@ export type ValidationPicture = {
 /**
  * For programs: one word for the kind of error (docs/errors.md).
  */
-export type ProblemCode = 'invalid_request' | 'not_json' | 'not_an_image' | 'not_http' | 'too_many_pixels' | 'unauthorized' | 'foreign_host' | 'foreign_origin' | 'not_found' | 'not_offered' | 'method_not_allowed' | 'not_acceptable' | 'too_slow' | 'ended' | 'not_ended' | 'canceled' | 'name_taken' | 'idempotency_key_reused' | 'idempotency_key_in_use' | 'body_too_large' | 'image_too_large' | 'unsupported_encoding' | 'unsupported_charset' | 'no_such_range' | 'address_refused' | 'image_unavailable' | 'image_undecodable' | 'unknown_image' | 'unknown_upload' | 'not_an_archive' | 'unknown_model' | 'unknown_controlnet' | 'unknown_lora' | 'unknown_embedding' | 'unknown_ip_adapter' | 'unknown_adapter' | 'unknown_dataset' | 'unavailable' | 'annotator_unavailable' | 'controlnet_does_not_fit' | 'lora_does_not_fit' | 'embedding_does_not_fit' | 'ip_adapter_does_not_fit' | 'adapter_does_not_fit' | 'field_does_not_fit' | 'field_missing' | 'model_not_trainable' | 'unsupported' | 'rate_limited' | 'queue_full' | 'too_many_jobs' | 'headers_too_large' | 'internal' | 'not_ready' | 'generation_failed' | 'not_finite' | 'annotation_failed' | 'cannot_annotate' | 'training_failed' | 'too_much_memory' | 'dataset_invalid' | 'models_not_writable' | 'queue_timeout' | 'timed_out' | 'worker_died' | 'no_room';
+export type ProblemCode = 'invalid_request' | 'not_json' | 'not_an_image' | 'not_http' | 'too_many_pixels' | 'unauthorized' | 'foreign_host' | 'foreign_origin' | 'not_found' | 'not_offered' | 'method_not_allowed' | 'not_acceptable' | 'too_slow' | 'ended' | 'not_ended' | 'canceled' | 'name_taken' | 'idempotency_key_reused' | 'idempotency_key_in_use' | 'body_too_large' | 'image_too_large' | 'unsupported_encoding' | 'unsupported_charset' | 'no_such_range' | 'address_refused' | 'image_unavailable' | 'image_undecodable' | 'unknown_image' | 'unknown_upload' | 'not_an_archive' | 'unknown_model' | 'unknown_controlnet' | 'unknown_lora' | 'unknown_embedding' | 'unknown_ip_adapter' | 'unknown_adapter' | 'unknown_dataset' | 'unavailable' | 'annotator_unavailable' | 'controlnet_does_not_fit' | 'lora_does_not_fit' | 'embedding_does_not_fit' | 'ip_adapter_does_not_fit' | 'adapter_does_not_fit' | 'field_does_not_fit' | 'field_missing' | 'model_not_trainable' | 'unsupported' | 'rate_limited' | 'queue_full' | 'too_many_jobs' | 'too_many_uploads' | 'headers_too_large' | 'internal' | 'not_ready' | 'generation_failed' | 'not_finite' | 'annotation_failed' | 'cannot_annotate' | 'training_failed' | 'too_much_memory' | 'dataset_invalid' | 'models_not_writable' | 'queue_timeout' | 'timed_out' | 'worker_died';
 
 export type ProblemError = {
     /**
