@@ -64,9 +64,10 @@ async function writeIpAdapter(models: string): Promise<void> {
 /** A ControlNet-Union beside SD 1.5: none was published, but its cost is that of a ControlNet and its hints. */
 async function writeUnion(models: string): Promise<void> {
   const union = { types: 6, layers: 1 };
-  const config = { ...parseConfig(controlnetConfig, {}, "controlnet"), union };
+  const settings = { addition_time_embed_dim: 256 };
+  const config = { ...parseConfig(controlnetConfig, settings, "controlnet"), union };
   const networks = [(w: Weights) => controlnet(w, config), (w: Weights) => unionHintEncoder(w, config, union)];
-  await writeComponent(join(models, "controlnets/union"), "diffusion_pytorch_model", {}, ...networks);
+  await writeComponent(join(models, "controlnets/union"), "diffusion_pytorch_model", settings, ...networks);
 }
 
 /** A MODELS_DIR with SD 1.5, ControlNet `a`, Union `union`, IP-Adapter `ip`, and LoRA `lora-0`, `lora-1` … */

@@ -30,6 +30,9 @@ export function unionOf(tensors: ReadonlyMap<string, WeightSource>, config: Cont
       `"${TASKS}" has the shape ${show(tasks.shape)}: [types, channels] of one type or more are needed`,
     );
   }
+  if (!config.addition_time_embed_dim) {
+    throw new UnsupportedError('config.json: "addition_time_embed_dim" is required of a ControlNet-Union');
+  }
   if (union.layers === 0) throw new CheckpointError(`the file has no ${LAYERS}.*`);
   const said = [
     ["num_control_type", config.num_control_type, union.types],
