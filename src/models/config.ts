@@ -256,6 +256,16 @@ export const t2iAdapterConfig = z.strictObject({
 });
 export type T2iAdapterConfig = z.infer<typeof t2iAdapterConfig>;
 
+/** diffusers and transformers quantize what they load where a config asks for it, whatever the weights are. @throws UnsupportedError */
+function requirePlain(json: object, component: string): void {
+  const { quantization_config: asked } = json as { quantization_config?: { quant_method?: unknown } | null };
+  if (asked !== undefined && asked !== null) {
+    throw new UnsupportedError(
+      `${component}: "quantization_config": weights quantized by ${asked.quant_method} are not supported`,
+    );
+  }
+}
+
 /**
  * A component's config with every default filled in.
  * @param warnings told of the keys that the class does not have
@@ -272,6 +282,7 @@ export function parseConfig<T extends z.ZodObject>(
   if (typeof unsaid !== "string" && (typeof unsaid !== "object" || unsaid === null)) {
     throw new UnsupportedError(`${component}: "_use_default_values" must be a list`);
   }
+  requirePlain(json, component);
   const said = Object.entries(json).filter(([key]) => !(Array.isArray(unsaid) && unsaid.includes(key)));
   const ignored = said.map(([key]) => key).filter((key) => !(key in schema.shape || key.startsWith("_")));
   if (ignored.length > 0) {

@@ -207,6 +207,15 @@ refused(
   /32.*64/,
 );
 refused(
+  "a config that asks for quantized weights, whatever the weights are",
+  (folder) =>
+    editJson(
+      join(folder, "unet", "config.json"),
+      (json) => (json.quantization_config = { quant_method: "bitsandbytes" }),
+    ),
+  /unet\/config\.json: "quantization_config": weights quantized by bitsandbytes are not supported/,
+);
+refused(
   "another family, by its name",
   (folder) => editJson(join(folder, "model_index.json"), (json) => (json._class_name = "FluxPipeline")),
   /FluxPipeline \(Flux\) is not one of StableDiffusionPipeline/,
