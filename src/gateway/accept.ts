@@ -30,6 +30,8 @@ export interface Submitter {
   idempotency?: Idempotency | undefined;
   /** The API that it was asked by, when that is not our own. */
   dialect?: Dialect | undefined;
+  /** Where it sees the service: its webhooks name their links there. */
+  seenAt: string;
   log: FastifyBaseLogger;
 }
 
@@ -56,7 +58,7 @@ export interface Prepared {
 export async function accept<R extends BaseRecord>(
   service: Service,
   kind: JobKind<R>,
-  { owner, idempotency, dialect, log }: Submitter,
+  { owner, idempotency, dialect, seenAt, log }: Submitter,
   prepare: () => Promise<Prepared>,
 ): Promise<R> {
   const { config, queue, storage } = service;
@@ -73,6 +75,7 @@ export async function accept<R extends BaseRecord>(
   const submission = await submitWithin(service, kind, id, request, owner, {
     idempotency,
     dialect,
+    seenAt: request.webhook === null || seenAt === config.PUBLIC_URL ? undefined : seenAt,
     safety,
     mostQueued: config.MAX_QUEUE,
     mostOfOwner: config.MAX_JOBS_PER_KEY,

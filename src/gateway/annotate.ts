@@ -2,9 +2,10 @@
 import { Refused } from "../errors.ts";
 import { type AnnotationRecord, annotation } from "../jobs/annotation.ts";
 import { AnnotationInput, type AnnotationRequest } from "../schema/annotation-request.ts";
-import { type AnnotatorChoice, chooseAnnotator, isNetworkChoice } from "../schema/annotator-choice.ts";
+import { ALL_ANNOTATORS, type AnnotatorChoice, chooseAnnotator, isNetworkChoice } from "../schema/annotator-choice.ts";
 import type { Catalog } from "../schema/catalog.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
+import { withoutNulls } from "../schema/nulls.ts";
 import { outputKey } from "../storage/keys.ts";
 import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
 import { checkSize } from "./annotator-size.ts";
@@ -19,7 +20,7 @@ export function acceptAnnotation(service: Service, input: AnnotationInput, by: S
   return accept(service, annotation, by, async () => {
     await checkWebhook(input.webhook, service);
     const { annotator: chosen, params, ...rest } = input;
-    const annotator = params === null ? chosen : chooseAnnotator(chosen.name, { ...chosen.params, ...params });
+    const annotator = params === null ? chosen : withParameters(chosen, params);
     checkNetwork(annotator, await fleet.catalog(), "annotator");
     const images = await imagesIn.take(imagesOf(AnnotationInput, input), by.owner);
     for (const [path, image] of images) checkSize(image, annotator, config.MAX_PIXELS, path);
@@ -35,6 +36,11 @@ export function acceptAnnotation(service: Service, input: AnnotationInput, by: S
       about: { annotator: annotator.name },
     };
   });
+}
+
+/** The annotator with parameters that stand beside it; one that is null is as absent. */
+function withParameters({ name, params }: AnnotatorChoice, more: Record<string, unknown>): AnnotatorChoice {
+  return chooseAnnotator(name, { ...params, ...(withoutNulls(ALL_ANNOTATORS[name]!.params, more) as object) });
 }
 
 /** @throws {Refused} when an annotator needs a network whose files are not there, or names another than those */

@@ -13,6 +13,7 @@ import { isShared } from "./accept.ts";
 import { authenticate } from "./auth.ts";
 import { readBodies } from "./bodies.ts";
 import { boundsOf } from "./bounds.ts";
+import { takeCacheBustersAway } from "./cache-busters.ts";
 import { allowOrigins } from "./cors.ts";
 import { Decoders } from "./decoding/decoders.ts";
 import { DIALECT_ROUTES } from "./dialects/table.ts";
@@ -125,6 +126,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   if (parts.config.API_KEYS.length === 0) refuseForeign(app, parts.config, isAllowed);
   const addresses = new Addresses(parts.config, (command) => parts.queue.ask(command));
   openSigned(app, addresses, parts.queue); // a signature stands for a key
+  takeCacheBustersAway(app); // of a signed link, what signs it is gone by then
   seeFromOutside(app, addresses, parts.config);
   authenticate(app, parts.config);
   countHeld(app, held, bounds);

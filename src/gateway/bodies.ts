@@ -50,6 +50,7 @@ async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { j
   if (!JSON_TYPE.test(type)) {
     const head = await beginningOf(pieces);
     if (/^\s*$/.test(head.toString("latin1"))) return undefined;
+    if (request.routeOptions.schema?.body === undefined && isEmptyForm(type, head)) return undefined;
     throw otherType(type, head);
   }
   const charset = /;\s*charset\s*=\s*"?([^\s";]+)/i.exec(request.headers["content-type"] ?? "")?.[1];
@@ -58,6 +59,10 @@ async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { j
   }
   return parseJsonBody(pieces, jsonBytes);
 }
+
+/** Whether it is a form without a field, as `new FormData()` is: its last boundary alone. */
+const isEmptyForm = (type: string, body: Buffer) =>
+  type === "multipart/form-data" && /^\s*--[^\r\n]*--\s*$/.test(body.toString("latin1"));
 
 /** How many bytes of a body of another type are looked at to say what would be right. */
 const MOST_LOOKED_AT = 65_536;

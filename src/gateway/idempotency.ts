@@ -59,20 +59,29 @@ interface Kept {
   answer?: { status: number; headers: Record<string, string>; body: string } | "anew";
 }
 
-/** The JSON of a body, whatever the order of its keys. */
+/** The one field in which null is a value as any other: what it holds is the client's own. */
+const CLIENTS_OWN = "metadata";
+
+/** The JSON of a body, whatever the order of its keys; a field that is null is as one that is absent. */
 function canonicalJson(body: unknown): string {
+  const isObject = (value: unknown) => typeof value === "object" && value !== null && !Array.isArray(value);
+  const ofOwn = (own: unknown) =>
+    JSON.stringify(own, (_key, value) => (isObject(value) ? Object.fromEntries(inOrder(value)) : value));
+  const ofFields = (value: object) =>
+    inOrder(value).flatMap(([key, part]) => {
+      if (part === null) return [];
+      return [[key, key === CLIENTS_OWN ? ofOwn(part) : part]];
+    });
   try {
     return JSON.stringify(body ?? null, (_key, value) =>
-      typeof value === "object" && value !== null && !Array.isArray(value) ? inOrder(value) : value,
+      isObject(value) ? Object.fromEntries(ofFields(value)) : value,
     );
   } catch {
     throw new Refused(400, "invalid_request", "the body is nested too deeply");
   }
 }
 
-function inOrder(value: object): object {
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
+const inOrder = (value: object) => Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
 
 /** Keeps the answers to POSTs that have a key, and gives them again, for all routes that are made after it. */
 export function rememberAnswers(app: FastifyInstance, queue: JobQueue): void {

@@ -3,8 +3,8 @@ import type { FastifyReply, FastifyRequest } from "fastify";
 import { Refused } from "../errors.ts";
 import { type GenerationRecord, generation } from "../jobs/generation.ts";
 import type { Generation } from "../schema/generation.ts";
-import { CONTENT_TYPES, type GenerationInput, type OutputFormat } from "../schema/generation-request.ts";
-import { acceptedFormats } from "./accepted-picture.ts";
+import { CONTENT_TYPES, type GenerationInput, OutputFormat } from "../schema/generation-request.ts";
+import { acceptedFormats, refuseOtherPictures } from "./accepted-picture.ts";
 import { ownerOf } from "./auth.ts";
 import { findPicture } from "./generate.ts";
 import type { Service } from "./parts.ts";
@@ -27,6 +27,8 @@ export async function chooseFormat(request: FastifyRequest): Promise<void> {
 
 /** @throws {Refused} 406 when the picture would be of a type that `Accept` does not name */
 export function checkFormat(request: FastifyRequest, { output_format }: Pick<GenerationInput, "output_format">): void {
+  const { accept, prefer } = request.headers;
+  if (preferredWait(prefer as string | undefined) !== undefined) refuseOtherPictures(accept, OutputFormat.options);
   const wanted = wantedFormats(request);
   if (wanted.length === 0 || wanted.includes(output_format)) return;
   const types = wanted.map((format) => CONTENT_TYPES[format]).join(", ");

@@ -45,6 +45,8 @@ export interface Terms {
   room?: number | undefined;
   /** The API that it came by, when that is not our own: kept with the record. */
   dialect?: Dialect | undefined;
+  /** Where its client sees the service, when that is not PUBLIC_URL: kept with the record, for its webhooks. */
+  seenAt?: string | undefined;
   /** Whether a generation's pictures are checked: kept with the record. */
   safety?: SafetyMode | undefined;
 }
@@ -55,7 +57,7 @@ export async function submit(
   id: string,
   request: JobRecord["request"],
   owner: string,
-  { mostQueued, mostOfOwner, mostKept, mostBytes, room, files = 0, idempotency, dialect, safety }: Terms,
+  { mostQueued, mostOfOwner, mostKept, mostBytes, room, files = 0, idempotency, dialect, seenAt, safety }: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
   const kind = kindOf(id);
@@ -63,6 +65,7 @@ export async function submit(
   const fields = {
     ...(webhook && { webhook_url: webhook.url, webhook_events: webhook.events.join() }),
     ...(dialect !== undefined && { dialect }),
+    ...(seenAt !== undefined && { seen_at: seenAt }),
     ...(safety !== undefined && { safety_checker: safety }),
     request: JSON.stringify(request),
     ...(cost !== null && { cost: String(cost) }),

@@ -5,6 +5,7 @@ import type { AnnotatorInput } from "./annotators.ts";
 import { closed } from "./closed.ts";
 import { metadata, priority } from "./fields.ts";
 import { type ImageForms, KEPT, SENT } from "./images.ts";
+import { withoutNulls } from "./nulls.ts";
 import { PoseJson } from "./pose.ts";
 import { Webhook } from "./webhook.ts";
 
@@ -53,7 +54,7 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
       refuse([field], `is not read by the annotator "${annotator.name}", which takes ${needed.join(" and ")}`);
     }
   }
-  const { error } = known.safeParse({ ...annotator.params, ...params });
+  const { error } = known.safeParse({ ...annotator.params, ...(withoutNulls(known, params ?? {}) as object) });
   for (const { path, message } of error?.issues ?? []) refuse(["params", ...path], message);
 }
 

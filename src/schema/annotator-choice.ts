@@ -1,15 +1,16 @@
 /** How a request names an annotator: by its name alone, or with parameters. */
-import { closest } from "fastest-levenshtein";
 import { z } from "zod";
 import { ANNOTATORS, type AnnotatorName, type AnnotatorParams, type AnnotatorRow, OTHER_NAMES } from "./annotators.ts";
 import { INSTEAD } from "./annotators-elsewhere.ts";
 import { closed, MOST_SHOWN } from "./closed.ts";
+import { isSlip } from "./field-names.ts";
 import {
   isNetworkAnnotator,
   NETWORK_ANNOTATORS,
   type NetworkAnnotatorName,
   type NetworkAnnotatorParams,
 } from "./network-annotators.ts";
+import { withoutNulls } from "./nulls.ts";
 
 /** An annotator with all of its parameters. */
 export type AnnotatorChoice =
@@ -48,15 +49,17 @@ const withParams = z.discriminatedUnion(
   ),
 );
 
-/** The message for what is neither a name nor a name with parameters. */
-function unknownAnnotator(input: unknown): string {
+/** What is wrong with the parameters of one that there is; else the message for what is neither a name nor a name with parameters. */
+function wrongAnnotator(input: unknown, ofParameters: readonly z.core.$ZodIssue[] = []): string {
   const name = typeof input === "object" && input !== null ? (input as { name?: unknown }).name : input;
   const forms = 'must be the name of an annotator, or {"name": …, "params": {…}}';
   if (typeof name !== "string") return forms;
+  if (OWN_NAMES.has(name)) return ofParameters.map(({ path, message }) => `${path.join(".")}: ${message}`).join("; ");
   const shown = name.slice(0, MOST_SHOWN);
   const instead = Object.hasOwn(INSTEAD, shown) ? INSTEAD[shown] : undefined;
   if (instead !== undefined) return `there is no annotator "${shown}": ${instead}`;
-  return `there is no annotator "${shown}"; the nearest known one is "${closest(shown, ALL_NAMES)}"; GET /v1/annotators lists them`;
+  const near = ALL_NAMES.find((known) => isSlip(shown, known));
+  return `there is no annotator "${shown}"${near === undefined ? "" : `, the nearest known one is "${near}"`}; GET /v1/annotators lists them`;
 }
 
 const byName = z
@@ -65,10 +68,12 @@ const byName = z
   .meta({ id: "AnnotatorName", description: WHICH });
 
 /** As it is sent. */
-export const SentAnnotator = z.union([byName, withParams], { error: ({ input }) => unknownAnnotator(input) }).meta({
-  id: "AnnotatorChoice",
-  description: "An annotator: its name, or its name with parameters.",
-}) as unknown as z.ZodType<AnnotatorChoice, unknown>;
+export const SentAnnotator = z
+  .union([byName, withParams], { error: (issue) => wrongAnnotator(issue.input, issue.errors?.[1]) })
+  .meta({
+    id: "AnnotatorChoice",
+    description: "An annotator: its name, or its name with parameters.",
+  }) as unknown as z.ZodType<AnnotatorChoice, unknown>;
 
 /** As it is carried out. */
 export const KeptAnnotator = z
@@ -85,5 +90,6 @@ export const KeptAnnotator = z
 
 /** An annotator by its name, with the parameters that are given and its defaults. */
 export function chooseAnnotator(name: string, params: object = {}): AnnotatorChoice {
-  return withParams.parse({ name: OWN_NAMES.get(name) ?? name, params }) as unknown as AnnotatorChoice;
+  const choice = { name: OWN_NAMES.get(name) ?? name, params };
+  return withParams.parse(withoutNulls(withParams, choice)) as unknown as AnnotatorChoice;
 }

@@ -13,7 +13,7 @@ export const PROBLEM_CODES = {
   not_found: [404, "There is no such thing, or it is another key's"],
   not_offered: [404, "The other system's API has it, this service does not"],
   method_not_allowed: [405, "The path has other methods: Allow names them"],
-  not_acceptable: [406, "Accept and output_format contradict each other"],
+  not_acceptable: [406, "Accept names other types of pictures than there are, or than output_format says"],
   too_slow: [408, "The request took too long to arrive"],
   ended: [409, "The job has ended already"],
   not_ended: [409, "The job has not ended: cancel it first"],

@@ -39,7 +39,7 @@ export const GENERATION_NAMES = {
   "webhook.url": "webhook_url callback_url callback notify_url fal_webhook webhook_v2",
   "webhook.events": "webhook_events_filter webhook_events events_filter",
   priority: "queue_priority job_priority",
-  metadata: "user_metadata extra user_data",
+  metadata: "user_metadata user_data",
   controls:
     "controlnet controlnets controlnet_units controlnet_args control_net control_nets control_units units conditions alwayson_scripts adapter_conditioning",
   "controls[].controlnet":
@@ -56,6 +56,7 @@ export const GENERATION_NAMES = {
   "controls[].control_guidance_end":
     "guidance_end guidance controlnet_end end_step_percent end_percentage end_percent end_step ending_step ending_control_step control_end condition_max_t",
   "controls[].control_mode": "mode weight_mode controlnet_mode",
+  "controls[].control_type": "union_control_type union_type",
   "controls[].resize_mode": "resize",
   "controls[].layer_scales": "advanced_weighting soft_weights layer_weights",
   loras: "lora lora_weights lora_models",
@@ -110,7 +111,7 @@ export type Meant = (unknown: string, known: readonly string[]) => string | null
 const LONG = 8;
 
 /** Whether the one is the other with a slip of the fingers: a letter too many, too few or another; or two in the wrong order. */
-function isSlip(spelled: string, name: string): boolean {
+export function isSlip(spelled: string, name: string): boolean {
   if (spelled.replace(name, "").match(/^\d+$/)) return false; // "prompt_2" is another prompt, not a slip
   const edits = distance(spelled, name);
   if (edits <= 1) return spelled.length > 2;

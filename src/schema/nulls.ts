@@ -14,17 +14,31 @@ export function withoutNulls(schema: z.ZodType, value: unknown): unknown {
     case "array":
       return Array.isArray(value) ? value.map((part) => withoutNulls(def.element as z.ZodType, part)) : value;
     case "union": {
-      const wanted = Array.isArray(value) ? "array" : "object";
-      const fits = (def.options as z.ZodType[]).find((option) => option._zod.def.type === wanted);
+      const fits = optionsOf(schema).find((option) => mayBe(option, value));
       return fits === undefined ? value : withoutNulls(fits, value);
     }
     case "optional":
     case "nullable":
     case "default":
+    case "prefault":
       return withoutNulls(def.innerType as z.ZodType, value);
     default:
       return value;
   }
+}
+
+/** The options of a union, and of the unions among them. */
+function optionsOf(schema: z.ZodType): z.ZodType[] {
+  const { type, options } = schema._zod.def as z.core.$ZodUnionDef;
+  return type === "union" ? (options as z.ZodType[]).flatMap(optionsOf) : [schema];
+}
+
+/** Whether a list or an object may be one of an option; of several kinds of objects, it is what their fields of one value each say. */
+function mayBe(option: z.ZodType, value: object): boolean {
+  const { type, shape } = option._zod.def as z.core.$ZodObjectDef;
+  if (type !== "object" || Array.isArray(value)) return (type as string) === "array" && Array.isArray(value);
+  const told = Object.entries(shape).filter(([, part]) => part._zod.values !== undefined);
+  return told.every(([key, part]) => part._zod.values!.has((value as Record<string, z.core.util.Primitive>)[key]));
 }
 
 function ofObject(shape: Readonly<Record<string, z.ZodType>>, value: object): object {

@@ -1,6 +1,6 @@
 /** What schedulers are called elsewhere: in diffusers (classes), in AUTOMATIC1111's web UI and in ComfyUI. */
-import { distance } from "fastest-levenshtein";
 import { z } from "zod";
+import { isSlip } from "./field-names.ts";
 import { type SchedulerName as Name, SCHEDULERS } from "./schedulers.ts";
 
 /** Spellings without capitals, blanks and signs but "+", as `plain` makes them. */
@@ -62,8 +62,25 @@ const MOST_SHOWN = 100;
 
 /** The scheduler that another program calls `name`. */
 export function schedulerCalled(name: string): Name | undefined {
-  const spelled = plain(name.slice(0, MOST_SHOWN));
-  return Object.hasOwn(SPELLINGS, spelled) ? SPELLINGS[spelled] : OWN.get(spelled);
+  const spelled = plain(name.slice(0, MOST_SHOWN)).replace(/ka$/, "karras"); // "k_lms_ka"
+  return spelledAs(spelled) ?? (spelled.startsWith("k") ? spelledAs(spelled.slice(1)) : undefined); // as k-diffusion's are
+}
+
+const spelledAs = (spelled: string): Name | undefined =>
+  Object.hasOwn(SPELLINGS, spelled) ? SPELLINGS[spelled] : OWN.get(spelled);
+
+/** Schedules of noise levels that samplers are combined with elsewhere. */
+const SCHEDULE = /(karras|exponential|polyexponential|beta|sgmuniform|uniform|simple|normal)$/;
+/** What there is elsewhere, is not here, and looks like a slip of something else. */
+const NOT_HERE = new Set(["ipndm", "ipndmv"]);
+
+/** A scheduler that is meant by a slip of the fingers, unless it is another one that there is elsewhere. */
+function nearest(name: string): Name | undefined {
+  const spelled = plain(name);
+  const sampler = spelled.replace(SCHEDULE, "");
+  if (NOT_HERE.has(spelled) || (sampler !== spelled && schedulerCalled(sampler) !== undefined)) return undefined;
+  const isOther = (own: string) => spelled.replace(/\D/g, "") !== own.replace(/\D/g, ""); // 2M is not 3M
+  return SCHEDULERS.find((own) => !isOther(own) && isSlip(spelled, plain(own)));
 }
 
 /** What is wrong with a `scheduler` that is none. */
@@ -73,8 +90,7 @@ function unknownScheduler(value: unknown): string {
   const shown = JSON.stringify(value.slice(0, MOST_SHOWN));
   const same = schedulerCalled(value);
   if (same !== undefined) return `${shown} is called "${same}" here; ${all}`;
-  const spelled = plain(value.slice(0, MOST_SHOWN));
-  const near = SCHEDULERS.find((own) => distance(plain(own), spelled) <= 2);
+  const near = nearest(value.slice(0, MOST_SHOWN));
   return `there is no scheduler ${shown}${near === undefined ? "" : `, the nearest is "${near}"`}; ${all}`;
 }
 

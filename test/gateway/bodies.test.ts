@@ -64,6 +64,15 @@ describe("no body is none, whatever its Content-Type", () => {
     }
   });
 
+  test("a form without a field is none too", async () => {
+    const { id } = (await create()).body;
+    const path = `${gateway.config.PUBLIC_URL}/v1/generations/${id}/cancel`;
+    const field = new FormData();
+    field.set("reason", "late");
+    assert.equal((await fetch(path, { method: "POST", body: field })).status, 400);
+    assert.equal((await fetch(path, { method: "POST", body: new FormData() })).status, 202);
+  });
+
   test("where a body is needed, none is refused with what to send", async () => {
     const answer = await http.post("/v1/generations").type("json").send("");
     assert.equal(answer.body.code, "not_json");
@@ -119,6 +128,51 @@ test("Idempotency-Key: the order of keys means nothing, the order of a list does
   assert.deepEqual([second.status, second.body.id], [202, first.body.id]);
   const other = await send("order", '{"prompt":"x","seed":1,"metadata":{"a":1,"b":[2,1]}}');
   assert.equal(other.status, 409);
+});
+
+test("Idempotency-Key: a field that is null is as one that is absent, but for what metadata holds", async () => {
+  const send = (key: string, body: object) =>
+    http
+      .post("/v1/generations")
+      .set("Idempotency-Key", key)
+      .send({ prompt: "x", ...body });
+  const first = await send("null", {});
+  for (const body of [{ negative_prompt: null }, { webhook: null, controls: null, metadata: null }]) {
+    const again = await send("null", body);
+    assert.deepEqual([again.status, again.body.id], [202, first.body.id], JSON.stringify(body));
+  }
+  const control = { controlnet: "canny", image: `data:image/png;base64,${base64}` };
+  const withControl = await send("control", { controls: [control] });
+  const withNulls = await send("control", { controls: [{ ...control, mask: null, annotator: null }] });
+  assert.deepEqual([withNulls.status, withNulls.body.id], [202, withControl.body.id]);
+  assert.equal((await send("own", { metadata: { a: null, b: 1 } })).status, 202);
+  assert.equal((await send("own", { metadata: { b: 1 } })).status, 409);
+  const rotated = (body: string) =>
+    http.post("/v1/webhooks/secret/rotate").set("Idempotency-Key", "secret").type("json").send(body);
+  assert.deepEqual((await rotated("null")).body, (await rotated("")).body);
+});
+
+test("an annotator's parameters may be null; one of another type is named, not the annotator", async () => {
+  const image = `data:image/png;base64,${base64}`;
+  const withAnnotator = (annotator: unknown) =>
+    create({ prompt: "x", controls: [{ controlnet: "canny", image, annotator }] });
+  const plain = await withAnnotator("canny");
+  for (const params of [null, {}, { low_threshold: null, detect_resolution: null }]) {
+    const answer = await withAnnotator({ name: "canny", params });
+    assert.deepEqual(answer.body.request?.controls, plain.body.request.controls, JSON.stringify(params));
+  }
+  const wrong = await withAnnotator({ name: "canny", params: { low_threshold: "low" } });
+  assert.match(wrong.body.errors[0].message, /^params\.low_threshold: .*expected number/);
+  for (const [name, says] of [
+    ["cany", 'there is no annotator "cany", the nearest known one is "canny"; GET /v1/annotators lists them'],
+    ["blueprint", 'there is no annotator "blueprint"; GET /v1/annotators lists them'],
+  ]) {
+    assert.equal((await withAnnotator(name)).body.errors[0].message, says);
+  }
+  const annotated = await http
+    .post("/v1/annotations")
+    .send({ annotator: "canny", params: { low_threshold: null }, image });
+  assert.equal(annotated.status, 202, annotated.body.detail);
 });
 
 test("every unknown field is an error of its own, with its own path", async () => {

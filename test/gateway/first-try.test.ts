@@ -34,6 +34,12 @@ describe("Accept: the first picture is the answer", () => {
     ["image/jpeg, image/png;q=0.5", "image/jpeg"],
     ["image/*", "image/png"],
     ["image/avif, image/webp, */*;q=0.1", "image/webp"],
+    ["image/avif,image/webp,*/*", "image/webp"],
+    ["image/avif,image/webp,image/apng,image/svg+xml,image/*,*/*;q=0.8", "image/webp"],
+    ["image/jpg", "image/jpeg"],
+    ["IMAGE/PNG; charset=utf-8", "image/png"],
+    ["image/png, application/json", "image/png"],
+    ["application/json;q=0.5, image/*;q=0.6", "image/png"],
   ] as const) {
     test(`${accept} → ${type}`, async () => {
       const answer = await post(tiny, { Accept: accept });
@@ -54,6 +60,9 @@ describe("Accept: the first picture is the answer", () => {
     "application/json",
     "application/json, image/png",
     "application/json, text/plain, */*",
+    "image/svg+xml, */*",
+    "image/png;q=0, */*",
+    "application/json, image/webp, application/problem+json",
   ]) {
     test(`${accept} → the generation`, async () => {
       const answer = await post(tiny, { Accept: accept });
@@ -68,6 +77,27 @@ describe("Accept: the first picture is the answer", () => {
     const refused = await post({ ...tiny, output_format: "jpeg" }, { Accept: "image/png" });
     const { code, errors } = (await refused.json()) as { code: string; errors: { path: string }[] };
     assert.deepEqual([refused.status, code, errors[0]!.path], [406, "not_acceptable", "output_format"]);
+  });
+
+  test("types of pictures that there are none of are refused by name, unless JSON will do", async () => {
+    for (const accept of ["image/avif", "image/heic, image/tiff;q=0.5"]) {
+      const answer = await post(tiny, { Accept: accept });
+      const { code, detail } = (await answer.json()) as Record<string, string>;
+      assert.deepEqual([answer.status, code], [406, "not_acceptable"]);
+      assert.match(
+        detail!,
+        /^Accept asks for image\/(avif|heic, image\/tiff); there are image\/png, image\/webp, image\/jpeg/,
+      );
+    }
+    const made = (await http.get("/v1/generations?limit=1")).body.data[0].id;
+    assert.equal((await post(tiny, { Accept: "image/avif, application/json;q=0.1" })).status, 200);
+    assert.notEqual((await http.get("/v1/generations?limit=1")).body.data[0].id, made);
+    const map = await fetch(`${url}/v1/annotations`, {
+      method: "POST",
+      headers: { "Content-Type": "application/json", Accept: "image/webp" },
+      body: JSON.stringify({ annotator: "invert", image: `data:image/png;base64,${png.toString("base64")}` }),
+    });
+    assert.equal(map.status, 406);
   });
 
   test("without Prefer: wait it is accepted as ever", async () => {
@@ -115,7 +145,29 @@ describe("a picture's address", async () => {
   });
 
   test("a query to get past a cache does not matter", async () => {
-    assert.equal((await fetch(`${url}${path}?t=1700000000`)).status, 200);
+    for (const query of ["t=1700000000", "_=1", "anything", "v=3&nocache"]) {
+      assert.equal((await fetch(`${url}${path}?${query}`)).status, 200, query);
+    }
+  });
+
+  test("nor on what says whether there is a picture yet, nor in a list; a slip of a parameter's name is told", async () => {
+    const one = path.replace("/images/0", "");
+    for (const query of [
+      "_=1700000000123",
+      "_dc=5",
+      "ts=1",
+      "cb=0.1",
+      "1700000000",
+      "x=1700000000123",
+      "y=0.123456789",
+    ]) {
+      assert.equal((await fetch(`${url}${one}?${query}`)).status, 200, query);
+      assert.equal((await fetch(`${url}/v1/generations?limit=1&${query}`)).status, 200, query);
+    }
+    for (const query of ["limt=1", "limit=0", "stauts=queued"]) {
+      assert.equal((await fetch(`${url}/v1/generations?${query}`)).status, 400, query);
+    }
+    assert.equal((await fetch(`${url}${one}?wait=60`)).status, 400);
   });
 
   for (const [range, first, end] of [

@@ -1,12 +1,19 @@
 /** Addresses as clients and proxies spell them: slashes, prefixes, methods that are not there, HEAD and OPTIONS. */
 import assert from "node:assert/strict";
 import { after, describe, test } from "node:test";
+import sharp from "sharp";
 import { openLog } from "../../src/observe/log.ts";
-import { CATALOG, type log as silent, startGateway } from "../support/gateway.ts";
+import { startDeliverer } from "../../workers/deliver/worker.ts";
+import { CATALOG, log as silence, type log as silent, startGateway } from "../support/gateway.ts";
+import { receive } from "../support/receive.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
+const png = await sharp({ create: { width: 8, height: 8, channels: 3, background: "red" } })
+  .png()
+  .toBuffer()
+  .then((bytes) => new Uint8Array(bytes));
 const gateway = await startGateway(stack);
 await gateway.offer(CATALOG);
 const url = gateway.config.PUBLIC_URL;
@@ -100,7 +107,12 @@ describe("behind a proxy that adds a path", async () => {
 });
 
 describe("where PUBLIC_URL is not set, links are to where a trusted proxy was asked", async () => {
-  const trusting = await startGateway(stack, { TRUST_PROXY: "loopback", PUBLIC_IMAGES: "signed", RATE_LIMIT: "50" });
+  const trusting = await startGateway(stack, {
+    TRUST_PROXY: "loopback",
+    PUBLIC_IMAGES: "signed",
+    RATE_LIMIT: "50",
+    ALLOW_HOSTS: "127.0.0.1",
+  });
   await trusting.offer(CATALOG);
   const own = trusting.config.PUBLIC_URL;
   const from = async (forwarded: Record<string, string>, at = own) => {
@@ -134,6 +146,31 @@ describe("where PUBLIC_URL is not set, links are to where a trusted proxy was as
       assert.deepEqual(document.servers, expected, path);
     }
     assert.deepEqual((await trusting.http.get("/docs/json")).body.servers, [{ url: "/" }]);
+  });
+
+  test("in webhooks, whenever they are sent: of our own API and of Replicate's", async () => {
+    const { url: hook, next } = await receive(stack);
+    const deliverer = startDeliverer(trusting.config, silence);
+    stack.defer(() => deliverer.close());
+    const headers = {
+      "Content-Type": "application/json",
+      "X-Forwarded-Proto": "https",
+      "X-Forwarded-Host": "a.example",
+      "X-Forwarded-Prefix": "/art",
+    };
+    const upload = await ask("POST", "/v1/uploads", { headers: { "Content-Type": "image/png" }, body: png }, own);
+    const { id: image } = (await upload.json()) as { id: string };
+    const annotation = { annotator: "invert", image: `upload:${image}`, webhook: { url: hook, events: ["succeeded"] } };
+    await ask("POST", "/v1/annotations", { headers, body: JSON.stringify(annotation) }, own);
+    const prediction = { version: "base", input: { prompt: "x", num_inference_steps: 1 }, webhook: hook };
+    const body = JSON.stringify({ ...prediction, webhook_events_filter: ["completed"] });
+    await ask("POST", "/replicate/v1/predictions", { headers, body }, own);
+    await trusting.work();
+    const told = [JSON.parse((await next()).body), JSON.parse((await next()).body)];
+    const map = told.find(({ type }) => type === "annotation.succeeded");
+    assert.match(map.data.images[0].url, /^https:\/\/a\.example\/art\/v1\/annotations\/.*signature=/);
+    const { output } = told.find(({ source }) => source === "api");
+    assert.match(output[0], /^https:\/\/a\.example\/art\/replicate\/v1\/predictions\//);
   });
 
   test("a page of that place may change something, one of another site may not", async () => {

@@ -60,12 +60,13 @@ async function bodyOf(
   redis: Redis,
   { job, event, created_at, record: fields }: Taken,
   record: JobRecord,
-  to: Addresses,
+  addresses: Addresses,
 ) {
+  await addresses.ready();
+  const to = fields.seen_at === undefined ? addresses : addresses.seenAt(fields.seen_at);
   if (fields.dialect === "replicate" && record.object === "generation") {
     return JSON.stringify(predictionOf(record, to.publicUrl, await linkToken(redis, job)));
   }
-  await to.ready();
   const data = kindOf(job).show(record, to);
   return JSON.stringify({ type: `${record.object}.${event}`, timestamp: created_at, data });
 }

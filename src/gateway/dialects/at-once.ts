@@ -8,10 +8,11 @@ import { hasEnded } from "../../jobs/record.ts";
 import type { AnnotationInput } from "../../schema/annotation-request.ts";
 import type { GenerationInput } from "../../schema/generation-request.ts";
 import { acceptAnnotation, waitForAnnotation } from "../annotate.ts";
-import { ownerOf, safetyOf } from "../auth.ts";
+import { ownerOf } from "../auth.ts";
 import { acceptGeneration, findPicture, waitForGeneration } from "../generate.ts";
 import { idempotencyOf } from "../idempotency.ts";
 import type { Service } from "../parts.ts";
+import { submitterOf } from "../submitter.ts";
 import { untilNoLonger } from "../waiting.ts";
 
 /** A generation has ended without a picture, an annotation without a map. */
@@ -34,10 +35,7 @@ export interface Made {
 
 /** Accepts a generation of a dialect. Who asks again with the same Idempotency-Key gets the same one. @throws {Refused} */
 export function acceptOf(service: Service, dialect: Dialect, request: FastifyRequest, input: GenerationInput) {
-  const { log } = request;
-  const safety = safetyOf(request);
-  const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), safety, dialect, log };
-  return acceptGeneration(service, input, by);
+  return acceptGeneration(service, input, submitterOf(request, dialect));
 }
 
 /** Aborts when the client has gone or the gateway closes. */
@@ -83,7 +81,8 @@ export async function annotateAtOnce(
   closing: AbortSignal,
 ): Promise<AnnotationRecord> {
   const owner = ownerOf(request);
-  const accepted = await acceptAnnotation(service, input, { owner, dialect: "a1111", log: request.log });
+  const by = { ...submitterOf(request, "a1111"), idempotency: undefined }; // one of several of a request
+  const accepted = await acceptAnnotation(service, input, by);
   const record = await waitForAnnotation(service, accepted, owner, whileWanted(service, reply, closing));
   if (!hasEnded(record)) {
     await cancelIfLeft(service, request, reply, record.id);

@@ -7,13 +7,14 @@ import { hasEnded } from "../../jobs/record.ts";
 import { Annotation } from "../../schema/annotation.ts";
 import { AnnotationInput } from "../../schema/annotation-request.ts";
 import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
-import { acceptedFormats } from "../accepted-picture.ts";
+import { acceptedFormats, refuseOtherPictures } from "../accepted-picture.ts";
 import { acceptAnnotation, findMap, waitForAnnotation } from "../annotate.ts";
 import { ownerOf } from "../auth.ts";
-import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
+import { idempotencyHeader } from "../idempotency.ts";
 import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
 import { sendPicture } from "../picture.ts";
+import { submitterOf } from "../submitter.ts";
 import { preferredWait, untilNoLonger } from "../waiting.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
 
@@ -44,14 +45,14 @@ export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) 
             content: { "application/json": { schema: Annotation }, ...THE_MAP },
           },
           202: Annotation.describe("Accepted; it will end as succeeded, failed or canceled."),
-          ...problems(400, 409, 413, 422, 429, 503),
+          ...problems(400, 406, 409, 413, 422, 429, 503),
         },
       },
     },
     async (request, reply) => {
       const owner = ownerOf(request);
-      const { body, log } = request;
-      const submitted = await acceptAnnotation(service, body, { owner, idempotency: idempotencyOf(request), log });
+      refuseOtherPictures(request.headers.accept, ["png"]);
+      const submitted = await acceptAnnotation(service, request.body, submitterOf(request));
       reply.header("Location", `${request.addresses.publicUrl}/v1/annotations/${submitted.id}`);
       const wantsMap = acceptedFormats(request.headers.accept).includes("png");
       const preferred = preferredWait(request.headers.prefer);
@@ -77,7 +78,7 @@ export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) 
   app.get(
     "/v1/annotations/:id/images/:n",
     {
-      config: { signable: true },
+      config: { anyQuery: true, signable: true },
       schema: {
         operationId: "getAnnotationImage",
         summary: "Get a map",

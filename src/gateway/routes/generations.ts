@@ -1,21 +1,34 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
+import { Refused } from "../../errors.ts";
 import { generation } from "../../jobs/generation.ts";
 import { hasEnded } from "../../jobs/record.ts";
-import { closed } from "../../schema/closed.ts";
+import { MOST_SHOWN } from "../../schema/closed.ts";
+import { meantByItself } from "../../schema/field-names.ts";
 import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
 import { Generation } from "../../schema/generation.ts";
 import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.ts";
-import { ownerOf, safetyOf } from "../auth.ts";
+import { ownerOf } from "../auth.ts";
 import { acceptGeneration, findControlMap, findPicture, waitForGeneration } from "../generate.ts";
 import { letGo } from "../held.ts";
-import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
+import { idempotencyHeader } from "../idempotency.ts";
 import { checkFormat, chooseFormat, sendEnded, withBytes } from "../inline.ts";
 import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
 import { sendPicture } from "../picture.ts";
+import { submitterOf } from "../submitter.ts";
 import { preferredWait, untilNoLonger } from "../waiting.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
+
+/** A query to get past a cache may have any name but one that is nearly that of the parameter. @throws {Refused} */
+function refuseSlips(query: object): void {
+  for (const name of Object.keys(query).filter((one) => one !== "picture")) {
+    const meant = meantByItself(name.slice(0, MOST_SHOWN), ["picture"]);
+    if (meant === null) continue;
+    const message = `unknown field "${name.slice(0, MOST_SHOWN)}", ${meant}`;
+    throw new Refused(400, "invalid_request", message, [{ path: name.slice(0, MOST_SHOWN), message }]);
+  }
+}
 
 /** What a picture is sent as. */
 const PICTURES = binary(...Object.values(CONTENT_TYPES));
@@ -53,10 +66,8 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
     },
     async (request, reply) => {
       const owner = ownerOf(request);
-      const { log } = request;
       checkFormat(request, request.body);
-      const by = { owner, idempotency: idempotencyOf(request), safety: safetyOf(request), log };
-      const submitted = await acceptGeneration(service, request.body, by);
+      const submitted = await acceptGeneration(service, request.body, submitterOf(request));
       letGo(request);
       reply.header("Location", `${request.addresses.publicUrl}/v1/generations/${submitted.id}`);
       const wait = preferredWait(request.headers.prefer);
@@ -99,14 +110,14 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
   app.get(
     "/v1/generations/:id/controls/:n",
     {
-      config: { signable: true },
+      config: { anyQuery: true, signable: true },
       schema: {
         operationId: "getGenerationControl",
         summary: "Get a control image that an annotator made",
         description: "At the size of the pictures, as the ControlNet was shown it; its bytes never change.",
         tags,
         params: jobParams.extend({ n: z.string().describe("Which of the request's controls, from 0.") }),
-        querystring: closed({
+        querystring: z.looseObject({
           picture: z.coerce
             .number()
             .int()
@@ -123,6 +134,7 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
       },
     },
     async (request, reply) => {
+      refuseSlips(request.query);
       const which = { ...request.params, picture: request.query.picture };
       return sendPicture(request, reply, await findControlMap(service, ownerOf(request), which));
     },

@@ -6,10 +6,11 @@ import { Training } from "../../schema/training.ts";
 import { TrainingInput } from "../../schema/training-request.ts";
 import { lossKey, validationKey } from "../../storage/keys.ts";
 import { findJob } from "../accept.ts";
-import { ownerOf, safetyOf } from "../auth.ts";
-import { idempotencyHeader, idempotencyOf } from "../idempotency.ts";
+import { ownerOf } from "../auth.ts";
+import { idempotencyHeader } from "../idempotency.ts";
 import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
+import { submitterOf } from "../submitter.ts";
 import { acceptTraining } from "../train.ts";
 import { jobParams, jobRoutes } from "./jobs.ts";
 
@@ -36,9 +37,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
       },
     },
     async (request, reply) => {
-      const { body, log } = request;
-      const by = { owner: ownerOf(request), idempotency: idempotencyOf(request), safety: safetyOf(request), log };
-      const record = await acceptTraining(service, body, by);
+      const record = await acceptTraining(service, request.body, submitterOf(request));
       reply.header("Location", `${request.addresses.publicUrl}/v1/trainings/${record.id}`);
       return reply.code(202).send(training.show(record, request.addresses));
     },
@@ -49,7 +48,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
   app.get(
     "/v1/trainings/:id/validation/:step/:index",
     {
-      config: { signable: true },
+      config: { anyQuery: true, signable: true },
       schema: {
         operationId: "getTrainingPicture",
         summary: "Get a validation picture",
@@ -79,7 +78,7 @@ export const trainings: FastifyPluginAsyncZod<Service> = async (app, service) =>
     app.get(
       `/v1/trainings/:id/loss.${type}`,
       {
-        config: type === "png" ? { signable: true } : {},
+        config: type === "png" ? { anyQuery: true, signable: true } : {},
         schema: {
           operationId: `getTrainingLoss${type === "csv" ? "Csv" : "Png"}`,
           summary: type === "csv" ? "Get the loss of every step" : "Get the curve of the loss",

@@ -5,6 +5,7 @@ import type { Catalog } from "../../../schema/catalog.ts";
 import { closed } from "../../../schema/closed.ts";
 import { meantInGeneration } from "../../../schema/field-names.ts";
 import { GenerationInput } from "../../../schema/generation-request.ts";
+import { withoutNulls } from "../../../schema/nulls.ts";
 import type { Webhook } from "../../../schema/webhook.ts";
 import { REPLICATE } from "../../../webhooks/prediction.ts";
 import { detailOf, fieldErrors } from "../issues.ts";
@@ -65,7 +66,7 @@ export function modelOf(field: string, said: string, { models }: Pick<Catalog, "
 /** The request. @throws {Refused} naming what is wrong below `input` */
 export function readInput(body: PredictionBody, model: string, publicUrl: string): GenerationInput {
   const own = new RegExp(`^${publicUrl.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&")}${REPLICATE}/files/(\\w+)$`);
-  const named = ownFiles(body.input, own) as Record<string, unknown>;
+  const named = withoutNulls(ReplicateInput, ownFiles(body.input, own));
   const known = ReplicateInput.safeParse(named);
   if (!known.success) throw refusalOf(known.error, () => true);
   const { data, error } = GenerationInput.safeParse({ ...known.data, model, webhook: webhookOf(body) });
