@@ -6455,6 +6455,10 @@ export type CreateAnnotationErrors = {
      */
     401: Problem;
     /**
+     * What `Accept` asks for cannot be had together with what the request says.
+     */
+    406: Problem;
+    /**
      * It cannot be done as things stand; `detail` says why.
      */
     409: Problem;
