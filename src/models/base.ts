@@ -17,7 +17,9 @@ import { requireEntries } from "./index-entries.ts";
 import { requireLevels } from "./levels.ts";
 import { storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
-import { naming, refuseForeignFile, requireClass } from "./recognize.ts";
+import { refuseForeignFile } from "./recognize.ts";
+import { naming, requireClass } from "./recognize-class.ts";
+import { requireIndex } from "./recognize-folder.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "./safety-checker.ts";
 import { readScheduler } from "./scheduler-file.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
@@ -128,8 +130,7 @@ function partConfig(folder: string, index: Index, part: Part, pipeline: string):
   const entry = index[part];
   if (Array.isArray(entry)) {
     if (entry[0] === null) {
-      const refiner = part === "text_encoder" && pipeline.startsWith("StableDiffusionXL") ? " (the SDXL refiner)" : "";
-      throw new UnsupportedError(`model_index.json: a ${pipeline} without ${part}${refiner} is not supported`);
+      throw new UnsupportedError(`model_index.json: a ${pipeline} without ${part} is not supported`);
     }
     requireClass({ _class_name: entry[1] }, `model_index.json: ${part}`, ...PARTS[part]);
   }
@@ -149,6 +150,7 @@ export function textConfig(json: object): object {
  * @throws CheckpointError, ShapeError, UnsupportedError
  */
 export function openBase(folder: string): BaseModel {
+  requireIndex(folder);
   const index = readJson(join(folder, "model_index.json")) as Index;
   const { pipeline, towers } = pipelineOf(index);
   requireEntries(index, towers);

@@ -1,5 +1,6 @@
 import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
+import { otherThing } from "./recognize-bytes.ts";
 import { CheckpointError, headerLength, LENGTH_BYTES, parseHeader } from "./safetensors.ts";
 import type { WeightSource } from "./weights.ts";
 
@@ -19,23 +20,13 @@ const PICKLES = [".bin", ".ckpt", ".pt", ".pth"];
 
 const HEAD_BYTES = 256;
 
-/** What a file of this name is instead, by how it begins: a safetensors file begins with a length of 8 bytes, most of them 0. */
-const OTHER_THINGS: readonly (readonly [RegExp, string])[] = [
-  [/^version https:\/\/git-lfs/, "a git-lfs pointer, not the file it stands for: fetch that with `git lfs pull`"],
-  [/^\s*<(!doctype|html|head|body|\?xml)/i, "a web page, not a model: the download went wrong"],
-  [/^\s*\{\s*"(error|message|detail)"/, "a server's error message, not a model: the download went wrong"],
-  [/^PK/, "a zip archive such as a pickle, which can run code, under the name of a .safetensors file"],
-  [/^\u0080/, "a pickle, which can run code, under the name of a .safetensors file"],
-  [/^GGUF/, "a GGUF file, which is not supported"],
-];
-
 /** The header's length, from a file's first bytes. @throws CheckpointError that says what the file is instead, where that shows */
 function lengthOf(head: Buffer, size: number): number {
   try {
     return headerLength(head.subarray(0, LENGTH_BYTES), size);
   } catch (error) {
-    const other = OTHER_THINGS.find(([pattern]) => pattern.test(head.toString("latin1")));
-    throw other === undefined ? error : new CheckpointError(other[1], { cause: error });
+    const other = otherThing(head, size);
+    throw other === null ? error : new CheckpointError(other, { cause: error });
   }
 }
 

@@ -1,6 +1,6 @@
 /** What model_index.json says of each part: a library and a class, as diffusers reads them. */
 import { UnsupportedError } from "./config.ts";
-import { requireClass } from "./recognize.ts";
+import { requireClass } from "./recognize-class.ts";
 
 type Index = Readonly<Record<string, unknown>>;
 
@@ -16,6 +16,11 @@ const OPTIONAL = ["safety_checker", "feature_extractor", "image_encoder"];
  * @throws UnsupportedError naming the part
  */
 export function requireEntries(index: Index, towers: 1 | 2): void {
+  if (towers === 2 && isEntry(index.text_encoder) && index.text_encoder[0] === null) {
+    throw new UnsupportedError(
+      `model_index.json: a ${index._class_name} without text_encoder (the SDXL refiner) is not supported`,
+    );
+  }
   const second = towers === 2 ? ["text_encoder_2", "tokenizer_2"] : [];
   const needed = ["unet", "vae", "text_encoder", "tokenizer", "scheduler", ...second];
   const wrong = [...needed, ...OPTIONAL.filter((part) => part in index)].find((part) => !isEntry(index[part]));

@@ -44,6 +44,9 @@ export function headerLength(start: Uint8Array, fileBytes: number): number {
     throw new CheckpointError(`not a safetensors file: ${fileBytes} bytes are too few for a header`);
   }
   const length = new DataView(start.buffer, start.byteOffset).getBigUint64(0, true);
+  if (length === 0n) {
+    throw new CheckpointError("not a safetensors file: a header of 0 bytes");
+  }
   if (length > BigInt(MAX_HEADER_BYTES)) {
     throw new CheckpointError(
       `not a safetensors file: a header of ${length} bytes exceeds the bound of ${MAX_HEADER_BYTES}`,
@@ -149,5 +152,17 @@ export function parseHeader(json: Uint8Array, fileBytes: number): Header {
       throw new CheckpointError(`tensors "${before[0]}" and "${tensor[0]}" overlap`);
     }
   }
+  requireWhole(inOrder, dataStart, fileBytes);
   return { tensors, metadata };
+}
+
+/** The reference implementation refuses bytes that are no tensor's: two files in one, or one that was written anew in part. */
+function requireWhole(
+  tensors: readonly (readonly [string, StoredTensor])[],
+  dataStart: number,
+  fileBytes: number,
+): void {
+  const held = tensors.reduce((sum, [, { length }]) => sum + length, 0);
+  const extra = fileBytes - dataStart - held;
+  if (extra > 0) throw new CheckpointError(`${extra} bytes of the file are no tensor's: it was not written whole`);
 }

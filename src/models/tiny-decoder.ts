@@ -4,7 +4,7 @@ import { basename, join } from "node:path";
 import { findCheckpoint, readJson } from "./checkpoint.ts";
 import { parseConfig, tinyVaeConfig } from "./config.ts";
 import { type Network, storedNetwork } from "./network.ts";
-import { requireClass } from "./recognize.ts";
+import { requireClass } from "./recognize-class.ts";
 import { tinyDecoder } from "./tiny-vae.ts";
 
 const CLASS = "AutoencoderTiny";

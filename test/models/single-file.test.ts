@@ -362,8 +362,12 @@ suite("what is no such model is refused with the reason", () => {
       /: Stable Diffusion 3 is/,
     ],
     ["Flux", "double_blocks.0.img_attn.norm.key_norm.scale", /: Flux is not supported/],
-    ["a LoRA of kohya's scripts", "lora_unet_mid_block_attentions_0_proj_in.lora_up.weight", /: a LoRA is/],
-    ["a LoRA of diffusers", "unet.mid_block.attentions.0.proj_in.lora_A.weight", /: a LoRA is/],
+    [
+      "a LoRA of kohya's scripts",
+      "lora_unet_mid_block_attentions_0_proj_in.lora_up.weight",
+      /a LoRA belongs into loras/,
+    ],
+    ["a LoRA of diffusers", "unet.mid_block.attentions.0.proj_in.lora_A.weight", /a LoRA belongs into loras/],
     ["a VAE", "first_stage_model.decoder.conv_in.weight", /: no U-Net: the file has no model\.diffusion_model\.\*/],
     ["a U-Net alone", INPUT, /"mid_block\.attentions|no tensor|shape/],
   ];

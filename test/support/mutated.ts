@@ -16,7 +16,7 @@ import {
 } from "../../src/models/config.ts";
 import { requireLevels } from "../../src/models/levels.ts";
 import { storedNetwork } from "../../src/models/network.ts";
-import { requireClass } from "../../src/models/recognize.ts";
+import { requireClass } from "../../src/models/recognize-class.ts";
 import { unet } from "../../src/models/unet.ts";
 import { requireRead } from "../../src/models/unread.ts";
 import { vaeDecoder, vaeEncoder } from "../../src/models/vae.ts";

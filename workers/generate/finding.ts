@@ -9,6 +9,7 @@ import { FURTHER } from "../../src/models/shelved-controlnet.ts";
 import { TORCH_FILE } from "../../src/models/torch-file.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
 import { DECODERS } from "./decoders.ts";
+import { otherFile } from "./other-files.ts";
 
 /** Something that stands on a shelf, or would if it could be served. */
 export interface Found {
@@ -189,7 +190,7 @@ function* walk(at: At, shelves: ReadonlyMap<string, ShelfName>): Generator<Found
       }
       yield { ...found, id, reason: "a pickle, which can run code; only .safetensors files are loaded" };
     } else if (!COMPANION.test(name)) {
-      yield { ...found, reason: "neither a model folder nor a .safetensors file" };
+      yield { ...found, reason: otherFile(name) };
     }
   }
 }
