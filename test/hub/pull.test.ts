@@ -10,6 +10,7 @@ import { openLibrary } from "../../workers/generate/library.ts";
 import { filesBelow, localHub } from "../support/hub.ts";
 
 const SD15 = join(import.meta.dirname, "../fixtures/sd15");
+const LORA = join(import.meta.dirname, "../fixtures/adapters/sd15/loras/kohya_attn.safetensors");
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 
 const base = filesBelow(join(SD15, "base"));
@@ -29,6 +30,7 @@ const hub = await localHub(
   new Map<string, ReadonlyMap<string, Uint8Array>>([
     ["org/model", published],
     ["org/canny", canny],
+    ["org/lora", new Map([["pytorch_lora_weights.safetensors", new Uint8Array(readFileSync(LORA))]])],
     ["org/pickles", new Map([["control_sd15_canny.pth", bytes("pickle")]])],
     [
       "org/several",
@@ -100,6 +102,14 @@ test("a ControlNet goes on its shelf, where it fits the model", async () => {
   assert.equal(pulledId(await pull(client(), models, asked("org/canny"), quiet)), "org/canny");
   const [controlnet] = openLibrary(models).catalog.controlnets;
   assert.deepEqual([controlnet?.id, controlnet?.models], ["org/canny", ["org/model"]]);
+});
+
+test("a LoRA's repository goes on its shelf, by the repository's name", async () => {
+  const models = newFolder();
+  await pull(client(), models, asked("org/model"), quiet);
+  assert.equal(pulledId(await pull(client(), models, asked("org/lora"), quiet)), "org/lora");
+  const { loras, skipped } = openLibrary(models).catalog;
+  assert.deepEqual([loras.map(({ id, models }) => [id, models]), skipped], [[["org/lora", ["org/model"]]], []]);
 });
 
 test("a connection that is cut again and again goes on where it was cut", async () => {

@@ -1,4 +1,6 @@
 /** The shelves of what requests add to a model: how each is opened, and which models it fits. */
+import { existsSync } from "node:fs";
+import { join } from "node:path";
 import { type Embedding, embeddingMisfit, openEmbedding } from "../../src/models/embedding.ts";
 import { IMAGE_ENCODER, type IpAdapter, ipAdapterMisfit, openIpAdapter } from "../../src/models/ip-adapter.ts";
 import { type Lora, loraMisfit, openLora } from "../../src/models/lora/lora.ts";
@@ -6,6 +8,9 @@ import type { BaseModel } from "../../src/models/opened.ts";
 import { openT2iAdapter, openT2iAdapterFile, type T2iAdapter, t2iAdapterMisfit } from "../../src/models/t2i-adapter.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
 import type { Shelf } from "./shelf.ts";
+
+/** What diffusers calls a LoRA's weights. */
+export const LORA_WEIGHTS = "pytorch_lora_weights.safetensors";
 
 /** Which models something fits, and why not the others. */
 function fits(models: ReadonlyMap<string, BaseModel>, misfit: (model: BaseModel) => string | null) {
@@ -24,9 +29,16 @@ const noFolder = (what: string) => (): never => {
   throw new Error(`${what} is a file, not a folder`);
 };
 
+/** A LoRA as it is published: a repository with one file of a name that all share. */
+function openLoraFolder(folder: string): Lora {
+  const path = join(folder, LORA_WEIGHTS);
+  if (!existsSync(path)) throw new Error(`a LoRA is a file, or a folder with ${LORA_WEIGHTS}`);
+  return openLora(path);
+}
+
 export const loras: Shelf<Lora, Catalog["loras"][number]> = {
   place: "loras",
-  openFolder: noFolder("a LoRA"),
+  openFolder: openLoraFolder,
   openFile: openLora,
   describe(id, lora, { models }) {
     const fit = fits(models, (model) => loraMisfit(model, lora));

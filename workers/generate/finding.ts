@@ -8,6 +8,7 @@ import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
 import { FURTHER } from "../../src/models/shelved-controlnet.ts";
 import { TORCH_FILE } from "../../src/models/torch-file.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
+import { LORA_WEIGHTS } from "./adapter-shelves.ts";
 import { DECODERS } from "./decoders.ts";
 import { otherFile } from "./other-files.ts";
 
@@ -58,7 +59,7 @@ const MOST_DEPTH = 4;
 /** What lies in a model's folder, and in no folder of models. */
 const MARKS = [
   ...["model_index.json", "config.json", "unet", "diffusion_pytorch_model.safetensors"],
-  ...["pytorch_lora_weights.safetensors", "learned_embeds.safetensors", "adapter_config.json"],
+  ...[LORA_WEIGHTS, "learned_embeds.safetensors", "adapter_config.json"],
 ];
 const isModel = (path: string) => MARKS.some((name) => existsSync(join(path, name)));
 
@@ -115,7 +116,8 @@ function* findInHub(path: string, org: string, name: string): Generator<Found> {
   }
   const files = readdirSync(snapshot).filter((file) => SINGLE_FILE.test(file));
   if (isModel(snapshot) || files.length === 0) {
-    const shelf = /ControlNet/.test(classOf(snapshot)) ? "controlnets" : "models";
+    const lora = existsSync(join(snapshot, LORA_WEIGHTS)) && !existsSync(join(snapshot, "model_index.json"));
+    const shelf = lora ? "loras" : /ControlNet/.test(classOf(snapshot)) ? "controlnets" : "models";
     yield { shelf, id, path: snapshot, folder: true };
     yield* furtherWeights({ shelf, id, path: snapshot });
     return;
