@@ -109,6 +109,7 @@ export function writeComponent(
   dtype: FloatDType,
 ): void {
   const made = join(dirname(folder), `.${stem}.${process.pid}.part`);
+  mkdirSync(dirname(folder), { recursive: true });
   waitForSpace(
     dirname(folder),
     tensors.values().reduce((sum, { data }) => sum + data.byteLength, 0),

@@ -84,6 +84,7 @@ export class Place {
     try {
       const files = await Promise.all((await readdir(from)).map((name) => stat(join(from, name))));
       const bytes = files.reduce((sum, { size }) => sum + size, 0);
+      await mkdir(this.#controlnets, { recursive: true });
       await reserve(this.#controlnets, bytes); // what the trainer waits for, as for a disk that is full
       await cp(from, this.#part, { recursive: true });
       await writeFile(join(this.#part, MARK), `${JSON.stringify({ id: this.#training, ...about }, null, 2)}\n`);
