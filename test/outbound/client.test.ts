@@ -485,6 +485,16 @@ describe("what is posted", () => {
     assert.partialDeepStrictEqual(requests, [{ method: "POST", url: "/hook?a=1" }]);
   });
 
+  test("says who sends it and where to read about it, and so does a fetch", async () => {
+    const { host, url, requests } = await serve((_, reply) => reply.end("x"));
+    await client(host).post(url, sent);
+    await client(host).get(url, limits);
+    for (const { headers } of requests) {
+      assert.match(String(headers["user-agent"]), /^controlnet-service\/\d+\.\d+\.\d+ \(\+http:\/\/\S+\/docs\)$/);
+    }
+    assert.equal(requests.length, 2);
+  });
+
   test("follows no redirect", async () => {
     const { host, url, requests } = await serve((_, reply) => reply.writeHead(307, { location: "/elsewhere" }).end());
     assert.equal((await client(host).post(url, sent)).status, 307);
