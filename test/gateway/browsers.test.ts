@@ -6,6 +6,7 @@ import { pino } from "pino";
 import sharp from "sharp";
 import { claimJob, reportStep } from "../../src/jobs/attempt.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
+import { RedisClock } from "../../src/redis/time.ts";
 import type { Generation } from "../../src/schema/generation.ts";
 import type { Problem } from "../../src/schema/problem.ts";
 import { lossKey, validationKey } from "../../src/storage/keys.ts";
@@ -125,7 +126,7 @@ describe("with CORS_ORIGINS, PUBLIC_IMAGES=signed and a key", () => {
     assert.deepEqual(await codeOf((url) => (url.pathname = url.pathname.replace(/0$/, "1"))), [403, "link_forged"]);
     assert.deepEqual(await codeOf((url) => (url.search = "")), [401, "unauthorized"]);
     assert.deepEqual(await codeOf((url) => (url.pathname = `/v1/generations/${made.id}`)), [401, "unauthorized"]);
-    const clock = mock.method(Date, "now", () => (Number(link.searchParams.get("expires")) + 1) * 1000);
+    const clock = mock.method(RedisClock.prototype, "now", () => (Number(link.searchParams.get("expires")) + 1) * 1000);
     try {
       assert.deepEqual(await codeOf(() => {}), [403, "link_expired"]);
     } finally {

@@ -78,7 +78,7 @@ test("/ready says why the service cannot take work", async () => {
   await gateway.offer({ ...CATALOG, models: [] });
   assert.deepEqual(await why(), [503, "the workers found no model in MODELS_DIR; try again later"]);
   await gateway.offer(CATALOG);
-  assert.deepEqual(await why(), [200, undefined]);
+  assert.deepEqual(await why(), [200, "Redis has no maxmemory: nothing is refused before its machine is full"]);
   await gateway.offer({ ...CATALOG, execution_provider: undefined as never }); // a field that another release lacks
   const another = "the workers are of another release than the gateway; try again later";
   assert.deepEqual(await why(), [503, another]);

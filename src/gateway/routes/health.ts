@@ -1,6 +1,5 @@
 import type { FastifyPluginAsyncZod } from "fastify-type-provider-zod";
 import { z } from "zod";
-import { NotReady } from "../../errors.ts";
 import { faultsOf } from "../../redis/promises.ts";
 import { problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
@@ -55,10 +54,8 @@ export const health: FastifyPluginAsyncZod<Service> = async (app, { fleet, queue
       },
     },
     async () => {
+      const { unavailable } = await fleet.ready();
       const faults = await queue.ask(faultsOf);
-      const { unavailable } = await fleet.ready().catch((error) => {
-        throw error instanceof NotReady ? new NotReady([...error.reasons, ...faults]) : error;
-      });
       return { status: "ready" as const, unavailable, detail: faults.length > 0 ? faults.join("; ") : null };
     },
   );
