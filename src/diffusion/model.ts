@@ -1,5 +1,4 @@
 import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "../models/config.ts";
-import type { Assumption } from "../models/opened.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -30,7 +29,7 @@ export interface LoadedModel {
   /** CosXL Edit is shown the image's latents scaled as those that it makes, instruct-pix2pix as the VAE gives them. */
   readonly scales_image_latents: boolean;
   /** What its files do not settle. */
-  readonly assumptions: readonly Assumption[];
+  readonly assumed: string | null;
   /** scheduler_config.json. */
   readonly scheduler: Readonly<Record<string, unknown>>;
   readonly run: {

@@ -1,6 +1,5 @@
 /** Which schedulers a checkpoint's scheduler_config.json allows, and which is its own. */
 
-import type { Assumption } from "../models/opened.ts";
 import { MAX_STEPS } from "../schema/fields.ts";
 import { SCHEDULERS, type SchedulerName } from "../schema/schedulers.ts";
 import {
@@ -54,14 +53,14 @@ export function defaultScheduler(raw: RawConfig): { scheduler: SchedulerName; wa
 
 /** What was assumed of a model that a request does not settle: of its own scheduler, where it runs with that, and of its prediction. */
 export function assumedFor(
-  { scheduler: raw, assumptions }: { scheduler: RawConfig; assumptions: readonly Assumption[] },
+  { scheduler: raw, assumed }: { scheduler: RawConfig; assumed: string | null },
   request: { scheduler: SchedulerName; prediction_type: unknown },
 ): string[] {
-  const own = defaultScheduler(raw);
-  const isOwn = request.scheduler === own.scheduler;
-  const open = { scheduler: isOwn, prediction_type: request.prediction_type === null };
-  const messages = assumptions.filter(({ field }) => open[field]).map(({ message }) => message);
-  return [...messages, ...(isOwn ? own.warnings : [])];
+  const { scheduler, warnings } = defaultScheduler(raw);
+  return [
+    ...(assumed !== null && request.prediction_type === null ? [assumed] : []),
+    ...(request.scheduler === scheduler ? warnings : []),
+  ];
 }
 
 /** Schedulers that choose among the timesteps that the model was distilled for. */

@@ -4,7 +4,6 @@
  */
 import { join } from "node:path";
 import type { ClipConfig } from "./config.ts";
-import type { Assumption } from "./opened.ts";
 import type { originalNames } from "./original-names.ts";
 
 /** A text encoder, and where an original checkpoint has it. */
@@ -31,7 +30,7 @@ export interface Family {
   /** scheduler_config.json. */
   readonly scheduler: object;
   /** What the file does not say and had to be assumed. */
-  readonly assumption: Assumption | null;
+  readonly assumed: string | null;
 }
 
 /** Of all the published scheduler_config.json: DDIM's keys too where the class is another, for requests that name DDIM. */
@@ -93,7 +92,7 @@ const sd1: Family = {
   scaling_factor: 0.18215,
   towers: [openAi("cond_stage_model.transformer.")],
   scheduler: schedulers.pndm,
-  assumption: null,
+  assumed: null,
 };
 const sd2: Family = {
   ...sd1,
@@ -102,25 +101,22 @@ const sd2: Family = {
   towers: [openClip("cond_stage_model.model.", 23)],
   // Neither names nor shapes tell 2.1-768 from the 512 "base" models, which predict epsilon: diffusers' loader takes all for the former.
   scheduler: schedulers.ddimV,
-  assumption: {
-    field: "prediction_type",
-    message:
-      'taken for SD 2.x at 768 pixels, which predicts v, as diffusers does: an SD 2.x "base" model, which predicts epsilon, wants prediction_type epsilon',
-  },
+  assumed:
+    'taken for SD 2.x at 768 pixels, which predicts v, as diffusers does: an SD 2.x "base" model, which predicts epsilon, wants prediction_type epsilon',
 };
 
 export const families = {
   sd1,
   sd2,
   // The published inpainting model is of the 512 kind.
-  sd2_inpainting: { ...sd2, sample_size: 64, scheduler: schedulers.pndm, assumption: null },
+  sd2_inpainting: { ...sd2, sample_size: 64, scheduler: schedulers.pndm, assumed: null },
   // SD-Turbo: SD 2.1 distilled, and stored in the layout of SDXL's code.
   sd_turbo: {
     ...sd2,
     sample_size: 64,
     towers: [openClip("conditioner.embedders.0.model.", 23)],
     scheduler: schedulers.turbo,
-    assumption: null,
+    assumed: null,
   },
   sdxl: {
     ...sd2,
@@ -131,6 +127,6 @@ export const families = {
       { ...openClip("conditioner.embedders.1.model.", 32), names: "openClipPooled" },
     ],
     scheduler: schedulers.euler,
-    assumption: null,
+    assumed: null,
   },
 } satisfies Record<string, Family>;

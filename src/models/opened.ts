@@ -11,12 +11,6 @@ export interface TextTower {
   readonly network: Network;
 }
 
-/** What its files do not settle and was assumed, and the field of a request that settles it. */
-export interface Assumption {
-  readonly field: "scheduler" | "prediction_type";
-  readonly message: string;
-}
-
 export interface BaseModel {
   readonly folder: string;
   readonly unet: UnetConfig;
@@ -42,7 +36,8 @@ export interface BaseModel {
   };
   /** What says of a picture whether it may be shown. */
   readonly safety_checker: SafetyChecker | null;
-  readonly assumptions: readonly Assumption[];
+  /** What was assumed of the prediction, which its file does not say: told to requests that do not settle it. */
+  readonly assumed: string | null;
   readonly warnings: readonly string[];
 }
 

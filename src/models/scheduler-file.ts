@@ -2,7 +2,6 @@
 import { join } from "node:path";
 import { readJson } from "./checkpoint.ts";
 import { UnsupportedError } from "./config.ts";
-import type { Assumption } from "./opened.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -15,18 +14,15 @@ const isEdm = (name: string) => /^(EDM|CosineDPM)/.test(name);
  * index's.
  * @throws UnsupportedError where the two are of different noise schedules
  */
-export function readScheduler(
-  folder: string,
-  { scheduler: entry }: Json,
-): { scheduler: Json; assumptions: Assumption[] } {
+export function readScheduler(folder: string, { scheduler: entry }: Json, warnings: string[]): Json {
   const { _use_default_values: unsaid, ...json } = readJson(join(folder, "scheduler", "scheduler_config.json")) as Json;
   const isSaid = ([key]: [string, unknown]) => !(Array.isArray(unsaid) && unsaid.includes(key));
   const scheduler = Object.fromEntries(Object.entries(json).filter(isSaid));
   const { _class_name: own } = scheduler;
   const named = Array.isArray(entry) ? entry[1] : undefined;
-  if (typeof named !== "string" || own === undefined || named === own) return { scheduler, assumptions: [] };
+  if (typeof named !== "string" || own === undefined || named === own) return scheduler;
   const both = `model_index.json names ${named}, scheduler_config.json ${own}`;
   if (isEdm(named) !== isEdm(String(own))) throw new UnsupportedError(`${both}: they are of different noise schedules`);
-  const message = `${both}: the latter is the default, unlike in diffusers`;
-  return { scheduler, assumptions: [{ field: "scheduler", message }] };
+  warnings.push(`${both}: the latter is the default, unlike in diffusers`);
+  return scheduler;
 }

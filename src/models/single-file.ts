@@ -134,7 +134,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     weights: unetPart,
     networks,
     safety_checker: null,
-    assumptions: family.assumption === null || said.prediction_type !== undefined ? [] : [family.assumption],
+    assumed: said.prediction_type === undefined ? family.assumed : null,
     warnings: unusedWarning(unused, prefixes),
   };
 }
