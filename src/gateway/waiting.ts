@@ -15,9 +15,12 @@ export function preferredWait(prefer: string | undefined): number | undefined {
 export function untilNoLonger(reply: FastifyReply, closing: AbortSignal, seconds: number): AbortSignal {
   const over = new AbortController();
   const end = () => over.abort();
+  if (closing.aborted || reply.raw.destroyed || reply.raw.writableFinished) {
+    end(); // a "close" that has been does not come again
+    return over.signal;
+  }
   const timer = setTimeout(end, seconds * 1000);
   closing.addEventListener("abort", end);
-  if (closing.aborted) end();
   reply.raw.once("close", () => {
     clearTimeout(timer);
     closing.removeEventListener("abort", end);
