@@ -19,6 +19,9 @@ import { boundMemory, freeze, smallDisk, tearTail } from "./harm.ts";
 import { dataFolder, freePort, kill, startNode, startRedis, until } from "./processes.ts";
 import { TINY_MODELS } from "./service.ts";
 
+/** What happens, one after the other: to whom is drawn by chance. Where no disk can be filled, another is killed. */
+const HARMS = ["kill", "freeze", "kill", "disk"] as const;
+
 export interface Settings {
   generations: number;
   /** How many clients send at once; each waits for the end of its generation before it sends the next. */
@@ -243,17 +246,17 @@ export async function chaos(settings: Settings): Promise<Report> {
   }
   const over = new AbortController();
   async function crashes(): Promise<void> {
-    while (!over.signal.aborted && performance.now() - began < settings.killForMs) {
+    for (let turn = 0; !over.signal.aborted && performance.now() - began < settings.killForMs; turn++) {
       await sleep(settings.killEveryMs * (0.5 + Math.random()), undefined, { signal: over.signal }).catch(() => {});
       if (over.signal.aborted) return;
       const victim = processes[Math.floor(Math.random() * processes.length)]!;
-      const how = Math.random();
-      if (disk !== null && how < 0.1) {
+      const how = HARMS[turn % HARMS.length];
+      if (how === "disk" && disk !== null) {
         count(froze, "disk");
         await disk.fill();
         await sleep(settings.freezeMs);
         disk.free();
-      } else if (how < 0.4) {
+      } else if (how === "freeze") {
         count(froze, victim.kind);
         await freeze(victim.child(), settings.freezeMs * Math.random());
       } else {
