@@ -247,7 +247,8 @@ export async function chaos(settings: Settings): Promise<Report> {
   const over = new AbortController();
   async function crashes(): Promise<void> {
     for (let turn = 0; !over.signal.aborted && performance.now() - began < settings.killForMs; turn++) {
-      await sleep(settings.killEveryMs * (0.5 + Math.random()), undefined, { signal: over.signal }).catch(() => {});
+      const wait = turn === 0 ? 0.25 : 0.5 + Math.random(); // the first before a quick machine is done
+      await sleep(settings.killEveryMs * wait, undefined, { signal: over.signal }).catch(() => {});
       if (over.signal.aborted) return;
       const victim = processes[Math.floor(Math.random() * processes.length)]!;
       const how = HARMS[turn % HARMS.length];
