@@ -1,4 +1,5 @@
 import * as z from "zod";
+import { saidEntries } from "./said-entries.ts";
 
 /**
  * What a diffusers component's config.json may say: every argument of its class (`__init__` in src/diffusers/models), with diffusers'
@@ -277,13 +278,12 @@ export function parseConfig<T extends z.ZodObject>(
   component: string,
   warnings: string[] = [],
 ): z.infer<T> {
-  // Keys that diffusers wrote as defaults of their time, and so takes today's default for.
   const { _use_default_values: unsaid = [] } = json as { _use_default_values?: unknown };
   if (typeof unsaid !== "string" && (typeof unsaid !== "object" || unsaid === null)) {
     throw new UnsupportedError(`${component}: "_use_default_values" must be a list`);
   }
   requirePlain(json, component);
-  const said = Object.entries(json).filter(([key]) => !(Array.isArray(unsaid) && unsaid.includes(key)));
+  const said = saidEntries(json);
   const ignored = said.map(([key]) => key).filter((key) => !(key in schema.shape || key.startsWith("_")));
   if (ignored.length > 0) {
     warnings.push(`${component}: ${ignored.join(", ")} ignored, as diffusers does`);

@@ -2,6 +2,7 @@
 import { join } from "node:path";
 import { readJson } from "./checkpoint.ts";
 import { UnsupportedError } from "./config.ts";
+import { saidEntries } from "./said-entries.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -9,15 +10,13 @@ type Json = Readonly<Record<string, unknown>>;
 const isEdm = (name: string) => /^(EDM|CosineDPM)/.test(name);
 
 /**
- * scheduler_config.json. Keys that diffusers wrote as defaults of their time are left out, so that a class has its own
- * (ConfigMixin.extract_init_dict). Where the index names another class, the file's is taken, and the user is told: diffusers takes the
- * index's.
+ * scheduler_config.json, as far as it says something. Where the index names another class, the file's is taken, and the user is
+ * told: diffusers takes the index's.
  * @throws UnsupportedError where the two are of different noise schedules
  */
 export function readScheduler(folder: string, { scheduler: entry }: Json, warnings: string[]): Json {
-  const { _use_default_values: unsaid, ...json } = readJson(join(folder, "scheduler", "scheduler_config.json")) as Json;
-  const isSaid = ([key]: [string, unknown]) => !(Array.isArray(unsaid) && unsaid.includes(key));
-  const scheduler = Object.fromEntries(Object.entries(json).filter(isSaid));
+  const said = saidEntries(readJson(join(folder, "scheduler", "scheduler_config.json")));
+  const { _use_default_values: _, ...scheduler }: Json = Object.fromEntries(said);
   const { _class_name: own } = scheduler;
   const named = Array.isArray(entry) ? entry[1] : undefined;
   if (typeof named !== "string" || own === undefined || named === own) return scheduler;
