@@ -22,7 +22,7 @@ const REASONS: Readonly<Record<string, RegExp>> = {
   lfs_pointer: /git-lfs pointer/,
   pipeline_list: /code of its own/,
   pipeline_pag: /StableDiffusionPAGPipeline/,
-  sd1_prefix_none: /no U-Net: the file has no model\.diffusion_model\./,
+  sd1_prefix_none: /a U-Net under another prefix; a model in one file has its U-Net under model\.diffusion_model/,
   // It is served since, and wants to be told what the image is.
   union_folder: /"union" is a ControlNet-Union/,
   xl_no_vae: /no VAE: the file has no first_stage_model\./,
