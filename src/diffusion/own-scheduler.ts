@@ -2,6 +2,7 @@
 
 import { MAX_STEPS } from "../schema/fields.ts";
 import { SCHEDULERS, type SchedulerName } from "../schema/schedulers.ts";
+import type { LoadedModel } from "./model.ts";
 import {
   type Key,
   type RawConfig,
@@ -53,13 +54,13 @@ export function defaultScheduler(raw: RawConfig): { scheduler: SchedulerName; wa
 
 /** What was assumed of a model that a request does not settle: of its own scheduler, where it runs with that, and of its prediction. */
 export function assumedFor(
-  { scheduler: raw, assumed }: { scheduler: RawConfig; assumed: string | null },
+  { scheduler: raw, assumed, decided }: Pick<LoadedModel, "scheduler" | "assumed" | "decided">,
   request: { scheduler: SchedulerName; prediction_type: unknown },
 ): string[] {
   const { scheduler, warnings } = defaultScheduler(raw);
   return [
     ...(assumed !== null && request.prediction_type === null ? [assumed] : []),
-    ...(request.scheduler === scheduler ? warnings : []),
+    ...(request.scheduler === scheduler ? [...(decided === null ? [] : [decided]), ...warnings] : []),
   ];
 }
 

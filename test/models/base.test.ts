@@ -101,16 +101,20 @@ test("configs with only the keys that diffusers wrote in its first versions", ()
   assert.equal(bare.vae.scaling_factor, whole.vae.scaling_factor);
 });
 
-/** The fixture's two files name different classes. */
-const SCHEDULERS =
-  "model_index.json names DDIMScheduler, scheduler_config.json PNDMScheduler: the latter is the default, unlike in diffusers";
-
-test("a scheduler that the index names and the config does not is warned of; of another noise schedule it is refused", () => {
-  assert.deepEqual(openBase(join(FIXTURE, "base")).warnings, [SCHEDULERS]);
-  const edm = changed((folder) =>
-    editJson(join(folder, "model_index.json"), (json) => (json.scheduler = ["diffusers", "EDMEulerScheduler"])),
+/** The fixture under an index that names another scheduler. */
+const indexSays = (scheduler: string) =>
+  changed((folder) =>
+    editJson(join(folder, "model_index.json"), (json) => (json.scheduler = ["diffusers", scheduler])),
   );
-  assert.throws(() => openBase(edm), /EDMEulerScheduler.*different noise schedules/);
+
+test("the scheduler that the index names counts, as in diffusers, and it is said where the config names another", () => {
+  const euler = openBase(indexSays("EulerDiscreteScheduler"));
+  const { _class_name: name, steps_offset } = euler.scheduler as Record<string, unknown>;
+  assert.deepEqual([name, steps_offset], ["EulerDiscreteScheduler", 1]);
+  assert.match(euler.decided ?? "", /names EulerDiscreteScheduler, .* PNDMScheduler: the former is the default/);
+  assert.match(openBase(join(FIXTURE, "base")).decided ?? "", /DDIM.*PNDM.*the latter is the default, unlike/);
+  assert.equal(openBase(indexSays("PNDMScheduler")).decided, null);
+  assert.throws(() => openBase(indexSays("EDMEulerScheduler")), /EDMEulerScheduler.*different noise schedules/);
 });
 
 test("keys that diffusers wrote as defaults of their time are read as today's", () => {
@@ -132,7 +136,6 @@ test("a safety checker and a feature extractor are skipped with a warning", () =
   assert.deepEqual(openBase(folder).warnings, [
     "safety_checker is not run",
     "feature_extractor is not run",
-    SCHEDULERS,
   ]);
 });
 
@@ -235,7 +238,6 @@ test("a config's keys that its class does not have are ignored with a warning, a
   assert.deepEqual(openBase(folder).warnings, [
     "unet/config.json: decay, inv_gamma ignored, as diffusers does",
     "text_encoder/config.json: rope_theta ignored, as diffusers does",
-    SCHEDULERS,
   ]);
 });
 refused(
