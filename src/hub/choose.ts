@@ -1,5 +1,6 @@
 /** Which files of a repository a model needs: safetensors, configs and tokenizers, and of several forms of the same weights one. */
 import { pipelineOf } from "../models/base.ts";
+import { PEFT_CONFIG, PEFT_WEIGHTS } from "../models/lora/peft-config.ts";
 import type { ShelfName } from "../schema/catalog.ts";
 import type { HubFile, Repository } from "./hub.ts";
 import { HubError } from "./hub-fetch.ts";
@@ -64,6 +65,8 @@ export async function choose(repository: Repository, wanted: WantedFiles, read: 
   }
   const lora = files.get("pytorch_lora_weights.safetensors");
   if (lora !== undefined) return { shelf: "loras", form: "folder", files: [lora] };
+  const [weights, peft] = [files.get(PEFT_WEIGHTS), files.get(PEFT_CONFIG)];
+  if (weights !== undefined && peft !== undefined) return { shelf: "loras", form: "folder", files: [peft, weights] };
   const single = [...files.values()].filter((file) => isSafetensors(file) && !file.path.includes("/"));
   if (single.length === 1) return oneFile(files, single[0]!.path, wanted.shelf);
   if (single.length > 1) {

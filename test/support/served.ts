@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { adapt } from "../../src/diffusion/adapters/adapt.ts";
 import { loadControlNet, loadModel } from "../../src/diffusion/load.ts";
 import { prepare } from "../../src/diffusion/pipeline.ts";
 import { Refused } from "../../src/errors.ts";
@@ -9,6 +10,7 @@ import type { ImagesIn } from "../../src/gateway/images-in.ts";
 import { type Resolved, resolve } from "../../src/gateway/resolve.ts";
 import { toPixels } from "../../src/image/hint.ts";
 import { GenerationInput } from "../../src/schema/generation-request.ts";
+import { chooseAdapters, type Take } from "../../workers/generate/adapters.ts";
 import { readImages } from "../../workers/generate/images.ts";
 import { openLibrary } from "../../workers/generate/library.ts";
 import { finish, quickRunner } from "./tiny.ts";
@@ -56,8 +58,14 @@ export async function serve(models: string, input: Record<string, unknown>): Pro
   const controlnets = request.controls.map(({ controlnet }) =>
     loadControlNet(library.controlnets.get(controlnet)!.on(base), quickRunner, quickRunner),
   );
-  const read = await readImages(request, Object.fromEntries(images), async () => {});
-  const plan = await prepare(request, loadModel(base, quickRunner, quickRunner), controlnets, read);
+  const files = Object.fromEntries(images);
+  const turn = async () => {};
+  const read = await readImages(request, files, turn);
+  const take: Take = (shelf, id) => library[shelf].get(id) as ReturnType<typeof take<typeof shelf>>;
+  const chosen = await chooseAdapters(request, files, turn, take, quickRunner);
+  const loaded = loadModel(base, quickRunner, quickRunner);
+  const runners = { runner: quickRunner, remembering: quickRunner, once: quickRunner, budget: 2 ** 30 };
+  const plan = await prepare(request, await adapt(base, loaded, chosen, runners), controlnets, read, chosen);
   const [image] = await finish(plan);
   const { warnings } = catalog.models.find(({ id }) => id === request.model)!;
   return { pixels: toPixels(image!, request.width, request.height).data, warnings: [...warnings, ...plan.warnings] };

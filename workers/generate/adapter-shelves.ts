@@ -1,9 +1,10 @@
 /** The shelves of what requests add to a model: how each is opened, and which models it fits. */
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Embedding, embeddingMisfit, openEmbedding } from "../../src/models/embedding.ts";
 import { IMAGE_ENCODER, type IpAdapter, ipAdapterMisfit, openIpAdapter } from "../../src/models/ip-adapter.ts";
 import { type Lora, loraMisfit, openLora } from "../../src/models/lora/lora.ts";
+import { PEFT_CONFIG, PEFT_WEIGHTS } from "../../src/models/lora/peft-config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openT2iAdapter, openT2iAdapterFile, type T2iAdapter, t2iAdapterMisfit } from "../../src/models/t2i-adapter.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
@@ -29,21 +30,27 @@ const noFolder = (what: string) => (): never => {
   throw new Error(`${what} is a file, not a folder`);
 };
 
-/** A LoRA as it is published: a repository with one file of a name that all share. */
+/** A LoRA as it is published: a repository with one file of a name that all share, diffusers' or peft's. */
 function openLoraFolder(folder: string): Lora {
-  const path = join(folder, LORA_WEIGHTS);
-  if (!existsSync(path)) throw new Error(`a LoRA is a file, or a folder with ${LORA_WEIGHTS}`);
-  return openLora(path);
+  const found = [LORA_WEIGHTS, PEFT_WEIGHTS].find((name) => existsSync(join(folder, name)));
+  if (found !== undefined) return openLora(join(folder, found));
+  const names = readdirSync(folder);
+  const parts = names.filter((name) => existsSync(join(folder, name, PEFT_CONFIG)));
+  if (parts.length === 1) return openLora(join(folder, parts[0]!, PEFT_WEIGHTS));
+  const reason =
+    parts.length > 1
+      ? `${parts.join(" and ")} in it are LoRAs of one network each: put each into ${loras.place} as a folder of its own`
+      : names.some((name) => /^(adapter_model|pytorch_lora_weights)\.bin$/.test(name))
+        ? "its weights are a pickle, which can run code: save them as .safetensors"
+        : `a LoRA is a file, or a folder with ${LORA_WEIGHTS}, or ${PEFT_WEIGHTS} and ${PEFT_CONFIG}`;
+  throw new Error(reason);
 }
 
 export const loras: Shelf<Lora, Catalog["loras"][number]> = {
   place: "loras",
   openFolder: openLoraFolder,
   openFile: openLora,
-  describe(id, lora, { models }) {
-    const fit = fits(models, (model) => loraMisfit(model, lora));
-    return { id, object: "lora", ...fit, warnings: [...lora.warnings, ...fit.warnings] };
-  },
+  describe: (id, lora, { models }) => ({ id, object: "lora", ...fits(models, (model) => loraMisfit(model, lora)) }),
 };
 
 export const embeddings: Shelf<Embedding, Catalog["embeddings"][number]> = {

@@ -4,6 +4,7 @@
  */
 import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import { PEFT_CONFIG, PEFT_WEIGHTS } from "../../src/models/lora/peft-config.ts";
 import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
 import { FURTHER } from "../../src/models/shelved-controlnet.ts";
 import { TORCH_FILE } from "../../src/models/torch-file.ts";
@@ -59,7 +60,7 @@ const MOST_DEPTH = 4;
 /** What lies in a model's folder, and in no folder of models. */
 const MARKS = [
   ...["model_index.json", "config.json", "unet", "diffusion_pytorch_model.safetensors"],
-  ...[LORA_WEIGHTS, "learned_embeds.safetensors", "adapter_config.json"],
+  ...[LORA_WEIGHTS, "learned_embeds.safetensors", PEFT_CONFIG],
 ];
 const isModel = (path: string) => MARKS.some((name) => existsSync(join(path, name)));
 
@@ -116,7 +117,8 @@ function* findInHub(path: string, org: string, name: string): Generator<Found> {
   }
   const files = readdirSync(snapshot).filter((file) => SINGLE_FILE.test(file));
   if (isModel(snapshot) || files.length === 0) {
-    const lora = existsSync(join(snapshot, LORA_WEIGHTS)) && !existsSync(join(snapshot, "model_index.json"));
+    const loraFile = [LORA_WEIGHTS, PEFT_WEIGHTS].some((file) => existsSync(join(snapshot, file)));
+    const lora = loraFile && !existsSync(join(snapshot, "model_index.json"));
     const shelf = lora ? "loras" : /ControlNet/.test(classOf(snapshot)) ? "controlnets" : "models";
     yield { shelf, id, path: snapshot, folder: true };
     yield* furtherWeights({ shelf, id, path: snapshot });
@@ -147,8 +149,10 @@ function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfN
     return;
   }
   const lower = name.toLowerCase();
-  if (!isModel(path) && prefix === "") {
-    const place = PLACE_OF[lower] ?? lower;
+  const place = PLACE_OF[lower] ?? lower;
+  // A shelf's own folder is one, whatever else lies loose in it.
+  const isPlace = depth === 0 && place !== "" && shelves.has(place);
+  if ((isPlace || !isModel(path)) && prefix === "") {
     // Within another shelf's folder, such a name is an organization's.
     const own = place === "" && shelf !== shelves.get("") ? undefined : shelves.get(place);
     if (own !== undefined && depth < MOST_DEPTH) {
@@ -156,7 +160,7 @@ function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfN
       return;
     }
     if (lower === ANNOTATORS) return; // src/annotators/library.ts reads it
-    if (NOT_SERVED.has(PLACE_OF[lower] ?? lower)) {
+    if (NOT_SERVED.has(place)) {
       yield { shelf, id: name, path, folder: true, reason: "a folder of things that are not served" };
       return;
     }

@@ -6,6 +6,7 @@ import type { BaseModel } from "../opened.ts";
 import { CheckpointError } from "../safetensors.ts";
 import { type Component, type LayerChange, layerChanges, PEFT_PREFIX } from "./keys.ts";
 import { type Layer, layersOfBase } from "./layers.ts";
+import { findPeftConfig, PEFT_CONFIG, PEFT_WEIGHTS, type PeftConfig } from "./peft-config.ts";
 
 export interface Lora {
   readonly checkpoint: Checkpoint;
@@ -14,7 +15,6 @@ export interface Lora {
   readonly alphaOf: (change: LayerChange, rank: number) => number | null;
   /** Which family's layers it changes, as far as that can be seen. */
   readonly family: LoraFamily | null;
-  readonly warnings: readonly string[];
 }
 
 export type LoraFamily = "SD 1.x" | "SD 2.x" | "SDXL";
@@ -69,22 +69,44 @@ function headerAlpha(metadata: Readonly<Record<string, string>>): Lora["alphaOf"
   };
 }
 
-/** PEFT writes alpha into a file of its own beside the weights. */
-function untoldAlpha({ tensors, metadata }: CheckpointFile, changes: readonly LayerChange[]): string[] {
+/** peft's own keys, under a name that says of no config beside them. @throws CheckpointError: without it alpha is unknown */
+function requireAlpha({ tensors, metadata }: CheckpointFile, changes: readonly LayerChange[]): void {
   const ofPeft = [...tensors.keys()].some((key) => key.startsWith(PEFT_PREFIX));
   const told = metadata.lora_adapter_metadata !== undefined || changes.some(({ parts }) => "alpha" in parts);
-  return ofPeft && !told
-    ? ["PEFT keeps alpha in adapter_config.json, which is not read: it is taken to be the rank"]
-    : [];
+  if (ofPeft && !told) {
+    throw new CheckpointError(
+      `peft keeps alpha in ${PEFT_CONFIG}: put both into a folder, as ${PEFT_WEIGHTS} and ${PEFT_CONFIG}`,
+    );
+  }
 }
 
-/** @throws CheckpointError, UnsupportedError */
+/** The changes of the network that peft's config names, whose keys do not tell one from another. */
+const inComponent = (changes: readonly LayerChange[], { component }: PeftConfig) =>
+  component === null ? changes : changes.map((change) => ({ ...change, component }));
+
+/** A file of factors, with the config that peft puts beside it. @throws CheckpointError, UnsupportedError */
 export function openLora(file: string): Lora {
   const checkpoint = readCheckpoint(file);
-  const changes = layerChanges(checkpoint.tensors);
-  const alphaOf = headerAlpha(checkpoint.metadata);
-  const family = familyOf(checkpoint, changes);
-  return { checkpoint, changes, alphaOf, family, warnings: untoldAlpha(checkpoint, changes) };
+  const peft = findPeftConfig(file);
+  const keyed = layerChanges(checkpoint.tensors);
+  if (peft === null) {
+    requireAlpha(checkpoint, keyed);
+    return {
+      checkpoint,
+      changes: keyed,
+      alphaOf: headerAlpha(checkpoint.metadata),
+      family: familyOf(checkpoint, keyed),
+    };
+  }
+  const changes = inComponent(keyed, peft);
+  const { scaleOf } = peft;
+  for (const change of changes) scaleOf(change, checkpoint.tensors.get(change.parts.down ?? "")?.shape[0] ?? 0);
+  return {
+    checkpoint,
+    changes,
+    alphaOf: (change, rank) => scaleOf(change, rank) * rank,
+    family: familyOf(checkpoint, changes),
+  };
 }
 
 const ofBase = (model: BaseModel): LoraFamily =>

@@ -40,6 +40,17 @@ test("a second ControlNet's weights in the folder of one, as xinsir's Union has 
   assert.deepEqual(served(dir), { models: ["base"], controlnets, skipped: {} });
 });
 
+test("what lies loose in a shelf's folder is on that shelf, and hides none beside it", () => {
+  const dir = folder("loose", {
+    "controlnets/canny": "canny",
+    "controlnets/config.json": { text: "{}" },
+    "loras/adapter_config.json": { text: "{}" },
+    "loras/adapter_model.safetensors": { text: "" },
+  });
+  const { controlnets, skipped } = served(dir);
+  assert.deepEqual([controlnets, Object.keys(skipped)], [["canny"], ["loras/adapter_model"]]);
+});
+
 test("AUTOMATIC1111's folders, with sub-folders", () => {
   const dir = folder("a1111", {
     "Stable-diffusion/photo/real": "base",
