@@ -6,11 +6,10 @@ import type { FastifyBaseLogger } from "fastify";
 import type { SafetyMode } from "../config/api-keys.ts";
 import type { Dialect } from "../config/config.ts";
 import { Refused } from "../errors.ts";
-import { rememberImages } from "../jobs/kept-images.ts";
+import { expectFiles } from "../jobs/kept-images.ts";
 import type { BaseRecord, JobKind } from "../jobs/kind.ts";
 import type { JobRecord } from "../jobs/kinds.ts";
 import { newId } from "../jobs/kinds.ts";
-import { ACCEPTED_WITHIN_MS, expectFiles } from "../jobs/list.ts";
 import { removeOldest } from "../jobs/remove.ts";
 import type { Idempotency, Submission, Terms } from "../jobs/submit.ts";
 import { span } from "../observe/span.ts";
@@ -38,8 +37,8 @@ export interface Submitter {
 /** A request that can be carried out. */
 export interface Prepared {
   request: JobRecord["request"];
-  /** Stores the files that the job needs under its id; null = it needs none. */
-  store: ((id: string) => Promise<void>) | null;
+  /** Stores the files that the job needs under its id; null = it needs none. `keeping`: by hash, the job that keeps this image already. */
+  store: ((id: string, keeping: ReadonlyMap<string, string>) => Promise<void>) | null;
   /** Hashes of the images among these files: a later request may name them, as long as the job is kept. */
   images: readonly string[];
   /** Bytes of these files, and of others that are stored. */
@@ -68,9 +67,7 @@ export async function accept<R extends BaseRecord>(
   const { request, store, images, bytes, about, safety } = await span("validate", { id }, prepare);
   await service.room.require(JSON.stringify(request).length);
   if (store !== null) {
-    await queue.ask((redis) => expectFiles(redis, id, ACCEPTED_WITHIN_MS));
-    await store(id);
-    await queue.ask((redis) => rememberImages(redis, owner, id, images, mostSecondsKept(config)));
+    await store(id, await queue.ask((redis) => expectFiles(redis, owner, id, images)));
   }
   const submission = await submitWithin(service, kind, id, request, owner, {
     idempotency,
@@ -82,6 +79,8 @@ export async function accept<R extends BaseRecord>(
     mostKept: config.MAX_KEPT_PER_KEY,
     mostBytes: await service.room.ownersShare(),
     files: bytes,
+    images,
+    imagesSeconds: mostSecondsKept(config),
   });
   if (submission.outcome !== "accepted") {
     if (store !== null) await storage.removeFolder(jobFolder(id));

@@ -26,12 +26,11 @@ export function acceptAnnotation(service: Service, input: AnnotationInput, by: S
     for (const [path, image] of images) checkSize(image, annotator, config.MAX_PIXELS, path);
     const hashed = mapImages(AnnotationInput, { ...rest, annotator }, (_source, path) => images.get(path)!.hash);
     const { params: _, ...request } = hashed as AnnotationRequest & { params: unknown };
-    const files = [...images.values()].map(({ hash, bytes }) => [hash, bytes] as const);
-    const store = (id: string) => storeImages(service, by.owner, id, files);
+    const files = new Map([...images.values()].map(({ hash, bytes }) => [hash, bytes]));
     return {
       request,
-      store: images.size > 0 ? store : null,
-      images: [...images.values()].map(({ hash }) => hash),
+      store: files.size > 0 ? (id, keeping) => storeImages(service.storage, id, files, keeping) : null,
+      images: [...files.keys()],
       bytes: images.values().reduce((sum, { bytes }) => sum + bytes.length, 0),
       about: { annotator: annotator.name },
     };

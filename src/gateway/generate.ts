@@ -24,10 +24,9 @@ export function acceptGeneration(
     const catalog = await fleet.catalog();
     const { request, images } = await resolve(input, catalog, config, imagesIn, by.owner);
     requireChecked(catalog, request.model, by.safety);
-    const store = (id: string) => storeImages(service, by.owner, id, images);
     return {
       request,
-      store: images.size > 0 ? store : null,
+      store: images.size > 0 ? (id, keeping) => storeImages(service.storage, id, images, keeping) : null,
       images: [...images.keys()],
       bytes: images.values().reduce((sum, { length }) => sum + length, 0),
       about: { model: request.model },

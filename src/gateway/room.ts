@@ -2,9 +2,9 @@
 import { NotReady } from "../errors.ts";
 import type { JobQueue } from "../jobs/queue.ts";
 import { hasMemory, type RedisMemory, redisMemory } from "../redis/memory.ts";
-import { reserve } from "../storage/room.ts";
+import { reserve, roomOf } from "../storage/room.ts";
 
-/** How long what Redis has said of its memory counts; what is accepted meanwhile is added to it. */
+/** How long what Redis and the disk have said of themselves counts; what is accepted meanwhile is added to it. */
 const FRESH_MS = 100;
 /** Bytes of Redis' memory, and of its file, that a job takes for one of its request: the record, BullMQ's job, the lists. */
 const TIMES = 3;
@@ -18,6 +18,8 @@ export class Room {
   readonly #queue: Pick<JobQueue, "ask">;
   readonly #folder: string;
   #memory: RedisMemory = { used: 0, most: null };
+  /** Bytes that may be written to the disk. */
+  #room = 0;
   #asked = Number.NEGATIVE_INFINITY;
 
   /** @param folder on the disk that Redis' file lies on as well, as `npm start` has it */
@@ -32,8 +34,9 @@ export class Room {
    */
   async require(request: number): Promise<void> {
     const bytes = TIMES * request + BESIDE;
-    await reserve(this.#folder, bytes);
     const memory = await this.#look();
+    if (this.#room < bytes) await reserve(this.#folder, bytes); // it may have come free since
+    this.#room -= bytes;
     if (!hasMemory(memory, bytes)) {
       throw new NotReady(["Redis' memory is nearly full: what has been accepted needs the rest"]);
     }
@@ -49,7 +52,7 @@ export class Room {
   async #look(): Promise<RedisMemory> {
     if (performance.now() - this.#asked > FRESH_MS) {
       this.#asked = performance.now();
-      this.#memory = await this.#queue.ask(redisMemory);
+      [this.#memory, this.#room] = await Promise.all([this.#queue.ask(redisMemory), roomOf(this.#folder)]);
     }
     return this.#memory;
   }

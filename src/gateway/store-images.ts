@@ -1,17 +1,29 @@
+import pLimit from "p-limit";
 import { keepAgain } from "../jobs/kept-images.ts";
 import { inputKey } from "../storage/keys.ts";
-import type { Service } from "./parts.ts";
+import type { Storage } from "../storage/storage.ts";
 
-/** Stores a job's images by their hashes; what another job of the owner keeps is not written again. @throws {NoRoom} */
+/** Files of one request that are written at once: a disk writes several in the time of one. */
+const WRITING = 4;
+
+/**
+ * Stores a job's images by their hashes; what another job of the owner keeps is not written again.
+ * @param keeping by hash, the job that does
+ * @throws {NoRoom}
+ */
 export async function storeImages(
-  { queue, storage }: Pick<Service, "queue" | "storage">,
-  owner: string,
+  storage: Storage,
   id: string,
-  images: Iterable<readonly [hash: string, bytes: Uint8Array]>,
+  images: ReadonlyMap<string, Uint8Array>,
+  keeping: ReadonlyMap<string, string>,
 ): Promise<void> {
-  for (const [hash, bytes] of images) {
+  const storeOne = async (hash: string, bytes: Uint8Array): Promise<void> => {
     const key = inputKey(id, hash);
-    if (await storage.has(key)) continue; // named twice
-    if (!(await queue.ask((redis) => keepAgain(redis, storage, owner, hash, key)))) await storage.put(key, bytes);
-  }
+    const other = keeping.get(hash);
+    if (other === undefined || !(await keepAgain(storage, other, hash, key))) await storage.put(key, bytes);
+  };
+  const writing = pLimit(WRITING);
+  const stored = await Promise.allSettled([...images].map(([hash, bytes]) => writing(() => storeOne(hash, bytes))));
+  const failed = stored.find(({ status }) => status === "rejected"); // all have ended: none comes after the folder is removed
+  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
 }

@@ -8,7 +8,7 @@ import { TrainingInput, type TrainingRequest, tooManyPixels } from "../schema/tr
 import { datasetKey } from "../storage/keys.ts";
 import { NotKept } from "../storage/storage.ts";
 import { DatasetError, datasetFolder } from "../training/dataset.ts";
-import { accept, checkWebhook, type Submitter } from "./accept.ts";
+import { accept, checkWebhook, type Prepared, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
 import { refuseUnavailable } from "./resolve.ts";
 import { refuseUnchecked } from "./safety.ts";
@@ -31,21 +31,20 @@ export function acceptTraining(
     const archive = await archiveOf(service, input.dataset, by.owner);
     const images = await imagesIn.take(imagesOf(TrainingInput, input), by.owner);
     const request = mapImages(TrainingInput, input, (_source, path) => images.get(path)!.hash) as TrainingRequest;
-    const store = async (id: string) => {
+    const files = new Map([...images.values()].map(({ hash, bytes }) => [hash, bytes]));
+    const store: Prepared["store"] = async (id, keeping) => {
       if (archive !== null) {
         await storage.copy(archive.key, datasetKey(id)).catch((error) => {
           throw error instanceof NotKept ? noArchive(input.dataset) : error; // expired while the images came
         });
       }
-      const files = [...images.values()].map(({ hash, bytes }) => [hash, bytes] as const);
-      await storeImages(service, by.owner, id, files);
+      await storeImages(storage, id, files, keeping);
     };
     const ofImages = images.values().reduce((sum, { bytes }) => sum + bytes.length, 0);
-    const hashes = [...images.values()].map(({ hash }) => hash);
     return {
       request,
       store,
-      images: hashes,
+      images: [...files.keys()],
       bytes: ofImages + (archive?.bytes ?? 0),
       about: { base: request.base, name: request.name },
     };

@@ -3,41 +3,39 @@
  * job with that image is kept.
  */
 import type { Redis } from "ioredis";
+import { script } from "../redis/script.ts";
 import { inputKey } from "../storage/keys.ts";
 import { NotKept, type Storage } from "../storage/storage.ts";
+import { imageKey, ORPHANED } from "./keys.ts";
 
-/** Set of the ids of an owner's jobs that keep an image. */
-const jobsWith = (owner: string, hash: string) => `images:${owner}:${hash}`;
+/** How long it may take from the first file stored to the record: after that the files are taken for orphans. */
+const ACCEPTED_WITHIN_MS = 600_000;
 
-/** Says that a job keeps these images. @param seconds longer than it is kept */
-export async function rememberImages(
+const runExpectFiles = script(new URL("lua/expect-files.lua", import.meta.url));
+
+/**
+ * Says that files are about to be kept for a job that is not accepted yet, its images among them.
+ * @returns by hash, a job of the owner that keeps this image already, where one does
+ */
+export async function expectFiles(
   redis: Redis,
   owner: string,
   id: string,
   hashes: readonly string[],
-  seconds: number,
-): Promise<void> {
-  const transaction = redis.multi();
-  for (const hash of hashes) transaction.sadd(jobsWith(owner, hash), id).expire(jobsWith(owner, hash), seconds);
-  await transaction.exec();
+): Promise<Map<string, string>> {
+  const keys = hashes.map((hash) => imageKey(owner, hash));
+  const keeping = (await runExpectFiles(redis, [ORPHANED, ...keys], id, ACCEPTED_WITHIN_MS)) as string[];
+  return new Map(hashes.flatMap((hash, index) => (keeping[index] === "" ? [] : [[hash, keeping[index]!] as const])));
 }
 
 export async function forgetImages(redis: Redis, owner: string, id: string, hashes: readonly string[]): Promise<void> {
   const transaction = redis.multi();
-  for (const hash of hashes) transaction.srem(jobsWith(owner, hash), id);
+  for (const hash of hashes) transaction.srem(imageKey(owner, hash), id);
   await transaction.exec();
 }
 
-/** Keeps an image under one more key that a job of the owner keeps already. Returns whether one does. @throws {NoRoom} */
-export async function keepAgain(
-  redis: Redis,
-  storage: Storage,
-  owner: string,
-  hash: string,
-  key: string,
-): Promise<boolean> {
-  const id = await redis.srandmember(jobsWith(owner, hash));
-  if (id === null) return false;
+/** Keeps an image under one more key that a job keeps already. Returns whether that still does. @throws {NoRoom} */
+export async function keepAgain(storage: Storage, id: string, hash: string, key: string): Promise<boolean> {
   return storage.copy(inputKey(id, hash), key).then(
     () => true,
     (error) => {
@@ -54,10 +52,10 @@ export async function findImage(
   owner: string,
   hash: string,
 ): Promise<Buffer | undefined> {
-  for (const id of await redis.smembers(jobsWith(owner, hash))) {
+  for (const id of await redis.smembers(imageKey(owner, hash))) {
     const bytes = await storage.find(inputKey(id, hash));
     if (bytes !== undefined) return bytes;
-    await redis.srem(jobsWith(owner, hash), id); // deleted without a word: by a crash, or with its folder
+    await redis.srem(imageKey(owner, hash), id); // deleted without a word: by a crash, or with its folder
   }
   return undefined;
 }

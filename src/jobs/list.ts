@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import type { Dialect } from "../config/config.ts";
 import { redisNow } from "../redis/time.ts";
 import type { JobStatus } from "../schema/job.ts";
-import { ORPHANED, ownedKey, recordKey, statusKey } from "./keys.ts";
+import { ownedKey, recordKey, statusKey } from "./keys.ts";
 import type { BaseRecord, JobKind } from "./kind.ts";
 import { readRecords } from "./record.ts";
 
@@ -38,14 +38,6 @@ export async function idsOfDialect(redis: Redis, kind: JobKind, owner: string, s
   const ids = await redis.zrange(ownedKey(kind, owner, status), "0", "999");
   const dialects = await Promise.all(ids.map((id) => redis.hget(recordKey(id), "dialect")));
   return ids.filter((_, index) => dialects[index] === dialect);
-}
-
-/** How long it may take from the first file stored to the record: after that the files are taken for orphans. */
-export const ACCEPTED_WITHIN_MS = 600_000;
-
-/** Says that files are about to be kept for a job that is not accepted yet. */
-export async function expectFiles(redis: Redis, id: string, withinMs: number): Promise<void> {
-  await redis.zadd(ORPHANED, (await redisNow(redis)) + withinMs, id);
 }
 
 /** Up to `most` ids that came to a status more than `ms` ago and, when it is given, less than `lessThanMs` ago; the oldest first. */

@@ -3,7 +3,7 @@ import type { Redis } from "ioredis";
 import type { SafetyMode } from "../config/api-keys.ts";
 import type { Dialect } from "../config/config.ts";
 import { script } from "../redis/script.ts";
-import { idempotencyKey, recordKey, SCRIPT_NAMES } from "./keys.ts";
+import { idempotencyKey, imageKey, recordKey, SCRIPT_NAMES } from "./keys.ts";
 import { type JobRecord, kindOf } from "./kinds.ts";
 import { parseRecord } from "./record.ts";
 
@@ -43,6 +43,9 @@ export interface Terms {
   /** Bytes of its files, which are stored already, and of the room that the disk had before, where others share it. */
   files?: number | undefined;
   room?: number | undefined;
+  /** Images that it keeps, and for how many seconds they can be named at most: longer than it is kept. */
+  images?: readonly string[];
+  imagesSeconds?: number;
   /** The API that it came by, when that is not our own: kept with the record. */
   dialect?: Dialect | undefined;
   /** Where its client sees the service, when that is not PUBLIC_URL: kept with the record, for its webhooks. */
@@ -57,9 +60,11 @@ export async function submit(
   id: string,
   request: JobRecord["request"],
   owner: string,
-  { mostQueued, mostOfOwner, mostKept, mostBytes, room, files = 0, idempotency, dialect, seenAt, safety }: Terms,
+  terms: Terms,
 ): Promise<Submission> {
   const { webhook } = request;
+  const { mostQueued, mostOfOwner, mostKept, mostBytes, room, idempotency, dialect, seenAt, safety } = terms;
+  const { files = 0, images = [], imagesSeconds = 0 } = terms;
   const kind = kindOf(id);
   const cost = kind.cost(request);
   const fields = {
@@ -73,11 +78,11 @@ export async function submit(
     total: String(kind.total(request)),
   };
   const { key = "", body = "" } = idempotency ?? {};
-  const keys = [recordKey(id), idempotencyKey(owner, key)];
+  const keys = [recordKey(id), idempotencyKey(owner, key), ...images.map((hash) => imageKey(owner, hash))];
   const name = kind.exclusiveName(request) ?? "";
   const bounds = [mostQueued, mostOfOwner, mostKept, mostBytes, room].map((bound) => bound ?? "");
-  const terms = [key, body, ...bounds, owner, kind.priority(request), name, files];
-  const answer = await runSubmit(redis, keys, ...terms, ...Object.entries(fields).flat());
+  const given = [key, body, ...bounds, owner, kind.priority(request), name, files, imagesSeconds];
+  const answer = await runSubmit(redis, keys, ...given, ...Object.entries(fields).flat());
   if (Array.isArray(answer)) {
     const [rank, created_at] = answer as [number, string];
     return { outcome: "accepted", rank, record: parseRecord(id, { ...fields, created_at, status: "queued" })! };

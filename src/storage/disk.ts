@@ -15,6 +15,7 @@ import {
 } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { Readable } from "node:stream";
+import { FolderSyncs, sync } from "./folder-syncs.ts";
 import { reserve } from "./room.ts";
 import { HEAD, NotKept, type Received, type Storage } from "./storage.ts";
 
@@ -26,6 +27,7 @@ const LOOK_BYTES = 8 * 2 ** 20;
 export class DiskStorage implements Storage {
   readonly #root: string;
   readonly #received: string;
+  readonly #syncs = new FolderSyncs();
 
   /** `root`: a folder of its own; made when it is missing. */
   constructor(root: string) {
@@ -77,7 +79,7 @@ export class DiskStorage implements Storage {
       await rm(received, { force: true });
       throw error;
     }
-    await sync(dirname(path));
+    await this.#syncs.sync(dirname(path));
   }
 
   async discard({ name }: Received): Promise<void> {
@@ -104,9 +106,10 @@ export class DiskStorage implements Storage {
   }
 
   async copy(from: string, to: string): Promise<void> {
-    await mkdir(dirname(this.#path(to)), { recursive: true });
-    await this.toFile(from, this.#path(to));
-    await sync(dirname(this.#path(to)));
+    const path = this.#path(to);
+    await mkdir(dirname(path), { recursive: true });
+    await this.toFile(from, path);
+    await this.#syncs.sync(dirname(path));
   }
 
   async toFile(key: string, file: string): Promise<void> {
@@ -159,12 +162,6 @@ export class DiskStorage implements Storage {
     if (!/^[a-zA-Z0-9_][\w.-]*(\/[a-zA-Z0-9_][\w.-]*)+$/.test(key)) throw new Error(`not a storage key: ${key}`);
     return join(this.#root, key);
   }
-}
-
-/** Makes a file's bytes durable, or a folder's names: a new name is only when its folder is. */
-async function sync(path: string): Promise<void> {
-  const opened = await open(path);
-  await opened.sync().finally(() => opened.close());
 }
 
 /** What `ask` gives; `absent()` when the file or folder that it asks for is not there. */

@@ -4,7 +4,9 @@ import fs, { readdir, utimes } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
 import { after, type TestContext, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import { DiskStorage } from "../../src/storage/disk.ts";
+import { FolderSyncs } from "../../src/storage/folder-syncs.ts";
 import { outputKey } from "../../src/storage/keys.ts";
 import { temporaryFolder } from "../support/processes.ts";
 
@@ -33,7 +35,11 @@ test("what came in and was neither kept nor discarded, for its receiver died, go
 });
 
 /** Puts a function in the place of one of Node's, for disks that cannot be had everywhere. */
-function replace(t: TestContext, name: "statfs" | "link", instead: () => Promise<unknown>): void {
+function replace(
+  t: TestContext,
+  name: "statfs" | "link" | "open",
+  instead: (...words: never[]) => Promise<unknown>,
+): void {
   const { mock } = t.mock.method(fs, name, instead as never);
   syncBuiltinESMExports();
   t.after(() => {
@@ -95,4 +101,35 @@ test("where the same bytes cannot have a second name, a copy needs room too", as
   disk.room = 999;
   await assert.rejects(storage.copy("archives/a", "trainings/c"), NO_ROOM);
   assert.equal(await storage.has("trainings/c"), false);
+});
+
+test("names in a folder are made durable together: by a writing that began after the last of them was asked for", async (t) => {
+  const written: PromiseWithResolvers<void>[] = [];
+  const sync = () => {
+    written.push(Promise.withResolvers<void>());
+    return written.at(-1)!.promise;
+  };
+  replace(t, "open", async () => ({ sync, close: async () => {} }));
+  const syncs = new FolderSyncs();
+  const durable: string[] = [];
+  const ask = (name: string) => syncs.sync("folder").then(() => durable.push(name));
+  const first = ask("a");
+  const later = ["b", "c", "d"].map(ask);
+  await setImmediate();
+  assert.equal(written.length, 1);
+  written[0]!.resolve();
+  await first;
+  await setImmediate();
+  assert.deepEqual([durable, written.length], [["a"], 2]);
+  written[1]!.resolve();
+  await Promise.all(later);
+  assert.deepEqual([durable, written.length], [["a", "b", "c", "d"], 2]);
+  const failing = ask("e");
+  const after = ask("f");
+  await setImmediate();
+  written[2]!.reject(new Error("EIO"));
+  await assert.rejects(failing, /EIO/);
+  await setImmediate();
+  written[3]!.resolve(); // those who asked meanwhile are none the worse
+  await after;
 });

@@ -1,15 +1,15 @@
--- Accepts a job: writes its record, gives it its turn, remembers its Idempotency-Key.
--- KEYS: record, idempotency.
+-- Accepts a job: writes its record, gives it its turn, remembers its images and its Idempotency-Key.
+-- KEYS: record, idempotency, then the sets of those that keep each of its images.
 -- ARGV: idempotency key ('' = none), hash of the body, most that may wait in all, most of the owner, most of the owner's
 -- that are kept, most bytes of these, bytes of the disk's room where others
 -- share it ('' = no bound), owner, priority, exclusive name ('' = none),
--- bytes of its files, then the record's fields and values. Returns the rank and the time as an ISO text; or the id that the key has made, or 'conflict', 'full', 'busy',
--- 'kept', 'taken'.
+-- bytes of its files, seconds for which its images can be named, then the record's fields and values. Returns the rank and
+-- the time as an ISO text; or the id that the key has made, or 'conflict', 'full', 'busy', 'kept', 'taken'.
 --- @include "change.lua"
 --- @include "remember.lua"
 --- @include "files.lua"
 local record, idempotency = unpack(KEYS)
-local key, body, most, most_of_owner, most_kept, most_bytes, room, owner, priority, name, files = unpack(ARGV)
+local key, body, most, most_of_owner, most_kept, most_bytes, room, owner, priority, name, files, images_seconds = unpack(ARGV)
 local own = LISTS .. 'of:' .. owner
 if key ~= '' then
   local known, sent = unpack(redis.call('HMGET', idempotency, 'generation', 'body'))
@@ -31,7 +31,7 @@ if most_of_owner ~= '' then
   if jobs >= tonumber(most_of_owner) then return 'busy' end
 end
 local bytes = 0
-for i = 12, #ARGV do bytes = bytes + #ARGV[i] end
+for i = 13, #ARGV do bytes = bytes + #ARGV[i] end
 if most_kept ~= '' and redis.call('ZCARD', own) >= tonumber(most_kept) then return 'kept' end
 if most_bytes ~= '' and (redis.call('HGET', LISTS .. 'bytes', owner) or 0) + bytes > tonumber(most_bytes) then
   return 'kept'
@@ -50,7 +50,7 @@ if name ~= '' then
   redis.call('HSET', record, 'name', name)
 end
 local sequence = redis.call('INCR', LISTS .. 'sequence')
-redis.call('HSET', record, 'owner', owner, 'sequence', sequence, 'created_at', AT, 'bytes', bytes, 'files', files, unpack(ARGV, 12))
+redis.call('HSET', record, 'owner', owner, 'sequence', sequence, 'created_at', AT, 'bytes', bytes, 'files', files, unpack(ARGV, 13))
 redis.call('HINCRBY', LISTS .. 'bytes', owner, bytes)
 count_files(owner, files)
 local rank = give_turn(owner, priority)
@@ -58,6 +58,10 @@ redis.call('HSET', record, 'rank', rank)
 redis.call('ZADD', own, sequence, ID)
 enter(record, 'queued')
 redis.call('ZREM', ORPHANED, ID)
+for i = 3, #KEYS do
+  redis.call('SADD', KEYS[i], ID)
+  redis.call('EXPIRE', KEYS[i], images_seconds)
+end
 if key ~= '' then
   redis.call('HSET', idempotency, 'generation', ID, 'body', body)
   redis.call('EXPIRE', idempotency, IDEMPOTENCY_SECONDS)
