@@ -10,6 +10,17 @@ function open(part: Part): void {
   for (const value of Object.values(part)) open(value);
 }
 
+/** A pair of the same is a list of two: of `prefixItems` and `items: false` openapi-python-client makes no client at all. */
+function listPairs(part: Part): void {
+  if (typeof part !== "object" || part === null) return;
+  const [first, ...others]: Part[] = part.prefixItems ?? [];
+  if (first !== undefined && others.every((other) => JSON.stringify(other) === JSON.stringify(first))) {
+    delete part.prefixItems;
+    part.items = first;
+  }
+  for (const value of Object.values(part)) listPairs(value);
+}
+
 /** A number in a path, which is a text to the routes: what is none is not found. */
 const isCount = ({ in: where, name }: Part) => where === "path" && /^(n|step|index)$/.test(name);
 
@@ -31,6 +42,7 @@ function simplifyOperation(operation: Part): void {
 
 /** The whole document, changed in place. */
 export function simplify({ paths, components }: Part): void {
+  listPairs(components.schemas);
   for (const [name, schema] of Object.entries(components.schemas)) if (!name.endsWith("Input")) open(schema);
   for (const path of Object.values<Part>(paths))
     for (const operation of Object.values<Part>(path)) simplifyOperation(operation);

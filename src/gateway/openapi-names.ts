@@ -76,13 +76,17 @@ const shapeOf = ({ description: _, examples: __, ...shape }: Part) => JSON.strin
 /** The components, and what stands inline in them and in the paths moved into components of its own. */
 class Components {
   readonly schemas: Record<string, Part>;
+  /** Properties that tell a union's options apart: a text where it stands, for openapi-generator takes none that is a component. */
+  private readonly telling = new Set<Part>();
+
   constructor(schemas: Record<string, Part>) {
     this.schemas = schemas;
   }
 
   /** The same schema with what is in it named. @param owner the component that it stands in @param field the property @param word what one is called */
   named(schema: Part, owner: string, field: string, word = field): Part {
-    if (typeof schema !== "object" || schema === null || schema.$ref !== undefined) return schema;
+    if (typeof schema !== "object" || schema === null || schema.$ref !== undefined || this.telling.has(schema))
+      return schema;
     const deserves = isObject(schema) || isEnum(schema) || isUnion(schema);
     if (!deserves) return this.within(schema, owner, field);
     const wanted = nameOf(owner, field, word, schema);
@@ -108,6 +112,9 @@ class Components {
   /** The schema with its parts named, and its discriminator where it is a union. */
   within(schema: Part, owner: string, field: string): Part {
     const made = { ...schema };
+    const propertyName = schema.oneOf && discriminatorOf(schema.oneOf);
+    if (propertyName !== undefined)
+      for (const { properties } of schema.oneOf) this.telling.add(properties[propertyName]);
     if (schema.properties !== undefined) {
       const own = Object.entries<Part>(schema.properties);
       made.properties = Object.fromEntries(own.map(([name, property]) => [name, this.named(property, owner, name)]));
@@ -118,8 +125,9 @@ class Components {
     for (const key of ["anyOf", "oneOf"]) {
       if (schema[key] !== undefined) made[key] = schema[key].map((option: Part) => this.named(option, owner, field));
     }
-    const propertyName = schema.oneOf && discriminatorOf(schema.oneOf);
     if (propertyName === undefined) return made;
+    // Bare references, for a description beside one makes it an inline schema to openapi-generator; each component has its own.
+    made.oneOf = made.oneOf.map(({ $ref }: Part) => ({ $ref }));
     const values = schema.oneOf.flatMap(({ properties }: Part, i: number) =>
       allOf(properties[propertyName]).map((value) => [value, made.oneOf[i].$ref]),
     );

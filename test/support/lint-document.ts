@@ -27,11 +27,6 @@ export const EXCEPTIONS: readonly { rule: string; at: RegExp; why: string }[] = 
     at: /^#\/components\/schemas\/WebhookPayload$/,
     why: "any of the webhooks' bodies, for who receives all at one address",
   })),
-  {
-    rule: "array-items",
-    at: /\/items$/,
-    why: "the rule takes `items: false` for none: OpenAPI 3.1 closes a tuple (`prefixItems`) so",
-  },
 ];
 
 export async function lintWithRedocly(document: string): Promise<Finding[]> {

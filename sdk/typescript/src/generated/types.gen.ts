@@ -1972,11 +1972,6 @@ export type NormalFromDepthAnnotatorInput = {
     params?: NormalFromDepthAnnotatorParamsInput | null;
 };
 
-/**
- * Which annotator, from GET /v1/annotators.
- */
-export type TileAnnotatorName = 'tile' | 'tile_resample';
-
 export type TileAnnotatorParamsInput = {
     /**
      * How many times smaller. Default: 1.
@@ -1991,17 +1986,12 @@ export type TileAnnotatorInput = {
     /**
      * Which annotator, from GET /v1/annotators.
      */
-    name: TileAnnotatorName;
+    name: 'tile' | 'tile_resample';
     /**
      * Its parameters; what is absent is as GET /v1/annotators says.
      */
     params?: TileAnnotatorParamsInput | null;
 };
-
-/**
- * Which annotator, from GET /v1/annotators.
- */
-export type BlurAnnotatorName = 'blur' | 'blur_gaussian';
 
 export type BlurAnnotatorParamsInput = {
     /**
@@ -2029,17 +2019,12 @@ export type BlurAnnotatorInput = {
     /**
      * Which annotator, from GET /v1/annotators.
      */
-    name: BlurAnnotatorName;
+    name: 'blur' | 'blur_gaussian';
     /**
      * Its parameters; what is absent is as GET /v1/annotators says.
      */
     params?: BlurAnnotatorParamsInput | null;
 };
-
-/**
- * Which annotator, from GET /v1/annotators.
- */
-export type ColorGridAnnotatorName = 'color_grid' | 't2ia_color_grid' | 'color';
 
 export type ColorGridAnnotatorParamsInput = {
     /**
@@ -2055,7 +2040,7 @@ export type ColorGridAnnotatorInput = {
     /**
      * Which annotator, from GET /v1/annotators.
      */
-    name: ColorGridAnnotatorName;
+    name: 'color_grid' | 't2ia_color_grid' | 'color';
     /**
      * Its parameters; what is absent is as GET /v1/annotators says.
      */
@@ -2183,11 +2168,6 @@ export type NoneAnnotatorInput = {
     params?: NoneAnnotatorParamsInput | null;
 };
 
-/**
- * Which annotator, from GET /v1/annotators.
- */
-export type InpaintAnnotatorName = 'inpaint' | 'inpaint_only';
-
 export type InpaintAnnotatorParamsInput = {
     [key: string]: never;
 };
@@ -2199,7 +2179,7 @@ export type InpaintAnnotatorInput = {
     /**
      * Which annotator, from GET /v1/annotators.
      */
-    name: InpaintAnnotatorName;
+    name: 'inpaint' | 'inpaint_only';
     /**
      * Its parameters; what is absent is as GET /v1/annotators says.
      */
@@ -2233,11 +2213,6 @@ export type OpenposeRenderAnnotatorInput = {
     params?: OpenposeRenderAnnotatorParamsInput | null;
 };
 
-/**
- * Which annotator, from GET /v1/annotators.
- */
-export type DepthAnnotatorName = 'depth' | 'depth_anything' | 'depth_midas';
-
 export type DepthAnnotatorParamsResample = 'bicubic' | 'bilinear';
 
 export type DepthAnnotatorParamsInput = {
@@ -2270,7 +2245,7 @@ export type DepthAnnotatorInput = {
     /**
      * Which annotator, from GET /v1/annotators.
      */
-    name: DepthAnnotatorName;
+    name: 'depth' | 'depth_anything' | 'depth_midas';
     /**
      * Its parameters; what is absent is as GET /v1/annotators says.
      */
@@ -2417,11 +2392,6 @@ export type SegmentationAnnotatorInput = {
     params?: SegmentationAnnotatorParamsInput | null;
 };
 
-/**
- * Which annotator, from GET /v1/annotators.
- */
-export type SoftedgeHedAnnotatorName = 'softedge_hed' | 'hed';
-
 export type SoftedgeHedAnnotatorParamsInput = {
     /**
      * Edges in three steps instead of fine ones, so that no picture hides in them. Default: false.
@@ -2456,7 +2426,7 @@ export type SoftedgeHedAnnotatorInput = {
     /**
      * Which annotator, from GET /v1/annotators.
      */
-    name: SoftedgeHedAnnotatorName;
+    name: 'softedge_hed' | 'hed';
     /**
      * Its parameters; what is absent is as GET /v1/annotators says.
      */
@@ -2784,11 +2754,6 @@ export type OpenposeAnnotatorInput = {
     params?: OpenposeAnnotatorParamsInput | null;
 };
 
-/**
- * Which annotator, from GET /v1/annotators.
- */
-export type OpenposeFullAnnotatorName = 'openpose_full' | 'dwpose' | 'dw_openpose_full';
-
 export type OpenposeFullAnnotatorParamsInput = {
     /**
      * Folder of MODELS_DIR/annotators; null = the first of those that GET /v1/annotators lists.
@@ -2815,7 +2780,7 @@ export type OpenposeFullAnnotatorInput = {
     /**
      * Which annotator, from GET /v1/annotators.
      */
-    name: OpenposeFullAnnotatorName;
+    name: 'openpose_full' | 'dwpose' | 'dw_openpose_full';
     /**
      * Its parameters; what is absent is as GET /v1/annotators says.
      */
