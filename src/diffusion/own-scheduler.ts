@@ -38,16 +38,15 @@ const FALLBACKS: readonly SchedulerName[] = ["dpmpp_2m", "ddim", "euler", "edm_d
 
 /**
  * The scheduler that a request without one gets, and what to say about it.
- * @throws SchedulerConfigError when none of those offered works over the model's noise schedule
+ * @throws SchedulerConfigError when none of those offered works over the model's noise schedule, or its own is told what is not carried out
  */
 export function defaultScheduler(raw: RawConfig): { scheduler: SchedulerName; warnings: string[] } {
   try {
     return { scheduler: ownScheduler(raw), warnings: [] };
   } catch (error) {
     const scheduler = FALLBACKS.find((name) => configIfAllowed(raw, name) !== undefined);
-    if (!(error instanceof SchedulerConfigError) || scheduler === undefined) {
-      throw error;
-    }
+    const isClass = error instanceof SchedulerConfigError && error.key === "_class_name";
+    if (!isClass || scheduler === undefined) throw error;
     return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };
   }
 }

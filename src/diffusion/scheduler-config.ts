@@ -61,13 +61,16 @@ const schema = z.object({
   timestep_scaling: z.number(),
   /** continuous, for a model that predicts v: it is told a quarter of log σ */
   timestep_type: z.enum(["discrete", "continuous"]),
+  interpolation_type: z.enum(["linear", "log_linear"]),
+  /** DDPM's; the solvers look only for what a network learned */
+  variance_type: z.enum(["fixed_small", "fixed_small_log", "fixed_large"]),
+  thresholding: z.boolean(),
+  dynamic_thresholding_ratio: z.number().min(0).max(1),
+  sample_max_value: z.number().positive(),
+  use_lu_lambdas: z.boolean(),
   // Known to diffusers, but only carried out at the value that changes nothing.
-  interpolation_type: z.literal("linear"),
-  variance_type: z.literal("fixed_small").nullable(),
   predict_x0: z.literal(true),
   solver_p: z.null(),
-  thresholding: off,
-  use_lu_lambdas: off,
   use_flow_sigmas: off,
   use_dynamic_shifting: off,
   shift_terminal: z.null(),
@@ -111,11 +114,13 @@ const NEUTRAL: SchedulerConfig = {
   timestep_scaling: 10,
   timestep_type: "discrete",
   interpolation_type: "linear",
-  variance_type: null,
+  variance_type: "fixed_small",
+  thresholding: false,
+  dynamic_thresholding_ratio: 0.995,
+  sample_max_value: 1,
+  use_lu_lambdas: false,
   predict_x0: true,
   solver_p: null,
-  thresholding: false,
-  use_lu_lambdas: false,
   use_flow_sigmas: false,
   use_dynamic_shifting: false,
   shift_terminal: null,
@@ -158,15 +163,21 @@ export const SIGMAS = [
   "sigma_max",
 ] as const satisfies readonly Key[];
 
-/** Keys of the solvers of order 2 and 3. */
+/** Keys that bound x₀. */
+export const THRESHOLDING = [
+  "thresholding",
+  "dynamic_thresholding_ratio",
+  "sample_max_value",
+] as const satisfies readonly Key[];
+
+/** Keys of the solvers of order 2 and 3. They know use_dynamic_shifting too, which without a shift changes nothing. */
 export const SOLVER = [
   ...SIGMAS,
+  ...THRESHOLDING,
   "solver_order",
   "solver_type",
   "lower_order_final",
-  "thresholding",
   "use_flow_sigmas",
-  "use_dynamic_shifting",
 ] as const satisfies readonly Key[];
 
 const SPACINGS = ["use_karras_sigmas", "use_exponential_sigmas", "use_beta_sigmas"] as const;

@@ -1,6 +1,6 @@
 /** Parts that do not belong together are refused before anything is computed, with both shapes. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -105,6 +105,8 @@ test("a checkpoint whose own scheduler is not offered is served with another one
   for (const [name, config] of Object.entries(schedulers)) {
     cpSync(join(fixtures, "sd15/base"), join(folder, name), { recursive: true });
     writeFileSync(join(folder, name, "scheduler/scheduler_config.json"), JSON.stringify(config));
+    const index = join(folder, name, "model_index.json");
+    writeFileSync(index, readFileSync(index, "utf8").replace("DDIMScheduler", config._class_name));
   }
   const { models, skipped } = openLibrary(folder).catalog;
   const said = models.map(({ id, scheduler, prediction_type, warnings }) => [

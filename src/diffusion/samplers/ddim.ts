@@ -1,6 +1,6 @@
 /** Samplers that go from one training timestep's ᾱ to another's: DDIM and DDPM. */
 import { alphasCumprod, spacedTimesteps } from "../schedule.ts";
-import { BETAS, type Key, type SchedulerConfig } from "../scheduler-config.ts";
+import { BETAS, type Key, type SchedulerConfig, THRESHOLDING } from "../scheduler-config.ts";
 import { fromAlpha } from "./levels.ts";
 import { type Algorithm, epsilonOf, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
 
@@ -31,9 +31,9 @@ function ddimStep(step: Step): Next {
   return { latents: sum([signal, x0Of(step)], [kept, epsilonOf(step)], [fresh, step.draw()]) };
 }
 
-/** DDPM, small fixed variance: Ho, Jain & Abbeel 2020 (arXiv:2006.11239), equations 6 and 7. */
+/** DDPM, fixed variance, small or large: Ho, Jain & Abbeel 2020 (arXiv:2006.11239), equations 6 and 7. */
 function ddpmStep(step: Step): Next {
-  const { schedule, i, latents } = step;
+  const { config, schedule, i, latents } = step;
   const from = schedule.alphas[schedule.timesteps[i]!]!;
   const to = alphaAt(schedule.alphas, schedule.timesteps[i + 1] ?? -1, 1);
   const alpha = f32(from / to);
@@ -44,7 +44,7 @@ function ddpmStep(step: Step): Next {
     [(Math.sqrt(alpha) * leftBefore) / left, latents],
   ];
   if (schedule.timesteps[i] === 0) return { latents: sum(...mean) };
-  const variance = Math.max((leftBefore / left) * beta, 1e-20);
+  const variance = config.variance_type === "fixed_large" ? beta : Math.max((leftBefore / left) * beta, 1e-20);
   return { latents: sum(...mean, [Math.sqrt(variance), step.draw()]) };
 }
 
@@ -56,7 +56,7 @@ export const CLIPPED = [
   "rescale_betas_zero_snr",
   "clip_sample",
   "clip_sample_range",
-  "thresholding",
+  ...THRESHOLDING,
 ] as const satisfies readonly Key[];
 
 export const ddim: Algorithm = {

@@ -2,7 +2,7 @@
 import { BETAS, type SchedulerConfig, SOLVER } from "../scheduler-config.ts";
 import { solverSchedule } from "./dpm-solver.ts";
 import { fromSigma } from "./levels.ts";
-import { type Algorithm, epsilonOf, type Next, type Schedule, type Step, sum, type Term } from "./step.ts";
+import { type Algorithm, epsilonOf, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
 
 /** The solvers' schedule, which ends at the lowest level of training, or stays at the last of the chosen ones. */
 function deisSchedule(config: SchedulerConfig, count: number): Schedule {
@@ -28,9 +28,11 @@ function deisStep(step: Step): Next {
   const count = schedule.timesteps.length;
   const few = config.lower_order_final && count < 15;
   const order = Math.min(config.solver_order, step.step + 1, few ? count - i : 3);
-  const epsilon = epsilonOf(step);
-  const history = [...step.history, epsilon].slice(-config.solver_order);
   const [from, to] = [schedule.levels[i]!, schedule.levels[i + 1]!];
+  const epsilon = config.thresholding
+    ? sum([1 / from.sigma, latents], [-from.alpha / from.sigma, x0Of(step)])
+    : epsilonOf(step);
+  const history = [...step.history, epsilon].slice(-config.solver_order);
   const [end, r0, r1, r2] = [i + 1, i, i - 1, i - 2].map((k) => schedule.sigmas[k]!) as [
     number,
     number,

@@ -18,7 +18,7 @@ export function solverSchedule(config: SchedulerConfig, count: number, whole = r
   if (chosen !== null) {
     sigmas = chosen;
     timesteps = sigmas.map((sigma) =>
-      (config.use_karras_sigmas ? whole : Math.trunc)(sigmaToTimestep(sigma, training)),
+      (config.use_karras_sigmas || config.use_lu_lambdas ? whole : Math.trunc)(sigmaToTimestep(sigma, training)),
     );
   }
   sigmas = [...sigmas.map(f32), finalSigma(config, training)];
@@ -27,7 +27,11 @@ export function solverSchedule(config: SchedulerConfig, count: number, whole = r
 
 /** DPM-Solver++'s: over a cosine schedule diffusers cuts Karras timesteps off where it rounds them over the others. */
 function dpmSolverSchedule(config: SchedulerConfig, count: number): Schedule {
-  return solverSchedule(config, count, config.beta_schedule === "squaredcos_cap_v2" ? Math.trunc : rint);
+  const whole = config.beta_schedule === "squaredcos_cap_v2" ? Math.trunc : rint;
+  // Lu's λ = −log σ are evenly spaced over all levels of training (arXiv:2206.00927).
+  const lu = config.use_lu_lambdas && !config.use_karras_sigmas;
+  const own = lu ? { ...config, use_exponential_sigmas: true, sigma_min: null, sigma_max: null } : config;
+  return solverSchedule(own, count, whole);
 }
 
 /** DPM-Solver++ multistep, ODE or SDE: Lu et al. 2022 (arXiv:2211.01095), algorithm 2 and appendix. */

@@ -1,6 +1,6 @@
 /** Samplers for EDM models: continuous noise levels, and a network whose input, output and level are scaled by σ_data. */
 import { linspace } from "../schedule.ts";
-import { DPM_ALGORITHMS, type Key, type SchedulerConfig } from "../scheduler-config.ts";
+import { DPM_ALGORITHMS, type Key, type SchedulerConfig, THRESHOLDING } from "../scheduler-config.ts";
 import { karrasSigmas } from "../sigmas.ts";
 import { dpmSolverStep } from "./dpm-solver.ts";
 import { eulerStep } from "./euler.ts";
@@ -64,7 +64,7 @@ export const edmDpmSolver: Algorithm = {
     keys: [
       ...KEYS,
       "solver_order",
-      "thresholding",
+      ...THRESHOLDING,
       "algorithm_type",
       "solver_type",
       "lower_order_final",

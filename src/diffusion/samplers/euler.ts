@@ -1,7 +1,7 @@
 /** Samplers that leave the image as it is and take noise away from it: Euler, Euler ancestral, Heun. */
 import { alphasCumprod, interpolate, sigmasOf, spacedTimesteps, TERMINAL_ALPHA } from "../schedule.ts";
 import { BETAS, type SchedulerClass, type SchedulerConfig, SIGMAS } from "../scheduler-config.ts";
-import { chosenSigmas, sigmaToTimestep } from "../sigmas.ts";
+import { chosenSigmas, exponentialSigmas, sigmaToTimestep } from "../sigmas.ts";
 import { exploding, finalSigma } from "./levels.ts";
 import { type Algorithm, ancestral, type Next, type Schedule, type Step, sum, x0Of } from "./step.ts";
 
@@ -11,7 +11,10 @@ export function eulerSchedule(config: SchedulerConfig, count: number): Schedule 
   const alphas = alphasCumprod(config, TERMINAL_ALPHA);
   const training = sigmasOf(alphas);
   let timesteps = spacedTimesteps(config, count, { fractional: true });
-  let sigmas = timesteps.map((t) => interpolate(training, t));
+  let sigmas =
+    config.interpolation_type === "log_linear"
+      ? exponentialSigmas(training.at(-1)!, training[0]!, count + 1)
+      : timesteps.map((t) => interpolate(training, t));
   const chosen = chosenSigmas(config, sigmas[0]!, sigmas.at(-1)!, count);
   if (chosen !== null) {
     sigmas = chosen;

@@ -76,10 +76,20 @@ export function sum(...terms: Term[]): Float32Array {
   return Float32Array.from(total);
 }
 
-function clip(config: SchedulerConfig, x0: Float32Array): Float32Array {
-  if (!config.clip_sample) return x0;
-  const range = config.clip_sample_range;
-  return x0.map((value) => Math.min(Math.max(value, -range), range));
+const clamp = (values: Float32Array, range: number) => values.map((value) => Math.min(Math.max(value, -range), range));
+
+/** Dynamic thresholding (Saharia et al. 2022, arXiv:2205.11487): within a quantile of its sizes, and that is 1. */
+function threshold({ dynamic_thresholding_ratio: ratio, sample_max_value: most }: SchedulerConfig, x0: Float32Array) {
+  const sizes = x0.map(Math.abs).sort();
+  const rank = ratio * (sizes.length - 1);
+  const [low, high] = [sizes[Math.floor(rank)]!, sizes[Math.ceil(rank)]!];
+  const range = Math.min(Math.max(low + (rank % 1) * (high - low), 1), most);
+  return clamp(x0, range).map((value) => value / range);
+}
+
+function bound(config: SchedulerConfig, x0: Float32Array): Float32Array {
+  if (config.thresholding) return threshold(config, x0);
+  return config.clip_sample ? clamp(x0, config.clip_sample_range) : x0;
 }
 
 /** x₀ that a model output stands for: noise, the image itself, or velocity (Salimans & Ho 2022, arXiv:2202.00512). */
@@ -100,7 +110,7 @@ export const EPSILON = {
 } satisfies typeof X0;
 
 export function x0Of({ config, schedule, i, latents, output }: Step): Float32Array {
-  return clip(config, (schedule.x0 ?? X0)[config.prediction_type](schedule.levels[i]!, latents, output));
+  return bound(config, (schedule.x0 ?? X0)[config.prediction_type](schedule.levels[i]!, latents, output));
 }
 
 export function epsilonOf({ config, schedule, i, latents, output }: Step): Float32Array {

@@ -95,6 +95,7 @@ export const unipc: Algorithm = {
     keys: [
       ...BETAS,
       ...SOLVER,
+      "use_dynamic_shifting",
       "rescale_betas_zero_snr",
       "final_sigmas_type",
       "predict_x0",
