@@ -10,6 +10,8 @@ export type ControlRequest = GenerationRequest["controls"][number];
 
 /** What a request says of one ControlNet, as it is carried out. */
 interface Settled {
+  /** By which it is known in the request. */
+  readonly id: string;
   readonly controlnet: LoadedControlNet;
   /** The factor of each residual. */
   readonly scales: readonly number[];
@@ -107,6 +109,7 @@ export function settleControl(
 ): Settled {
   const { control_mode } = control;
   return {
+    id: control.controlnet,
     controlnet,
     windows,
     control_type,

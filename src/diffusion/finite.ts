@@ -16,7 +16,7 @@ export class NotFinite extends Error {
 type Values = Tensor | Float32Array | null;
 
 /** Not finite as soon as one value is not: infinities of both signs make a NaN. One addition a value. */
-function allFinite(values: Values): boolean {
+export function allFinite(values: Values): boolean {
   const data = values === null || values instanceof Float32Array ? values : values.data;
   if (!(data instanceof Float32Array)) return true;
   let sum = 0;
@@ -27,15 +27,4 @@ function allFinite(values: Values): boolean {
 /** @throws {NotFinite} naming what gave them */
 export function checkFinite(what: string, values: readonly Values[], when?: string): void {
   if (!values.every(allFinite)) throw new NotFinite(what, when);
-}
-
-/**
- * What an evaluation gave. The residuals are looked at only when it is not finite: to tell whose fault it is.
- * @param step of `total`, from 0
- * @throws {NotFinite}
- */
-export function checkStep(out: Tensor, residuals: Readonly<Record<string, Tensor>>, step: number, total: number): void {
-  if (allFinite(out)) return;
-  const ofControl = !Object.values(residuals).every(allFinite);
-  throw new NotFinite(ofControl ? "a ControlNet" : "the U-Net", ` at step ${step + 1} of ${total}`);
 }

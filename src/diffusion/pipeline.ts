@@ -8,10 +8,12 @@ import { CELL } from "../models/vae.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { GenerationRequest } from "../schema/generation-request.ts";
 import { type Adapted, type Chosen, NOTHING } from "./adapters/adapt.ts";
+import { unusedEmbeddings } from "./adapters/embeddings.ts";
 import { type FeaturesAt, prepareFeatures } from "./adapters/t2i-adapters.ts";
+import { checkStep } from "./blame.ts";
 import { readConditions } from "./conditions.ts";
 import { addResiduals, type Control, noResiduals, openHints, type Residuals, type StepInputs } from "./control.ts";
-import { checkFinite, checkStep } from "./finite.ts";
+import { checkFinite } from "./finite.ts";
 import { guidanceEmbedding, guidanceRows, guide } from "./guidance.ts";
 import { type ControlImages, prepareControls } from "./hints.ts";
 import { toVae } from "./latents.ts";
@@ -49,6 +51,8 @@ interface Picture extends Pick<Beginning, "keep" | "extra"> {
 export interface Plan {
   readonly request: GenerationRequest;
   readonly model: LoadedModel;
+  /** What the U-Net is called in an error, with what a request adds to it. */
+  readonly unet: string;
   readonly sampler: Sampler;
   /** What the networks are told beside sample and timestep, [rows, …]: where there is guidance the unconditional row first (guidance.ts). */
   readonly conditions: Readonly<Record<string, Tensor>>;
@@ -77,12 +81,13 @@ export async function prepare(
   adapted: LoadedModel | Adapted,
   controlnets: readonly LoadedControlNet[],
   images: Images,
-  { adapters }: Pick<Chosen, "adapters"> = NOTHING,
+  { adapters, embeddings }: Pick<Chosen, "adapters" | "embeddings"> = NOTHING,
 ): Promise<Plan> {
   const rows = guidanceRows(request, adapted);
   const cells = [request.height / CELL, request.width / CELL] as const;
   const model =
     "unetFor" in adapted ? { ...adapted, run: { ...adapted.run, ...(await adapted.unetFor(rows, cells)) } } : adapted;
+  const own = [...("unetFor" in adapted ? adapted.warnings : []), ...unusedEmbeddings(embeddings, request)];
   const { conditions, warnings: textWarnings } = await readConditions(model, request, rows);
   const latentDims = [model.vae.latent_channels, ...cells] as const;
   const strength = request.strength ?? 1;
@@ -112,13 +117,14 @@ export async function prepare(
   return {
     request,
     model,
+    unet: "unetFor" in adapted ? adapted.unetName : "the U-Net",
     sampler,
     conditions,
     pictures,
     featuresAt,
     start,
     latentDims,
-    warnings: [...textWarnings, ...warnings, ...assumedFor(model, request)],
+    warnings: [...textWarnings, ...warnings, ...own, ...assumedFor(model, request)],
   };
 }
 
@@ -200,7 +206,8 @@ async function predict(
     }),
   };
   const { out, deep } = await denoise(plan, told, controlled.residuals, state.step, before.deep);
-  checkStep(out, controlled.residuals, state.step, sampler.total);
+  const controlling = { controls, none: noResiduals(model.unet), inputs, ...controlled };
+  await checkStep(plan.unet, out, controlling, ` at step ${state.step + 1} of ${sampler.total}`);
   const kept = { deep, controlled: request.control_interval > 1 ? controlled : null };
   return { output: guide(out, request), kept };
 }

@@ -41,7 +41,7 @@ const CASES = {
   "a ControlNet": [
     model,
     { ...canny, run: { ...canny.run, controlnet: broken(canny.run.controlnet, Number.NaN, 2) } },
-    /a ControlNet.* step 2 of 4/,
+    /the ControlNet "any" gave.* step 2 of 4/,
   ],
   "a hint encoder": [
     model,

@@ -82,8 +82,26 @@ function within({ grafts, feeds }: Additions, { reads }: Network): Additions {
 
 /** What LoRA and IP-Adapters add to the U-Net is known only with the request's size and the rows that its guidance takes. */
 export type Adapted = LoadedModel & {
+  /** Of adapters that change nothing. */
+  readonly warnings: readonly string[];
+  /** What an error calls the U-Net. */
+  readonly unetName: string;
   readonly unetFor: (rows: number, cells: readonly [number, number]) => Promise<UnetRuns>;
 };
+
+/** The U-Net, with what a request adds to it. */
+function nameOf({ loras, ip_adapters, adapters }: Chosen): string {
+  const named = (what: string, all: readonly { readonly id: string }[]) => all.map(({ id }) => `${what} "${id}"`);
+  const added = [
+    ...named(
+      "LoRA",
+      loras.filter(({ scale }) => scale !== 0),
+    ),
+    ...named("IP-Adapter", ip_adapters),
+    ...named("T2I-Adapter", adapters),
+  ];
+  return added.length === 0 ? "the U-Net" : `the U-Net with the ${added.join(", ")}`;
+}
 
 /**
  * @param base what `loaded` was loaded from
@@ -99,6 +117,8 @@ export async function adapt(
   const words = await readWords(chosen.embeddings, once);
   return {
     ...loaded,
+    warnings: added.warnings,
+    unetName: nameOf(chosen),
     text: loaded.text.map((tower, t) => towerWith(base, tower, t, added, words, remembering)),
     async unetFor(rows, cells) {
       const images = await addIpAdapters(base, chosen.ip_adapters, rows, cells);

@@ -3,6 +3,7 @@ import { WORDS } from "../../models/clip.ts";
 import type { Embedding } from "../../models/embedding.ts";
 import { CheckpointError } from "../../models/safetensors.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
+import type { GenerationRequest } from "../../schema/generation-request.ts";
 import type { Runner } from "../load.ts";
 import type { Run } from "../model.ts";
 import type { Tokenizer } from "../tokenizer.ts";
@@ -39,6 +40,18 @@ export async function readWords(chosen: readonly ChosenEmbedding[], once: Runner
     words.push({ token: own, vectors });
   }
   return words;
+}
+
+/** A warning of each whose token no prompt has, as when it is misspelled there. */
+export function unusedEmbeddings(
+  chosen: readonly ChosenEmbedding[],
+  { prompt, negative_prompt }: Pick<GenerationRequest, "prompt" | "negative_prompt">,
+): string[] {
+  const text = `${prompt}\n${negative_prompt ?? ""}`.toLowerCase();
+  return chosen
+    .map(({ id, embedding, token }) => ({ id, own: token ?? embedding.token }))
+    .filter(({ own }) => !text.includes(own.toLowerCase()))
+    .map(({ id, own }) => `the embedding "${id}" changes nothing: its token ${own} stands in neither prompt`);
 }
 
 /** The tokens of a word's vectors, as diffusers names them: <t>, <t>_1, <t>_2 … */

@@ -19,7 +19,10 @@ export interface Additions {
   readonly feeds: Readonly<Record<string, Tensor>>;
 }
 
-export type AddedTo = Readonly<Record<Component, Additions>>;
+export type AddedTo = Readonly<Record<Component, Additions>> & {
+  /** Of LoRA that change nothing. */
+  readonly warnings: readonly string[];
+};
 
 /** A LoRA of a request. */
 export interface ChosenLora {
@@ -117,19 +120,23 @@ const networksOf = ({ networks, text }: BaseModel): Record<Component, Network | 
   text_encoder_2: text[1]?.network ?? null,
 });
 
-/** Adds what one LoRA does to what the others do. */
+/** Whether a value is not 0. */
+const isSome = (tensor: Floats | undefined) => tensor?.data.some((value) => value !== 0) === true;
+
+/** Adds what one LoRA does to what the others do → whether it does anything. */
 async function addLora(
   sums: Map<Layer, Sum>,
   model: BaseModel,
   { id, lora, scale }: ChosenLora,
   matched: readonly Matched[],
   once: Runner,
-): Promise<void> {
+): Promise<boolean> {
   const outputs = await once(differences(lora, matched))({});
   const normed = matched
     .filter(({ change: { parts } }) => "dora_scale" in parts || "magnitude" in parts)
     .map(({ layer }) => layer);
   const weights = await weightsOf(model, normed, once);
+  let changes = false;
   for (const { change, layer } of matched) {
     const get = (what: string) => {
       const tensor = outputs[`${change.component} ${layer.place} ${what}`] as Floats | undefined;
@@ -143,13 +150,16 @@ async function addLora(
     const sum = sums.get(layer) ?? { layer, factors: [], whole: null, shift: null };
     sums.set(layer, sum);
     const [down, up, whole, magnitude, shift] = ["down", "up", "whole", "dora_scale", "shift"].map(get);
+    changes ||= (isSome(down) && isSome(up)) || isSome(shift);
     if (down !== undefined) sum.factors.push({ down, up: scaled(up!, scale) });
     if (whole !== undefined) {
       const difference = magnitude === undefined ? whole : dora(weights.get(layer)!, whole, magnitude);
+      changes ||= isSome(difference);
       sum.whole = plus(sum.whole, scaled(difference, scale));
     }
     if (shift !== undefined) sum.shift = plus(sum.shift, scaled(shift, scale));
   }
+  return changes;
 }
 
 function additionsTo(component: Component, sums: Iterable<Sum>): Additions {
@@ -189,6 +199,7 @@ export async function addLoras(
   budget: number,
 ): Promise<AddedTo> {
   const sums = new Map<Layer, Sum>();
+  const warnings: string[] = [];
   for (const chosen of loras.filter(({ scale }) => scale !== 0)) {
     const matched = matchLora(model, chosen.lora);
     const bytes = wholeBytes(matched);
@@ -197,10 +208,14 @@ export async function addLoras(
         `the LoRA "${chosen.id}" changes whole weights of ${bytes} bytes: at most ${budget} are allowed (MEMORY_BUDGET)`,
       );
     }
-    await addLora(sums, model, chosen, matched, once);
+    if (!(await addLora(sums, model, chosen, matched, once))) {
+      warnings.push(
+        `the LoRA "${chosen.id}" changes nothing: all that it adds is 0 (an alpha of 0, or it was not trained)`,
+      );
+    }
   }
   const to = (component: Component) => additionsTo(component, sums.values());
-  return { unet: to("unet"), text_encoder: to("text_encoder"), text_encoder_2: to("text_encoder_2") };
+  return { unet: to("unet"), text_encoder: to("text_encoder"), text_encoder_2: to("text_encoder_2"), warnings };
 }
 
 /** A network's run with what is added to it. */

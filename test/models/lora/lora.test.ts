@@ -89,6 +89,21 @@ test("scale 0 adds nothing, and two LoRA are as one of both ranks", async () => 
   const lora = openLora(write(SPELLINGS.kohya![0]));
   const none = await addLoras(base, [{ id: "one", lora, scale: 0 }], once, 1e9);
   assert.deepEqual(none.unet, { grafts: [], feeds: {} });
+  assert.deepEqual(none.warnings, []);
+  const mute = openLora(write({ ...SPELLINGS.kohya![0], [`lora_unet_${FLAT}.alpha`]: [[], () => 0] }));
+  const told = await addLoras(
+    base,
+    [
+      { id: "mute", lora: mute, scale: 1 },
+      { id: "one", lora, scale: 1 },
+    ],
+    once,
+    1e9,
+  );
+  assert.deepEqual(
+    told.warnings.map((warning) => warning.slice(0, 32)),
+    ['the LoRA "mute" changes nothing:'],
+  );
   const two = [
     { id: "one", lora, scale: 1 },
     { id: "two", lora: openLora(write(SPELLINGS.peft![0])), scale: -1 },
