@@ -24,7 +24,8 @@ export async function readConditions(model: LoadedModel, request: GenerationRequ
   const text = Object.fromEntries(
     Object.entries(encoded).map(([name, tensor]) => [name, rows === 3 ? repeatFirst(tensor) : tensor]),
   );
-  checkFinite("the text encoder, with the prompt's weights,", Object.values(text));
+  const loras = request.loras.filter(({ scale }) => scale !== 0).map(({ lora }) => ` and the LoRA "${lora}"`);
+  checkFinite(`the text encoder, with the prompt's weights${loras.join("")},`, Object.values(text));
   const conditions: Record<string, Tensor> = {
     ...text,
     ...(model.unet.addition_embed_type !== null && { time_ids: timeIds(request, rows) }),

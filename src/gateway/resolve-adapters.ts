@@ -37,6 +37,14 @@ export function checkAdapters(input: GenerationInput, model: Model, catalog: Cat
       if (refused !== null) throw refused;
     }
   }
+  const tokens = input.embeddings.map(
+    ({ embedding, token }) => token ?? catalog.embeddings.find(({ id }) => id === embedding)!.token,
+  );
+  const twice = tokens.findIndex((token, i) => tokens.indexOf(token) < i);
+  if (twice >= 0) {
+    const message = `"${tokens[twice]}" is the token of embeddings[${tokens.indexOf(tokens[twice]!)}] too: give one of them another`;
+    throw unprocessable("field_does_not_fit", `embeddings[${twice}].token`, message);
+  }
   for (const [index, { adapter }] of input.adapters.entries()) {
     const multiple = catalog.adapters.find(({ id }) => id === adapter)!.size_multiple;
     if (size.some((side) => side % multiple !== 0)) {

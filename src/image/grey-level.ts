@@ -9,16 +9,17 @@ const grey = (red: number, green: number, blue: number) => (red * 9798 + green *
  */
 export function greyLevels({ width, height, data }: Pixels): Uint8Array {
   const out = new Uint8Array(width * height);
-  const from = words(data);
-  const fours = out.length >> 2; // four pixels are three words
-  for (let k = 0, p = 0, i = 0; k < fours; k++, p += 4, i += 3) {
-    const [a, b, c] = [from[i]!, from[i + 1]!, from[i + 2]!];
-    out[p] = grey(a & 255, (a >> 8) & 255, (a >> 16) & 255);
-    out[p + 1] = grey(a >>> 24, b & 255, (b >> 8) & 255);
-    out[p + 2] = grey((b >> 16) & 255, b >>> 24, c & 255);
-    out[p + 3] = grey((c >> 8) & 255, (c >> 16) & 255, c >>> 24);
+  const [from, to] = [words(data), words(out)];
+  for (let k = 0, i = 0; k < to.length; k++, i += 3) {
+    const [a, b, c] = [from[i]!, from[i + 1]!, from[i + 2]!]; // four pixels are three words
+    to[k] =
+      grey(a & 255, (a >> 8) & 255, (a >> 16) & 255) |
+      (grey(a >>> 24, b & 255, (b >> 8) & 255) << 8) |
+      (grey((b >> 16) & 255, b >>> 24, c & 255) << 16) |
+      (grey((c >> 8) & 255, (c >> 16) & 255, c >>> 24) << 24);
   }
-  for (let p = 4 * fours, i = 3 * p; p < out.length; p++, i += 3) out[p] = grey(data[i]!, data[i + 1]!, data[i + 2]!);
+  for (let p = 4 * to.length, i = 3 * p; p < out.length; p++, i += 3)
+    out[p] = grey(data[i]!, data[i + 1]!, data[i + 2]!);
   return out;
 }
 

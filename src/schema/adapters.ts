@@ -47,11 +47,11 @@ const embeddings = few(
 );
 
 const factor = z.number().min(-10).max(10);
-const factors = z.union([factor, z.array(factor).min(1).max(100)]);
-const ofPart = z.union([
-  factors,
-  z.record(z.string().regex(/^block_\d{1,2}$/, "must be block_0, block_1, …"), factors),
-]);
+const factors = z.union([factor, z.array(factor).min(1).max(100)], "must be a number of -10 to 10, or a list of them");
+const ofPart = z.union(
+  [factors, z.record(z.string().regex(/^block_\d{1,2}$/, "must be block_0, block_1, …"), factors)],
+  "must be a number of -10 to 10, a list of them, or an object of block_0, block_1, …",
+);
 
 /** A number, or diffusers' set_ip_adapter_scale: {down: {block_1: [1, 0]}, mid: 1, up: {…}}. */
 export const IpScale = z.union([factor, z.partialRecord(z.enum(["down", "mid", "up"]), ofPart)], {

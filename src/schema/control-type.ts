@@ -25,7 +25,7 @@ const number = z
 
 /** As it is sent: the number or one of the names. */
 export const SentControlType = z
-  .union([number, z.string().min(1).max(40)])
+  .union([number, z.string().min(1).max(40)], "must be the number or the name of one of the Union's types")
   .nullable()
   .default(null)
   .describe(

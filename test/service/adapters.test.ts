@@ -177,6 +177,15 @@ test("a file of a stranger gives one error that says why, and the worker lives",
   }
 });
 
+test("two embeddings of one token are refused, and one whose token no prompt has is told", async () => {
+  const word = (token: string) => ({ embedding: "a1111", token });
+  const refused = await post("sd15", { ...PLAIN, embeddings: [word("<w>"), word("<w>")] });
+  const { errors } = (await refused.json()) as { errors: { path: string }[] };
+  assert.deepEqual([refused.status, errors[0]!.path], [422, "embeddings[1].token"]);
+  const made = (await (await post("sd15", { ...PLAIN, embeddings: [word("<w>")] })).json()) as Generation;
+  assert.match(made.warnings.join(), /token <w> stands in neither prompt/);
+});
+
 test("an adapter is found, replaced and taken away while the worker runs", async () => {
   const { models } = services.get("sd15")!;
   const file = join(models, "loras/new.safetensors");

@@ -5,7 +5,7 @@ import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 
 export type DamagedOutcome = "refused" | "not loaded" | "not run" | "run";
 
-/** The largest side that an input is given: a damaged header says what it likes. */
+/** The largest side that an input is given, and that of one whose size is open; of open batches one alone. */
 const MOST = 64;
 
 /** @param folder of the file, where its weights may lie @throws whatever is no error of one of the two */
@@ -24,7 +24,7 @@ export async function tryDamaged(file: Uint8Array, folder: string, most = MOST):
   });
   if (session === null) return "not loaded";
   const feeds = header.inputs.map(({ name, shape }) => {
-    const dims = shape.map((dim) => (typeof dim === "number" ? Math.min(dim, most) : MOST));
+    const dims = shape.map((dim, i) => (typeof dim === "number" ? Math.min(dim, most) : i === 0 ? 1 : MOST));
     return [name, { dims, data: new Float32Array(dims.reduce((a, b) => a * b, 1)) }];
   });
   const ran = await session.run(Object.fromEntries(feeds)).then(

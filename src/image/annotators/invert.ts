@@ -1,11 +1,21 @@
 import type { Pixels } from "../pixels.ts";
-import { words } from "../words.ts";
 
-/** 255 less each channel: black lines on white become white on black. */
+/** Eight bytes of 255. */
+const WHITE = 0xffff_ffff_ffff_ffffn;
+
+/** 255 less each channel: black lines on white become white on black. Eight bytes at once, and four times that in a round. */
 export function invert({ width, height, data }: Pixels): Pixels {
   const out = new Uint8Array(data.length);
-  const [from, to] = [words(data), words(out)];
-  for (let i = 0; i < to.length; i++) to[i] = ~from[i]!;
-  for (let i = 4 * to.length; i < out.length; i++) out[i] = 255 - data[i]!;
+  const own = data.byteOffset % 8 === 0 ? data : data.slice();
+  const from = new BigUint64Array(own.buffer, own.byteOffset, own.length >> 3);
+  const to = new BigUint64Array(out.buffer, 0, from.length);
+  const fours = to.length & ~3;
+  for (let i = 0; i < fours; i += 4) {
+    to[i] = from[i]! ^ WHITE;
+    to[i + 1] = from[i + 1]! ^ WHITE;
+    to[i + 2] = from[i + 2]! ^ WHITE;
+    to[i + 3] = from[i + 3]! ^ WHITE;
+  }
+  for (let i = 8 * fours; i < out.length; i++) out[i] = 255 - data[i]!;
   return { width, height, data: out };
 }
