@@ -2,12 +2,13 @@
  * npm test, and npm run test:fast: the tests that measure time one file after the other, the rest two files at once or more,
  * and one summary of all. `node --test FILE` runs one file alone.
  */
-import { globSync, mkdtempSync, rmSync } from "node:fs";
+import { globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { Readable } from "node:stream";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
+import { pathToFileURL } from "node:url";
 
 /** Tests that fail when others keep the machine busy: they measure time or memory, or take every core themselves. */
 const ALONE = [
@@ -19,6 +20,18 @@ const ALONE = [
 
 /** Tests that mostly wait, for what has died to be missed: beside each other, but not beside what keeps the machine busy. */
 const WAITING = ["test/service/{chaos,start,trainings}.test.ts", "test/workers/generate/generate.test.ts"];
+
+/**
+ * Tests that share one process a row, so that the runtime, the schemas and the rest are loaded once and not for each file. Theirs
+ * is nothing that others in the process would see: no hook before each test, no mocked module, no setting, no service.
+ */
+const TOGETHER = [
+  "test/models/{*-kinds,base,edm,fit,forms,prediction,published,recognize,safetensors,torch-file,wild,lora/*}.test.ts",
+  "test/{annotators,config,image,schema}/**/!(provenance).test.ts",
+  "test/{diffusion,onnx}/!(pipeline).test.ts",
+  "test/{demo,training}/!(checkpoint|dataset|make).test.ts",
+  "test/{{architecture,functions,setup},workers/{generate/!(fair|generate),runtime/*}}.test.ts",
+];
 
 /** What test:fast leaves out: tests that start whole services, train networks, or draw many pictures. */
 const SLOW = [
@@ -39,9 +52,28 @@ const alone = new Set(filesOf(ALONE));
 const waiting = new Set(filesOf(WAITING));
 const slow = new Set(process.argv.includes("--fast") ? filesOf(SLOW) : []);
 const files = filesOf("test/**/*.test.ts").filter((file) => !slow.has(file));
+const others = files.filter((file) => !alone.has(file) && !waiting.has(file));
+
+/** A file for each row of TOGETHER that imports the row's; and what is in no row. */
+function merged(): string[] {
+  const kept = new Set(others);
+  const folder = join(root, "node_modules/.cache/together");
+  mkdirSync(folder, { recursive: true });
+  const rows = TOGETHER.map((pattern, row) => {
+    const own = filesOf(pattern).filter((file) => kept.delete(file));
+    const path = join(folder, `${row}.test.mjs`);
+    writeFileSync(
+      path,
+      own.map((file) => `import ${JSON.stringify(pathToFileURL(join(root, file)).href)};\n`).join(""),
+    );
+    return path;
+  });
+  return [...rows, ...kept];
+}
+
 const passes = [
   {
-    files: files.filter((file) => !alone.has(file) && !waiting.has(file)),
+    files: merged(),
     concurrency: Math.max(2, availableParallelism() - 1),
   },
   { files: files.filter((file) => waiting.has(file)), concurrency: 2 },
