@@ -6,7 +6,7 @@ import { openBase, openControlNet } from "../src/models/base.ts";
 import type { Network } from "../src/models/network.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
 import { chooseProvider } from "../workers/runtime/provider.ts";
-import { openSession } from "../workers/runtime/runtime.ts";
+import { openSession, type Provider } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";
 import { readTensors } from "./tensors.ts";
 
@@ -25,7 +25,11 @@ const { provider } = await chooseProvider(
 );
 if (provider.int8) console.log(`in int8: a U-Net and a ControlNet may be ${INT8_BOUND} off, the rest ${BOUND}`);
 
-async function run(network: Network, feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> {
+async function runOn(
+  provider: Provider,
+  network: Network,
+  feeds: Record<string, Tensor>,
+): Promise<Record<string, Tensor>> {
   const session = await openSession(network.graph(provider), provider);
   const outputs = await session.run(feeds);
   await session.release();
@@ -66,9 +70,11 @@ export async function check(
   dir: string,
   base = openBase(join(dir, "base")),
   controlnet = (id: string) => openControlNet(join(dir, "controlnets", id)),
+  on = provider,
 ): Promise<Finding[]> {
   const expected = readTensors(join(dir, "modules.safetensors"));
   const findings: Finding[] = [];
+  const run = (network: Network, feeds: Record<string, Tensor>) => runOn(on, network, feeds);
   const compare = (name: string, actual: Tensor) =>
     findings.push({ subject: name, error: relative(actual, expected.get(name)!), bound: boundOf(name) });
 

@@ -2,23 +2,23 @@
 
 type Part = Uint8Array;
 
-const utf8 = new TextEncoder();
-
-function varint(value: bigint): Part {
-  const bytes: number[] = [];
-  let rest = BigInt.asUintN(64, value);
-  while (rest > 0x7fn) {
-    bytes.push(Number(rest & 0x7fn) | 0x80);
-    rest >>= 7n;
-  }
-  bytes.push(Number(rest));
-  return Uint8Array.from(bytes);
+/** Bytes of a varint. */
+function sizeOf(value: number): number {
+  let size = 1;
+  for (let rest = value; rest >= 0x80; rest = Math.floor(rest / 0x80)) size++;
+  return size;
 }
 
-const tag = (field: number, wire: number) => varint(BigInt((field << 3) | wire));
+/** Writes a varint of 0 to 2^53 at a place → the place behind it. */
+function put(into: Uint8Array, at: number, value: number): number {
+  let [rest, next] = [value, at];
+  for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) into[next++] = (rest % 0x80) | 0x80;
+  into[next++] = rest;
+  return next;
+}
 
 export function joinBytes(parts: Part[]): Uint8Array {
-  const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
+  const whole = Buffer.allocUnsafe(parts.reduce((sum, part) => sum + part.length, 0));
   let at = 0;
   for (const part of parts) {
     whole.set(part, at);
@@ -29,20 +29,34 @@ export function joinBytes(parts: Part[]): Uint8Array {
 
 /** A length-delimited field: bytes, a string, or an embedded message. */
 export function bytes(field: number, value: Uint8Array | string): Part {
-  const content = typeof value === "string" ? utf8.encode(value) : value;
-  return joinBytes([tag(field, 2), varint(BigInt(content.length)), content]);
+  const length = typeof value === "string" ? Buffer.byteLength(value) : value.length;
+  const tag = field * 8 + 2;
+  const whole = Buffer.allocUnsafe(sizeOf(tag) + sizeOf(length) + length);
+  const at = put(whole, put(whole, 0, tag), length);
+  if (typeof value === "string") whole.write(value, at);
+  else whole.set(value, at);
+  return whole;
 }
 
 export const message = (field: number, ...parts: Part[]) => bytes(field, joinBytes(parts));
 
 /** int32, int64, enum: negative numbers as their 64-bit two's complement. */
-export const int = (field: number, value: number) => joinBytes([tag(field, 0), varint(BigInt(value))]);
+export function int(field: number, value: number): Part {
+  const whole = Buffer.allocUnsafe(12);
+  const at = put(whole, 0, field * 8);
+  if (value >= 0) return whole.subarray(0, put(whole, at, value));
+  let rest = BigInt.asUintN(64, BigInt(value)); // always ten bytes
+  for (let i = 0; i < 9; i++, rest >>= 7n) whole[at + i] = Number(rest & 0x7fn) | 0x80;
+  whole[at + 9] = Number(rest);
+  return whole.subarray(0, at + 10);
+}
 
 /** float: 4 bytes, little endian. */
 export function float(field: number, value: number): Part {
-  const content = new Uint8Array(4);
-  new DataView(content.buffer).setFloat32(0, value, true);
-  return joinBytes([tag(field, 5), content]);
+  const whole = new Uint8Array(5);
+  put(whole, 0, field * 8 + 5);
+  new DataView(whole.buffer).setFloat32(1, value, true);
+  return whole;
 }
 
 /** One field of a message: a length-delimited one's content, else its whole encoding after the tag. */

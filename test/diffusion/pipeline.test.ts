@@ -12,9 +12,12 @@ import { finish, HASH, readImage, request, runner, SD15, SIZE } from "../support
 
 /** The rows of each run, by network. */
 const runs = new Map<Network, number[]>();
-const counting: Runner = (network) => (feeds) => {
-  runs.set(network, [...(runs.get(network) ?? []), (feeds.sample ?? Object.values(feeds)[0]!).dims[0]!]);
-  return runner(network)(feeds);
+const counting: Runner = (network) => {
+  const run = runner(network);
+  return (feeds) => {
+    runs.set(network, [...(runs.get(network) ?? []), (feeds.sample ?? Object.values(feeds)[0]!).dims[0]!]);
+    return run(feeds);
+  };
 };
 
 const base = openBase(join(SD15, "base"));

@@ -13,10 +13,13 @@ import { decodeState, encodeState } from "../../workers/generate/saved-state.ts"
 import { finish, readImage, request, runner, SD15 } from "../support/tiny.ts";
 
 const runs = new Map<Network, number>();
-const counting: Runner = (network) => (feeds) => {
+const counting: Runner = (network) => {
   const trunk = network.grafted?.trunk ?? network;
-  runs.set(trunk, (runs.get(trunk) ?? 0) + 1);
-  return runner(network)(feeds);
+  const run = runner(network);
+  return (feeds) => {
+    runs.set(trunk, (runs.get(trunk) ?? 0) + 1);
+    return run(feeds);
+  };
 };
 
 const base = openBase(join(SD15, "base"));
@@ -41,9 +44,12 @@ test("at interval 1 neither changes a byte", async () => {
 
 test("the outer part at any branch goes on from the whole U-Net to the same noise prediction", async (t) => {
   const feeds: Record<string, unknown>[] = [];
-  const noting: Runner = (network) => (own) => {
-    feeds.push(own);
-    return runner(network)(own);
+  const noting: Runner = (network) => {
+    const run = runner(network);
+    return (own) => {
+      feeds.push(own);
+      return run(own);
+    };
   };
   const seeing = loadModel(base, noting, counting);
   const images = { hints: [[() => readImage("canny_depth/control_0.png", hint)]], masks: [null], source: null };

@@ -23,7 +23,7 @@ import {
   type Stored,
   writeFile,
 } from "../support/original.ts";
-import { finish, request, runner, SIZE } from "../support/tiny.ts";
+import { finish, QUICK, request, runner, SIZE } from "../support/tiny.ts";
 
 const fixtures = join(import.meta.dirname, "../fixtures");
 const dir = mkdtempSync(join(tmpdir(), "single-file-"));
@@ -315,9 +315,14 @@ suite("the fixtures' weights in the original layout give the same outputs, to th
         else writeFile(file(id), new Map([...tensors].map(([name, tensor]) => [prefix + name, tensor])));
       }
 
-      const findings = await check(join(fixtures, fixture), base, (id) => openSingleFileControlNet(file(id), table));
+      const findings = await check(
+        join(fixtures, fixture),
+        base,
+        (id) => openSingleFileControlNet(file(id), table),
+        QUICK,
+      );
       for (const { subject, error, bound } of findings) assert.ok(error <= bound, `${subject}: ${error}`);
-      assert.deepEqual(findings, await check(join(fixtures, fixture)));
+      assert.deepEqual(findings, await check(join(fixtures, fixture), undefined, undefined, QUICK));
       for (const id of Object.keys(controlnets)) {
         assert.equal(misfit(base.unet, openSingleFileControlNet(file(id), table).config), null);
       }

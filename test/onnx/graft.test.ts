@@ -13,6 +13,7 @@ import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { PreparedCache } from "../../workers/runtime/prepared.ts";
 import { CPU, CPU_INT8, openPrepared, openSession } from "../../workers/runtime/runtime.ts";
+import { QUICK } from "../support/tiny.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "graft-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -70,7 +71,7 @@ async function run(
   const network = grafted(base.networks.unet, grafts);
   const session = prepared
     ? await openPrepared(network, provider, cache)
-    : await openSession(network.graph(provider), provider);
+    : await openSession(network.graph(QUICK), QUICK);
   const { out } = await session.run({ ...feeds, ...added });
   await session.release();
   return out!.data as Float32Array;
@@ -137,7 +138,7 @@ test("a shift of a linear layer and of convolutions in either layout is the bias
 test("what comes to each up layer from below is told by the prepared U-Net as by the graph as built", async () => {
   for (const branch of [0, maxBranch(base.unet)]) {
     const network = grafted(base.networks.unet, [deepOutput(base.unet, branch)]);
-    const told = [await openPrepared(network, CPU, cache), await openSession(network.graph(CPU), CPU)].map(
+    const told = [await openPrepared(network, CPU, cache), await openSession(network.graph(QUICK), QUICK)].map(
       async (session) => (await session.run(feeds)).deep!.data as Float32Array,
     );
     const [prepared, built] = await Promise.all(told);

@@ -21,7 +21,7 @@ import { unet } from "../../src/models/unet.ts";
 import { requireRead } from "../../src/models/unread.ts";
 import { vaeDecoder, vaeEncoder } from "../../src/models/vae.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { quickRunner, SD15 } from "./tiny.ts";
+import { runner, SD15 } from "./tiny.ts";
 
 /** A config as it is read, and the values at four places of what its networks give. */
 export interface Mutated {
@@ -60,7 +60,7 @@ function ofUnet(json: object): Mutated {
       const checkpoint = findCheckpoint(join(SD15, "base/unet"), DIFFUSERS);
       const network = storedNetwork(checkpoint, (w) => unet(w, config));
       requireRead(checkpoint.tensors.keys(), [network], "unet");
-      const { out } = await quickRunner(network)({ ...told(config), ...noResiduals(config), ...noFeatures(config) });
+      const { out } = await runner(network)({ ...told(config), ...noResiduals(config), ...noFeatures(config) });
       return atFourPlaces(out);
     },
   };
@@ -76,10 +76,10 @@ function ofControlnet(json: object): Mutated {
       const { networks } = controlNetOf(config, findCheckpoint(join(SD15, "controlnets/canny"), DIFFUSERS), []);
       const { data } = wave([B, 3, 64, 64], 3);
       const hint = { dims: [B, 3, 64, 64], data: (data as Float32Array).map((value) => (value + 1) / 2) };
-      const { hint_embedding } = await quickRunner(networks.hint)({ hint });
+      const { hint_embedding } = await runner(networks.hint)({ hint });
       const none = noResiduals(config);
       const names = Object.keys(none);
-      const outputs = await quickRunner(networks.controlnet)({
+      const outputs = await runner(networks.controlnet)({
         ...told(config),
         ...none,
         hint_embedding: hint_embedding!,
@@ -107,7 +107,7 @@ function ofVae(json: object): Mutated {
       const dims = [1, config.latent_channels, 8, 8];
       const oneTower = Array(1) as never;
       const data = toVae({ vae: config, text: oneTower }, wave(dims, 1).data as Float32Array);
-      return atFourPlaces((await quickRunner(decoder)({ latents: { dims, data } })).image);
+      return atFourPlaces((await runner(decoder)({ latents: { dims, data } })).image);
     },
   };
 }
@@ -121,7 +121,7 @@ function ofText(json: object): Mutated {
       const network = storedNetwork(checkpoint, (w) => clip(w, config, 77));
       requireRead(checkpoint.tensors.keys(), [network], "text_encoder");
       const ids = BigInt64Array.from({ length: 77 }, (_, i) => BigInt(i % 40));
-      const { normed } = await quickRunner(network)({
+      const { normed } = await runner(network)({
         input_ids: { dims: [1, 77], data: ids },
         layer: { dims: [1], data: BigInt64Array.of(BigInt(config.num_hidden_layers)) },
         pooling: { dims: [1, 1, 77], data: new Float32Array(77) },

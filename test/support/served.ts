@@ -13,7 +13,7 @@ import { GenerationInput } from "../../src/schema/generation-request.ts";
 import { chooseAdapters, type Take } from "../../workers/generate/adapters.ts";
 import { readImages } from "../../workers/generate/images.ts";
 import { openLibrary } from "../../workers/generate/library.ts";
-import { finish, quickRunner } from "./tiny.ts";
+import { finish, runner } from "./tiny.ts";
 
 export type Served =
   | { readonly pixels: Uint8Array; readonly warnings: readonly string[] }
@@ -56,15 +56,15 @@ export async function serve(models: string, input: Record<string, unknown>): Pro
   const { request, images } = resolved;
   const base = library.models.get(request.model)!;
   const controlnets = request.controls.map(({ controlnet }) =>
-    loadControlNet(library.controlnets.get(controlnet)!.on(base), quickRunner, quickRunner),
+    loadControlNet(library.controlnets.get(controlnet)!.on(base), runner, runner),
   );
   const files = Object.fromEntries(images);
   const turn = async () => {};
   const read = await readImages(request, files, turn);
   const take: Take = (shelf, id) => library[shelf].get(id) as ReturnType<typeof take<typeof shelf>>;
-  const chosen = await chooseAdapters(request, files, turn, take, quickRunner);
-  const loaded = loadModel(base, quickRunner, quickRunner);
-  const runners = { runner: quickRunner, remembering: quickRunner, once: quickRunner, budget: 2 ** 30 };
+  const chosen = await chooseAdapters(request, files, turn, take, runner);
+  const loaded = loadModel(base, runner, runner);
+  const runners = { runner, remembering: runner, once: runner, budget: 2 ** 30 };
   const plan = await prepare(request, await adapt(base, loaded, chosen, runners), controlnets, read, chosen);
   const [image] = await finish(plan);
   const { warnings } = catalog.models.find(({ id }) => id === request.model)!;

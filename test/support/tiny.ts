@@ -25,25 +25,25 @@ after(async () => {
 });
 
 /** For networks that run a few times: what optimizing them takes would be longer. */
-const QUICK: Provider = { ...CPU, winograd: false, options: { ...CPU.options, graphOptimizationLevel: "disabled" } };
+export const QUICK: Provider = {
+  ...CPU,
+  winograd: false,
+  options: { ...CPU.options, graphOptimizationLevel: "disabled" },
+};
 
 /** Loads a network when it is run first. */
-const runnerOn =
-  (provider: Provider): Runner =>
-  (network) => {
-    let opening: Promise<Session> | undefined;
-    return async (feeds) => {
-      opening ??= sessionOf(network, provider);
-      return (await opening).run(feeds);
-    };
+export const runner: Runner = (network) => {
+  let opening: Promise<Session> | undefined;
+  return async (feeds) => {
+    opening ??= sessionOf(network);
+    return (await opening).run(feeds);
   };
-export const runner = runnerOn(CPU);
-export const quickRunner = runnerOn(QUICK);
+};
 
-function sessionOf(network: Network, provider: Provider): Promise<Session> {
-  const graph = network.graph(provider === QUICK ? QUICK : undefined);
+function sessionOf(network: Network): Promise<Session> {
+  const graph = network.graph(QUICK);
   const key = `${graph.folder} ${createHash("sha256").update(graph.bytes).digest("hex")}`;
-  const session = sessions.get(key) ?? openSession(graph, provider);
+  const session = sessions.get(key) ?? openSession(graph, QUICK);
   sessions.set(key, session);
   return session;
 }

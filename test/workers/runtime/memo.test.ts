@@ -92,9 +92,12 @@ suite("memo", () => {
     const base = openBase(join(SD15, "base"));
     const canny = openControlNet(join(SD15, "controlnets/canny"));
     const runs = new Map<Network, number>();
-    const counting: Runner = (network) => (feeds) => {
-      runs.set(network, (runs.get(network) ?? 0) + 1);
-      return runner(network)(feeds);
+    const counting: Runner = (network) => {
+      const run = runner(network);
+      return (feeds) => {
+        runs.set(network, (runs.get(network) ?? 0) + 1);
+        return run(feeds);
+      };
     };
     const memo = new Memo(2 ** 20);
     const remembering: Runner = (network) => memo.memoize(network, counting(network));
