@@ -4,10 +4,13 @@ import { redisNow } from "./time.ts";
 
 /** Why accepted jobs may be lost on this Redis, for its operator: a line each; none = they are not. */
 export async function faultsOf(redis: Redis): Promise<string[]> {
-  const info = `${await redis.info("persistence")}\n${await redis.info("memory")}`;
-  const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(info)?.[1];
-  // Who offers Redis as a service may not let its settings be read.
-  const [, fsync] = (await redis.config("GET", "appendfsync").catch(() => [])) as string[];
+  const [persistence, memory, [, fsync]] = await Promise.all([
+    redis.info("persistence"),
+    redis.info("memory"),
+    // Who offers Redis as a service may not let its settings be read.
+    redis.config("GET", "appendfsync").catch(() => []) as Promise<string[]>,
+  ]);
+  const field = (name: string) => new RegExp(`^${name}:(.*?)\\r?$`, "m").exec(`${persistence}\n${memory}`)?.[1];
   const faults: string[] = [];
   if (field("aof_enabled") === "0") {
     faults.push("Redis keeps no append-only file (appendonly no): what is accepted is lost when it ends");

@@ -49,6 +49,7 @@ export async function* tell(
   };
   const wanted = stepsOfPreviews(accepted.progress.total, partialImages);
   let index = 0;
+  yield ": it is accepted\n\n"; // with the head of the answer, which a client waits for before it hears anything
   try {
     for await (const event of follow(service, accepted.id, BEGINNING, signal)) {
       if (event === null) yield ": still there\n\n";

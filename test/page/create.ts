@@ -4,29 +4,22 @@ import { execFile } from "node:child_process";
 import { createHash } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { promisify } from "node:util";
 import type { Page } from "playwright-core";
 import sharp from "sharp";
 import type { Generation } from "../../src/schema/generation.ts";
-import { filledIn, generate, openTab, photo, startBrowser, startDemo } from "../support/browser.ts";
+import { filledIn, generate, openTab, photo } from "../support/browser.ts";
 import { temporaryFolder } from "../support/processes.ts";
-
-const stack = new AsyncDisposableStack();
-after(() => stack.disposeAsync());
+import { browser, latest, service, stack, url } from "./demo.ts";
 
 const FIRST_REQUEST = JSON.parse(readFileSync(join(import.meta.dirname, "../../demo/first-request.json"), "utf8"));
-const service = await startDemo(stack);
-const browser = await startBrowser(stack);
-const url = `${service.config.PUBLIC_URL}/`;
 const open = async (path = "") => {
   const tab = await openTab(browser, url + path);
   await filledIn(tab.page);
   return tab;
 };
 
-/** The latest generation as the service tells it. */
-const latest = async () => (await service.http.get("/v1/generations?limit=1")).body.data[0] as Generation;
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 const isShown = (page: Page) => page.evaluate(`document.getElementById("picture").naturalWidth`);
 

@@ -3,15 +3,11 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { promisify } from "node:util";
-import { startDemo } from "../support/browser.ts";
-
-const stack = new AsyncDisposableStack();
-after(() => stack.disposeAsync());
+import { service } from "./demo.ts";
 
 const docs = join(import.meta.dirname, "../../docs");
-const service = await startDemo(stack);
 const recipes = readFileSync(join(docs, "recipes.md"), "utf8").matchAll(/^## (.+)\n[\s\S]*?```sh\n([\s\S]*?)```/gm);
 
 for (const [, title, command] of recipes) {

@@ -1,34 +1,30 @@
 /** A set is uploaded on the page, and the training that it makes is watched there to its end. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import { create } from "tar";
 import { startTrainer } from "../../workers/train/worker.ts";
-import { filledIn, openTab, startBrowser } from "../support/browser.ts";
+import { filledIn, openTab } from "../support/browser.ts";
 import { writeCircles } from "../support/circles.ts";
 import { log, startGateway } from "../support/gateway.ts";
 import { temporaryFolder, until } from "../support/processes.ts";
 import { writeTinyBase } from "../support/tiny-base.ts";
-
-const stack = new AsyncDisposableStack();
-after(() => stack.disposeAsync());
-
-const MODELS_DIR = await temporaryFolder(stack);
-writeTinyBase(join(MODELS_DIR, "base"));
-const datasets = await temporaryFolder(stack);
-await writeCircles(join(datasets, "circles"), 4, 64);
-const archive = join(datasets, "circles.tar.gz");
-await create({ cwd: join(datasets, "circles"), file: archive, gzip: true }, ["."]);
-
-const gateway = await startGateway(stack, { MODELS_DIR });
-await gateway.work();
-const trainer = await startTrainer(gateway.config, log);
-stack.defer(async () => {
-  await trainer.close();
-});
-const browser = await startBrowser(stack);
+import { browser, stack } from "./demo.ts";
 
 test("a set is uploaded, its loss and its validation pictures are watched, and the ControlNet is offered", async () => {
+  const MODELS_DIR = await temporaryFolder(stack);
+  writeTinyBase(join(MODELS_DIR, "base"));
+  const datasets = await temporaryFolder(stack);
+  await writeCircles(join(datasets, "circles"), 4, 64);
+  const archive = join(datasets, "circles.tar.gz");
+  await create({ cwd: join(datasets, "circles"), file: archive, gzip: true }, ["."]);
+
+  const gateway = await startGateway(stack, { MODELS_DIR });
+  await gateway.work();
+  const trainer = await startTrainer(gateway.config, log);
+  stack.defer(async () => {
+    await trainer.close();
+  });
   await until("ready", async () => (await fetch(`${gateway.config.PUBLIC_URL}/ready`)).ok);
   await using tab = await openTab(browser, `${gateway.config.PUBLIC_URL}/#train`);
   const { page } = tab;

@@ -1,25 +1,18 @@
 /** Four ways in, as people use ControlNet: a pose, a composition, a similar picture, a scribble. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { after, test } from "node:test";
+import { test } from "node:test";
 import type { Page } from "playwright-core";
 import sharp from "sharp";
-import type { Generation } from "../../src/schema/generation.ts";
-import { filledIn, generate, openTab, photo, startBrowser, startDemo } from "../support/browser.ts";
+import { filledIn, generate, openTab, photo } from "../support/browser.ts";
+import { browser, latest, url } from "./demo.ts";
 
-const stack = new AsyncDisposableStack();
-after(() => stack.disposeAsync());
-
-const service = await startDemo(stack);
-const browser = await startBrowser(stack);
 const open = async () => {
-  const tab = await openTab(browser, `${service.config.PUBLIC_URL}/`);
+  const tab = await openTab(browser, url);
   await filledIn(tab.page);
   return tab;
 };
 
-/** The latest generation as the service tells it. */
-const latest = async () => (await service.http.get("/v1/generations?limit=1")).body.data[0] as Generation;
 const sha256 = (bytes: Buffer) => createHash("sha256").update(bytes).digest("hex");
 
 test("a pose: joints are moved by the pointer and by the keyboard, and as JSON", async () => {

@@ -2,18 +2,13 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createRequire } from "node:module";
-import { after, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import type { AxeResults } from "axe-core";
 import type { Page } from "playwright-core";
-import { filledIn, generate, openTab, startBrowser, startDemo } from "../support/browser.ts";
-
-const stack = new AsyncDisposableStack();
-after(() => stack.disposeAsync());
+import { filledIn, generate, openTab } from "../support/browser.ts";
+import { browser, url } from "./demo.ts";
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const service = await startDemo(stack);
-const browser = await startBrowser(stack);
-const url = `${service.config.PUBLIC_URL}/`;
 
 /** Fails for each serious thing that axe-core finds in what is shown now, and when the page must be scrolled sideways. */
 async function look(page: Page, what: string): Promise<void> {
