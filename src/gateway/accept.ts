@@ -43,6 +43,8 @@ export interface Prepared {
   images: readonly string[];
   /** Bytes of these files, and of others that are stored. */
   bytes: number;
+  /** Of these, the archive's that a training is to learn from. */
+  dataset?: number;
   /** What the log says of it. */
   about: object;
   /** Of a generation: kept with the record. */
@@ -64,7 +66,7 @@ export async function accept<R extends BaseRecord>(
   const known = idempotency && (await queue.remembered(owner, idempotency));
   if (known !== undefined) return madeBefore(known, service, kind, owner);
   const id = newId(kind);
-  const { request, store, images, bytes, about, safety } = await span("validate", { id }, prepare);
+  const { request, store, images, bytes, dataset, about, safety } = await span("validate", { id }, prepare);
   await service.room.require(JSON.stringify(request).length);
   if (store !== null) {
     await store(id, await queue.ask((redis) => expectFiles(redis, owner, id, images)));
@@ -79,6 +81,7 @@ export async function accept<R extends BaseRecord>(
     mostKept: config.MAX_KEPT_PER_KEY,
     mostBytes: await service.room.ownersShare(),
     files: bytes,
+    dataset,
     images,
     imagesSeconds: mostSecondsKept(config),
   });

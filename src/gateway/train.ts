@@ -46,6 +46,7 @@ export function acceptTraining(
       store,
       images: [...files.keys()],
       bytes: ofImages + (archive?.bytes ?? 0),
+      dataset: archive?.bytes ?? 0,
       about: { base: request.base, name: request.name },
     };
   });

@@ -43,6 +43,8 @@ export interface Terms {
   /** Bytes of its files, which are stored already, and of the room that the disk had before, where others share it. */
   files?: number | undefined;
   room?: number | undefined;
+  /** How many of these are its dataset's, which goes before the others. */
+  dataset?: number | undefined;
   /** Images that it keeps, and for how many seconds they can be named at most: longer than it is kept. */
   images?: readonly string[];
   imagesSeconds?: number;
@@ -64,7 +66,7 @@ export async function submit(
 ): Promise<Submission> {
   const { webhook } = request;
   const { mostQueued, mostOfOwner, mostKept, mostBytes, room, idempotency, dialect, seenAt, safety } = terms;
-  const { files = 0, images = [], imagesSeconds = 0 } = terms;
+  const { files = 0, dataset, images = [], imagesSeconds = 0 } = terms;
   const kind = kindOf(id);
   const cost = kind.cost(request);
   const fields = {
@@ -72,6 +74,7 @@ export async function submit(
     ...(dialect !== undefined && { dialect }),
     ...(seenAt !== undefined && { seen_at: seenAt }),
     ...(safety !== undefined && { safety_checker: safety }),
+    ...(dataset !== undefined && { files_dataset: String(dataset) }), // see files-made.ts
     request: JSON.stringify(request),
     ...(cost !== null && { cost: String(cost) }),
     step: "0",

@@ -9,6 +9,7 @@ import { after, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 import sharp from "sharp";
 import { claimJob, finish, reportStep } from "../../src/jobs/attempt.ts";
+import { countFiles, countMore } from "../../src/jobs/files-made.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
 import type { Training } from "../../src/schema/training.ts";
 import type { WebhookDelivery } from "../../src/schema/webhook.ts";
@@ -218,6 +219,15 @@ test("a training that is taken has every default filled in, and tells what happe
   assert.deepEqual(running.validation, [{ step: 2, index: 0, url }]);
   assert.equal(conforms(await http.post(`${path}/cancel`)).body.status, "processing");
   assert.equal(await reportStep(connection, claimed, { ...step, step: 3, validation: null }), false);
+  const counted = () => connection.hmget("jobs:files", "of:default", "all");
+  const [before] = await counted();
+  const of = (bytes: number) => [String(Number(before) + bytes), String(Number(before) + bytes)];
+  await countFiles(connection, training.id, "unpacked", 5000);
+  for (const step of [2, 2, 4, 2]) await countMore(connection, training.id, "pictures", 100 * step, step); // a takeover's again
+  for (const bytes of [10, 30]) await countFiles(connection, training.id, "curve", bytes);
+  assert.deepEqual(await counted(), of(5000 + 200 + 400 + 30));
+  for (const part of ["dataset", "unpacked"] as const) await countFiles(connection, training.id, part, 0);
+  assert.deepEqual(await counted(), of(200 + 400 + 30 - zip.length));
   const done = { status: "succeeded", controlnet: "circles" } as const;
   assert.equal(await finish(connection, claimed, done), "canceled", "it was done before it heard");
   const events = await http.get(`${path}/events`);
@@ -234,6 +244,7 @@ test("a training that is taken has every default filled in, and tells what happe
     "canceled",
   ]);
   assert.equal(conforms(await http.delete(path)).status, 204);
+  assert.deepEqual(await counted(), ["0", "0"]);
   const left = await connection.keys(`*${training.id}*`);
   assert.deepEqual(left, [`bull:trainings:${training.id}`]); // whoever takes it finds that it is gone
   assert.deepEqual(files(), []);

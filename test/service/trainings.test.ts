@@ -8,6 +8,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
@@ -190,6 +191,10 @@ test("from an archive to a ControlNet that the running service offers and uses",
   ]);
   assert.equal((await http.post("/v1/trainings").send(body("whole"))).status, 409);
   assert.ok(!existsSync(join(data, "trainings", whole.id)), "its work folder is gone");
+  const kept = join(data, "artifacts/trainings", whole.id);
+  const bytes = readdirSync(kept).reduce((sum, name) => sum + statSync(join(kept, name)).size, 0);
+  const counted = await gateway.connection.hmget(`training:${whole.id}`, "files", "files_pictures", "files_unpacked");
+  assert.deepEqual([counted[0], Number(counted[1]) > 0, counted[2]], [String(bytes), true, "0"]);
 });
 
 test("nobody else sees it; metrics count it", async () => {

@@ -104,6 +104,11 @@ class Unpacking {
     await mkdir(join(this.#folder, name), { recursive: true });
   }
 
+  /** Bytes of the disk. */
+  get taken(): number {
+    return this.#taken;
+  }
+
   async write(name: string, bytes: AsyncIterable<Buffer>): Promise<void> {
     const path = join(this.#folder, name);
     try {
@@ -131,17 +136,19 @@ class Unpacking {
 }
 
 /**
- * Unpacks a zip or tar file, with or without gzip, into a folder that is made for it: files and folders alone.
+ * Unpacks a zip or tar file, with or without gzip, into a folder that is made for it: files and folders alone. Returns how
+ * many bytes of the disk they take.
  * @param onEntry called before each entry; what it throws stops the unpacking
  * @throws DatasetError when it is damaged, too large, or has links or names that lead elsewhere; TrainingError when the
  *   disk has no room. Whatever it throws, the folder is gone then
  */
-export async function unpack(file: string, folder: string, limits: ArchiveLimits, onEntry = () => {}): Promise<void> {
+export async function unpack(file: string, folder: string, limits: ArchiveLimits, onEntry = () => {}): Promise<number> {
   const unpacking = new Unpacking(folder, limits, onEntry);
   await mkdir(folder, { recursive: true });
   try {
     unpacking.look((await stat(file)).size); // it unpacks to that at the least
     await ((await typeOf(file)) === "zip" ? unzip(file, unpacking) : untar(file, unpacking));
+    return unpacking.taken;
   } catch (error) {
     await rm(folder, { recursive: true, force: true }).catch(() => {}); // the next attempt does it
     if (error === unpacking.stoppedBy || error instanceof DatasetError || error instanceof TrainingError) throw error;

@@ -1,6 +1,7 @@
 /** What is removed after a training: at its end, or later where its trainer has died. */
 import { readdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
+import { countFiles } from "../../src/jobs/files-made.ts";
 import { MODELS_CHANNEL } from "../../src/jobs/fleet.ts";
 import { recordKey } from "../../src/jobs/keys.ts";
 import { hasEnded, parseRecord } from "../../src/jobs/record.ts";
@@ -21,6 +22,7 @@ export async function cleanUp(
   // It can have been canceled while it was brought to its place.
   else if (await place.withdraw()) await redis.publish(MODELS_CHANNEL, name);
   await storage.remove(datasetKey(id));
+  for (const part of ["dataset", "unpacked"] as const) await countFiles(redis, id, part, 0);
   await rm(trainingFolder(config, id), { recursive: true, force: true });
 }
 

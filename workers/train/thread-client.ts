@@ -7,6 +7,7 @@ import { Worker as Thread } from "node:worker_threads";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import { type Claim, noteMemory, reportStep } from "../../src/jobs/attempt.ts";
+import { countFiles, countMore } from "../../src/jobs/files-made.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
 import { span } from "../../src/observe/span.ts";
 import type { ValidationPicture } from "../../src/schema/training.ts";
@@ -15,7 +16,7 @@ import type { Storage } from "../../src/storage/storage.ts";
 import type { Running } from "./running.ts";
 import type { FromThread, TrainingTask } from "./thread.ts";
 
-type Ending = Exclude<FromThread, { type: "step" | "memory" }>;
+type Ending = Exclude<FromThread, { type: "step" | "memory" | "unpacked" }>;
 type Step = Extract<FromThread, { type: "step" }>;
 
 /** How long a step that could not be told of waits before it is tried again. */
@@ -46,6 +47,12 @@ export async function compute(
       log.info({ memory_bytes: message.bytes }, `needs ${message.description}`);
       noteMemory(telling.redis, claimed, message.bytes).catch((error) =>
         log.warn({ err: error }, "not told of its memory"),
+      );
+      return;
+    }
+    if (message.type === "unpacked") {
+      countFiles(telling.redis, claimed.record.id, "unpacked", message.bytes).catch((error) =>
+        log.warn({ err: error }, "its files are not counted"),
       );
       return;
     }
@@ -96,20 +103,34 @@ async function tell(
   job: Running,
 ): Promise<void> {
   const { id, progress } = claimed.record;
-  const validation = saved && (await span("store", { id }, () => keep(storage, id, step, saved, work)));
+  const validation = saved && (await span("store", { id }, () => keep(storage, redis, id, step, saved, work)));
   const report = { step, total: progress.total, loss, learning_rate, validation };
   if (!(await reportStep(redis, claimed, report))) job.ask("cancel");
   job.told = step;
 }
 
 /** Keeps what a training shows at a step at which it was saved. */
-async function keep(storage: Storage, id: string, step: number, pictures: readonly string[], work: string) {
+async function keep(
+  storage: Storage,
+  redis: Redis,
+  id: string,
+  step: number,
+  pictures: readonly string[],
+  work: string,
+) {
+  let [ofPictures, ofCurve] = [0, 0];
   for (const [index, file] of pictures.entries()) {
-    await storage.put(validationKey(id, step, index), await readFile(file));
+    const bytes = await readFile(file);
+    await storage.put(validationKey(id, step, index), bytes);
+    ofPictures += bytes.length;
   }
   for (const type of ["csv", "png"] as const) {
     const file = join(work, `loss.${type}`);
-    await storage.keep(await storage.receive(createReadStream(file), (await stat(file)).size), lossKey(id, type));
+    const received = await storage.receive(createReadStream(file), (await stat(file)).size);
+    await storage.keep(received, lossKey(id, type));
+    ofCurve += received.bytes;
   }
+  await countMore(redis, id, "pictures", ofPictures, step);
+  await countFiles(redis, id, "curve", ofCurve);
   return pictures.map((_, index): ValidationPicture => ({ step, index }));
 }

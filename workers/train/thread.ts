@@ -36,6 +36,8 @@ export interface TrainingTask {
 }
 
 export type FromThread =
+  /** Bytes that the dataset's files take of the disk, once they are unpacked. */
+  | { type: "unpacked"; bytes: number }
   /** Bytes that it needs, once, before the first step. */
   | { type: "memory"; bytes: number; description: string }
   | { type: "step"; record: StepRecord; saved: readonly string[] | null }
@@ -81,8 +83,9 @@ async function run(): Promise<FromThread> {
   if (archive !== null && !existsSync(folders.dataset)) {
     const part = `${folders.work}/dataset.part`;
     rmSync(part, { recursive: true, force: true }); // a kill may have left it
-    await unpack(archive, part, limits, goOn);
+    const bytes = await unpack(archive, part, limits, goOn);
     renameSync(part, folders.dataset);
+    send({ type: "unpacked", bytes });
   }
   const dataset = rootOf(folders.dataset);
   refuseLinksOut(dataset, within);
