@@ -10,9 +10,9 @@ import type { Config } from "../src/config/config.ts";
 import {
   type Claim,
   claimJob,
-  countHandBack,
   finish,
   giveWay,
+  handBack,
   isCancelRequested,
   type Outcome,
   type PlaceKept,
@@ -138,8 +138,7 @@ export async function takeJobs<R extends JobRecord>(
           : await Promise.race([work.perform(claimed, jobLog, closing.signal), stopped]);
     } catch (error) {
       if (error instanceof HandBack) {
-        await countHandBack(redis, claimed);
-        if (error instanceof TurnOver) await handOver(redis, worker, job, claimed, error, jobLog);
+        await handOver(redis, worker, job, claimed, error, jobLog);
         jobLog.info("handed back");
         return giveBack(job, token);
       }
@@ -179,15 +178,18 @@ async function end<R extends JobRecord>(
   await work.ended(claimed, outcome, status);
 }
 
-/** Lets those go first whose turn it is. */
+/** Gives a job the rank that it waits with for the next worker, and lets those go first whose turn it is. */
 async function handOver(
   redis: Redis,
   worker: Worker,
   job: Job,
   claimed: Claim,
-  { givesWay }: TurnOver,
+  error: HandBack,
   log: Logger,
 ): Promise<void> {
+  const rank = await handBack(redis, claimed);
+  if (!(error instanceof TurnOver)) return job.changePriority({ priority: rank });
+  const { givesWay } = error;
   const letGo = async (id: string) => {
     if (await goFirst(redis, id)) await (await Job.fromId(worker, id))?.changePriority({ priority: 0 }); // before all ranks
   };

@@ -46,9 +46,11 @@ export async function claimJob<R extends JobRecord = GenerationRecord>(
   return { record, attempt, deaths, cancelRequested, workedMs, owed, state };
 }
 
-/** Says that the worker stops and did not die over it. */
-export async function countHandBack(redis: Redis, { record }: Claim): Promise<void> {
-  await redis.hincrby(recordKey(record.id), "handed_back", 1);
+const runHandBack = script(new URL("lua/hand-back.lua", import.meta.url), SCRIPT_NAMES);
+
+/** Says that the worker stops and did not die over it. Returns the rank with which it waits for the next one. */
+export async function handBack(redis: Redis, { record }: Claim): Promise<number> {
+  return Number(await runHandBack(redis, [recordKey(record.id)]));
 }
 
 const runGiveWay = script(new URL("lua/give-way.lua", import.meta.url), SCRIPT_NAMES);

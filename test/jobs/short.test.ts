@@ -1,31 +1,19 @@
 /** What a long generation gives way to, and that nobody loses a turn by it. */
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
-import { Worker } from "bullmq";
-import { type Claim, claimJob, giveWay } from "../../src/jobs/attempt.ts";
+import { type Claim, claimJob, giveWay, handBack } from "../../src/jobs/attempt.ts";
 import type { GenerationRecord } from "../../src/jobs/generation.ts";
 import { recordKey, SCRIPT_NAMES } from "../../src/jobs/keys.ts";
 import { KINDS } from "../../src/jobs/kinds.ts";
-import { JobQueue, queueName } from "../../src/jobs/queue.ts";
 import { goFirst, shorterThan } from "../../src/jobs/short.ts";
 import { requestCancel } from "../../src/jobs/stop.ts";
-import { connectPatiently } from "../../src/redis/connection.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
-import { startRedis, until } from "../support/processes.ts";
+import { openQueue } from "../support/queue.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
-const { url } = await startRedis(stack);
-const queue = new JobQueue(url, () => {});
-const redis = connectPatiently(url);
-await until("the queue to have Redis", () => queue.ask((redis) => redis.ping()).catch(() => undefined));
-const worker = new Worker(queueName(KINDS.generation), null, { connection: redis });
-stack.defer(async () => {
-  await worker.close();
-  await queue.close();
-  redis.disconnect();
-});
+const { queue, redis, next, done, again } = await openQueue(stack);
 
 const REQUEST = GenerationRequest.parse({
   model: "base",
@@ -48,16 +36,14 @@ const submit = async (id: string, num_inference_steps: number, owner = "ann", pr
 
 /** A worker takes the next one. */
 async function take() {
-  const job = (await worker.getNextJob("token", { block: false }))!;
+  const job = (await next(KINDS.generation))!;
   const claimed: Claim<GenerationRecord> = (await claimJob(redis, job.id!))!;
   return {
     id: job.id!,
     claimed,
-    end: () => job.moveToCompleted(undefined, "token", false),
-    async giveWay(left: number, owed: number) {
-      await job.changePriority({ priority: await giveWay(redis, claimed, { left, owed }) });
-      await job.moveToWait("token");
-    },
+    end: () => done(job),
+    giveWay: async (left: number, owed: number) => again(job, await giveWay(redis, claimed, { left, owed })),
+    handBack: async () => again(job, await handBack(redis, claimed)),
   };
 }
 /** And has done it at once. */
@@ -139,6 +125,20 @@ test("one that has given way is before all who come later, also when turns have 
   for (const id of ["gen_dan1", "gen_kim1", "gen_dan2"]) assert.equal(await takeWhole(), id);
   assert.deepEqual(await redis.hgetall("generations:waiting"), {});
   await again.end();
+});
+
+test("one that a worker hands back, for it stops, is before all who come later, also when turns have begun again", async () => {
+  for (const n of [1, 2, 3]) await submit(`hal${n}`, 20);
+  await takeWhole();
+  await takeWhole();
+  const last = await take();
+  for (const owner of ["ida", "jim"]) await submit(`${owner}1`, 20, owner);
+  await last.handBack();
+  const resumed = await take();
+  assert.deepEqual([resumed.id, resumed.claimed.attempt, resumed.claimed.deaths], [last.id, 2, 0]);
+  for (const id of ["gen_ida1", "gen_jim1"]) assert.equal(await takeWhole(), id);
+  assert.deepEqual(await redis.hgetall("generations:waiting"), {});
+  await resumed.end();
 });
 
 test("one that has given way is given way to in its turn, and is canceled at once", async () => {

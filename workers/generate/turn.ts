@@ -3,7 +3,7 @@
  * waits, it is saved as for a takeover and goes back to its place in the queue; what it gave way to is taken before it. So one
  * generation computes at a time, within MEMORY_BUDGET as ever, and its bytes are those it has alone.
  *
- * No stream of short ones keeps it from its end: it lets nothing go first that is longer than half of what is left of it, and
+ * One that would be done as soon as it could be stopped and got ready anew goes on. No stream of short ones keeps it from its end: it lets nothing go first that is longer than half of what is left of it, and
  * before it gives way again to one as urgent it does as much work as the last one took. So at most one and a half times its own
  * work comes in between.
  */
@@ -72,6 +72,12 @@ class Pace {
     return this.computedMs >= Math.max(TURN_MS, TIMES_PREPARED * this.#prepared);
   }
 
+  /** Whether it would take no longer to its end than to get ready anew, or than a look: whoever waits, waits for that at most. */
+  isNearly(total: number): boolean {
+    const rest = (this.computedMs / this.done) * (total - this.#step);
+    return rest <= Math.max(LOOK_MS, this.#prepared ?? 0);
+  }
+
   get done(): number {
     return this.#step - this.#from;
   }
@@ -94,7 +100,7 @@ export function watchGeneration(
   const costOfOne = generationCost(request) / progress.total;
   let givesWay: GivesWay | null = null;
   const look = async () => {
-    if (givesWay !== null || !pace.isOver) return;
+    if (givesWay !== null || !pace.isOver || pace.isNearly(progress.total)) return;
     const left = costOfOne * (progress.total - pace.step);
     const owed = Math.max(0, claimed.owed - costOfOne * pace.done);
     // Where the disk is full nothing is saved, and it would begin anew.

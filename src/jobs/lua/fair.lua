@@ -32,13 +32,19 @@ local function give_turn(owner, priority)
   return 1 + priority * TURNS_EACH + turn
 end
 
--- The rank of a job that goes first, or goes on where it was: its own turn, or the one that was taken last if that is
--- earlier, as when turns have begun again since it had its own. Later turns stay as they are, which newcomers go by.
-local function keep_turn(owner, rank)
+-- The rank of a job that goes on where it was: its own turn, or the one that was taken last if that is earlier, as when
+-- turns have begun again since it had its own.
+local function no_later(rank)
   local priority, turn = math.floor((rank - 1) / TURNS_EACH), (rank - 1) % TURNS_EACH
-  turn = math.min(turn, tonumber(redis.call('HGET', TURNS, priority) or 0))
+  return 1 + priority * TURNS_EACH + math.min(turn, tonumber(redis.call('HGET', TURNS, priority) or 0))
+end
+
+-- The same of one that waits with it, or goes first. Later turns stay as they are, which newcomers go by.
+local function keep_turn(owner, rank)
+  local kept = no_later(rank)
+  local priority, turn = math.floor((kept - 1) / TURNS_EACH), (kept - 1) % TURNS_EACH
   redis.call('ZADD', TURNS .. ':' .. priority .. ':' .. owner, turn, ID)
-  return 1 + priority * TURNS_EACH + turn
+  return kept
 end
 
 local function leave_turn(owner, rank, taken)

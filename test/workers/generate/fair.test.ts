@@ -1,9 +1,16 @@
 /** A long generation gives way to a short one: the order of things, their bytes and events, and what stops either. */
 import assert from "node:assert/strict";
+import { tmpdir } from "node:os";
 import { after, test } from "node:test";
+import type { Redis } from "ioredis";
+import type { Logger } from "pino";
+import type { Claim } from "../../../src/jobs/attempt.ts";
+import type { GenerationRecord } from "../../../src/jobs/generation.ts";
 import type { Generation } from "../../../src/schema/generation.ts";
+import { GenerationRequest } from "../../../src/schema/generation-request.ts";
 import { runInTime } from "../../../workers/generate/perform.ts";
-import { startNode, until } from "../../support/processes.ts";
+import { watchGeneration } from "../../../workers/generate/turn.ts";
+import { kill, startNode, until } from "../../support/processes.ts";
 import { startService } from "../../support/service.ts";
 
 const stack = new AsyncDisposableStack();
@@ -14,6 +21,8 @@ const LONG = { prompt: "a town", seed: 3, num_images: 2, num_inference_steps: 15
 /** Stopped before its end. */
 const ENDLESS = { ...LONG, num_images: 8 };
 const SHORT = { prompt: "a house", seed: 5, num_inference_steps: 1, priority: 5 };
+/** What of a request that is carried out is not there. */
+const UNUSED = { scheduler: "ddim", controls: [], image: null, mask_image: null, strength: null };
 /** Short beside LONG, long enough to be stopped. */
 const MEDIUM = { prompt: "a tree", seed: 7, num_inference_steps: 50, priority: 5 };
 
@@ -49,10 +58,13 @@ const whole = (evaluations: number) => [
   "4-0 succeeded",
 ];
 
+/** LONG, alone. */
+let undisturbed: Generation;
 const shas = ({ images }: Generation) => images.map(({ sha256 }) => sha256);
 
 test("a picture of one step does not wait for many of 150; what is not half as long, or less urgent, does; bytes as alone", async (t) => {
-  const [alone, undisturbed] = await Promise.all([SHORT, LONG].map(async (body) => ended((await make(body)).id)));
+  const [alone, long1] = await Promise.all([SHORT, LONG].map(async (body) => ended((await make(body)).id)));
+  undisturbed = long1!;
   const long = await make(LONG);
   await worked(long.id);
   const rest = [await make({ ...LONG, seed: 4 }), await make({ ...SHORT, priority: 6 })];
@@ -68,7 +80,7 @@ test("a picture of one step does not wait for many of 150; what is not half as l
   assert.deepEqual(await turns(long.id), [2, 1], "no death over it");
   assert.deepEqual(await eventsOf(long.id), whole(last.progress.total));
   assert.deepEqual(await eventsOf(short.id), whole(short.progress.total));
-  assert.deepEqual([shas(short), shas(last)], [shas(alone!), shas(undisturbed!)]);
+  assert.deepEqual([shas(short), shas(last)], [shas(alone!), shas(undisturbed)]);
 });
 
 test("either is canceled while the other is there: the one that gave way at once, and the other goes on", async () => {
@@ -86,24 +98,25 @@ test("either is canceled while the other is there: the one that gave way at once
   assert.equal((await ended(urgent.id)).status, "canceled");
 });
 
-test("a worker that is stopped meanwhile gives both to the next", async () => {
-  const long = await make(ENDLESS);
+test("workers that are stopped or killed meanwhile give both to the next, which makes the same bytes", async () => {
+  const long = await make(LONG);
   await worked(long.id);
   const short = await make(MEDIUM);
   await worked(short.id);
-  const { step } = (await ask(`/${long.id}`)).progress;
+  const taken = (times: number) => until("the next worker", async () => (await turns(short.id))[0] === times, 30_000);
   service.worker!.child.kill("SIGTERM");
+  const next = startNode(stack, "workers/generate/main.ts", service.env);
+  await taken(2);
+  await worked(short.id);
+  await kill(next.child, "SIGKILL"); // with the long one saved and nobody at work on it
   startNode(stack, "workers/generate/main.ts", service.env);
-  const { status, progress } = await ended(short.id);
-  assert.equal(status, "succeeded");
-  assert.deepEqual(await eventsOf(short.id), whole(progress.total));
-  await at(long.id, "to go on", (one) => one.progress.step > step);
-  await stop(long.id);
-  assert.equal((await ended(long.id)).status, "canceled");
-  for (const { id } of [short, long]) {
-    const [taken, givenBack] = await turns(id);
-    assert.equal(givenBack, taken! - 1, "no death over it");
-  }
+  await taken(3);
+  const [first, last] = [await ended(short.id), await ended(long.id)];
+  for (const one of [first, last]) assert.deepEqual(await eventsOf(one.id), whole(one.progress.total));
+  assert.deepEqual(shas(last), shas(undisturbed), "the bytes of one that was alone");
+  assert.deepEqual(await turns(short.id), [3, 1], "one worker has died over it");
+  const [times, givenBack] = await turns(long.id); // it may go on until the other is missed
+  assert.equal(givenBack, times! - 1, "none has");
 });
 
 test("its time is that of all its turns", async () => {
@@ -120,4 +133,31 @@ test("its time is that of all its turns", async () => {
   const task = { id: "gen_1" } as Parameters<typeof runInTime>[1];
   const { timedOut } = await runInTime(parts, task, undefined, 3_599_990);
   assert.deepEqual([timedOut, asked], [true, ["cancel"]]);
+});
+
+test("one that is nearly done goes on, also when an urgent one waits; one that is not gives way", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
+  const urgent = { defineCommand: (name: string) => Object.assign(urgent, { [name]: async () => ["gen_2", 1e6, 1] }) };
+  const log = { info() {}, debug: assert.fail } as unknown as Logger;
+  const request = GenerationRequest.parse({ ...SHORT, ...UNUSED, model: "base", width: 64, height: 64 });
+  /** One that has done seven evaluations of so many, of 100 ms each. */
+  const watch = (total: number, stop: () => void) => {
+    const record = { id: "gen_1", request, progress: { step: 0, total } };
+    const claimed = { record, attempt: 1, owed: 0 } as unknown as Claim<GenerationRecord>;
+    now = 0;
+    const turn = watchGeneration(urgent as unknown as Redis, claimed, tmpdir(), stop, log);
+    for (let step = 1; step <= 7; step++) {
+      now = 100 * step;
+      turn.hear(step);
+    }
+    t.mock.timers.tick(200);
+    return turn;
+  };
+  const { promise: stopped, resolve: stop } = Promise.withResolvers<void>();
+  using one = watch(8, assert.fail);
+  using other = watch(20, stop);
+  await stopped; // it has looked after the first one
+  assert.deepEqual([one.givesWay, other.givesWay?.first], [null, "gen_2"]);
 });

@@ -1,18 +1,20 @@
+/** Whose turn it is: of generations that wait, and of trainings that go on after those of other owners. */
 import assert from "node:assert/strict";
-import { after, test } from "node:test";
-import { Worker } from "bullmq";
-import { claimJob } from "../../src/jobs/attempt.ts";
+import { after, beforeEach, test } from "node:test";
+import { claimJob, giveWay, keepWorked } from "../../src/jobs/attempt.ts";
+import { recordKey } from "../../src/jobs/keys.ts";
 import { KINDS } from "../../src/jobs/kinds.ts";
-import { JobQueue, queueName } from "../../src/jobs/queue.ts";
 import { giveUpWaiting, requestCancel } from "../../src/jobs/stop.ts";
 import { submit } from "../../src/jobs/submit.ts";
-import { connectPatiently } from "../../src/redis/connection.ts";
+import type { TrainingRecord } from "../../src/jobs/training.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
-import { TrainingRequest } from "../../src/schema/training-request.ts";
-import { startRedis, until } from "../support/processes.ts";
+import { TrainingInput, TrainingRequest } from "../../src/schema/training-request.ts";
+import { openQueue } from "../support/queue.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
+
+const { queue, redis, next, done, again } = await openQueue(stack);
 
 const REQUEST = GenerationRequest.parse({
   model: "base",
@@ -27,53 +29,45 @@ const REQUEST = GenerationRequest.parse({
   strength: null,
 });
 
-/** A queue whose generations are called by their owner and a number, with a worker that only says whose turn it is. */
-async function startQueue() {
-  const { url } = await startRedis(stack);
-  const queue = new JobQueue(url, () => {});
-  const redis = connectPatiently(url);
-  await until("the queue to have Redis", () => queue.ask((redis) => redis.ping()).catch(() => undefined));
-  stack.defer(async () => {
-    await queue.close();
-    redis.disconnect();
-  });
-  const counts = new Map<string, number>();
-  const submitted = async (owner: string, priority = 0) => {
+/** How many each owner has made, whose generations are called by their owner and a number. */
+const counts = new Map<string, number>();
+beforeEach(async () => {
+  await redis.flushall();
+  counts.clear();
+});
+
+/** Adds so many of an owner. */
+async function add(owner: string, count: number, priority = 0): Promise<void> {
+  for (let i = 0; i < count; i++) {
     const n = (counts.get(owner) ?? 0) + 1;
     counts.set(owner, n);
-    const id = `${owner}${n}`;
-    assert.equal((await queue.submit(id, { ...REQUEST, priority }, owner)).outcome, "accepted");
-    return id;
-  };
-  const worker = new Worker(queueName(KINDS.generation), null, { connection: redis });
-  stack.defer(() => worker.close());
-  return {
-    redis,
-    cancel: (id: string) => queue.cancel(id),
-    /** Ends one that waits as the sweep does when it has waited too long. */
-    timeOut: (id: string) => giveUpWaiting(redis, id, { code: "queue_timeout", message: "" }),
-    /** What is kept of turns beside the records. */
-    turns: async () => (await redis.keys("*turns*")).sort(),
-    /** Adds so many of an owner. */
-    add: async (owner: string, count: number, priority = 0) => {
-      for (let i = 0; i < count; i++) await submitted(owner, priority);
-    },
-    /** Takes so many that have not ended, one after the other, and says which. */
-    async take(count: number) {
-      const taken: string[] = [];
-      while (taken.length < count) {
-        const job = await worker.getNextJob("token", { block: false });
-        if (job === undefined) break;
-        if ((await claimJob(redis, job.id!)) !== undefined) taken.push(job.id!);
-        await job.moveToCompleted(undefined, "token", false);
-      }
-      return taken.join(" ");
-    },
-  };
+    assert.equal((await queue.submit(`${owner}${n}`, { ...REQUEST, priority }, owner)).outcome, "accepted");
+  }
 }
 
+/** Takes so many that have not ended, one after the other, and says which. */
+async function take(count: number): Promise<string> {
+  const taken: string[] = [];
+  while (taken.length < count) {
+    const job = await next(KINDS.generation);
+    if (job === undefined) break;
+    if ((await claimJob(redis, job.id!)) !== undefined) taken.push(job.id!);
+    await done(job);
+  }
+  return taken.join(" ");
+}
+
+const ENDS = {
+  cancel: (id: string) => queue.cancel(id),
+  /** As the sweep does when it has waited too long. */
+  timeOut: (id: string) => giveUpWaiting(redis, id, { code: "queue_timeout", message: "" }),
+};
+const { cancel } = ENDS;
+
+/** What is kept of turns beside the records. */
+const turns = async () => (await redis.keys("*turns*")).sort();
+
 test("an owner with many waiting yields to one with few, who come in turn, each in the order of asking", async () => {
-  const { add, take } = await startQueue();
   await add("a", 100);
   assert.equal(await take(3), "a1 a2 a3");
   await add("b", 2);
@@ -83,7 +77,6 @@ test("an owner with many waiting yields to one with few, who come in turn, each 
 });
 
 test("nobody is kept waiting for ever by one who comes again and again", async () => {
-  const { add, take } = await startQueue();
   await add("a", 10);
   const taken = [];
   for (let i = 0; i < 20; i++) {
@@ -95,7 +88,6 @@ test("nobody is kept waiting for ever by one who comes again and again", async (
 });
 
 test("whoever cancels the last of many puts nobody behind it", async () => {
-  const { redis, add, take } = await startQueue();
   await add("a", 20);
   await requestCancel(redis, "a20");
   await add("b", 1);
@@ -103,7 +95,6 @@ test("whoever cancels the last of many puts nobody behind it", async () => {
 });
 
 test("a lower number of priority comes first, whoever asks", async () => {
-  const { add, take } = await startQueue();
   await add("a", 2, 9);
   await add("a", 2, 5);
   await add("b", 2, 5);
@@ -115,28 +106,25 @@ for (const end of ["cancel", "timeOut"] as const) {
   const ends = end === "cancel" ? "are canceled" : "have waited too long";
 
   test(`whose many ${ends} comes next with a new one, as one who has just come does`, async () => {
-    const queue = await startQueue();
-    await queue.add("b", 30);
-    assert.equal(await queue.take(1), "b1");
-    await queue.add("a", 30);
-    for (let n = 1; n <= 30; n++) await queue[end](`a${n}`);
-    await queue.add("a", 1);
-    await queue.add("c", 1);
-    assert.equal(await queue.take(3), "a31 c1 b2");
+    await add("b", 30);
+    assert.equal(await take(1), "b1");
+    await add("a", 30);
+    for (let n = 1; n <= 30; n++) await ENDS[end](`a${n}`);
+    await add("a", 1);
+    await add("c", 1);
+    assert.equal(await take(3), "a31 c1 b2");
   });
 
   test(`whose latest ${ends} goes on behind those that still wait, in their order`, async () => {
-    const queue = await startQueue();
-    await queue.add("b", 10);
-    await queue.add("a", 6);
-    for (const id of ["a2", "a6", "a4", "a5"]) await queue[end](id);
-    await queue.add("a", 1);
-    assert.equal(await queue.take(7), "b1 a1 b2 b3 a3 b4 a7");
+    await add("b", 10);
+    await add("a", 6);
+    for (const id of ["a2", "a6", "a4", "a5"]) await ENDS[end](id);
+    await add("a", 1);
+    assert.equal(await take(7), "b1 a1 b2 b3 a3 b4 a7");
   });
 }
 
 test("whoever was taken in this turn does not come again in it with nothing waiting, nor by canceling what waits", async () => {
-  const { add, cancel, take } = await startQueue();
   await add("a", 4);
   const taken = [await take(1)];
   for (let n = 1; n <= 11; n += 2) {
@@ -148,7 +136,6 @@ test("whoever was taken in this turn does not come again in it with nothing wait
 });
 
 test("one that is taken again, for its worker died, puts nobody behind those who wait", async () => {
-  const { redis, add, take } = await startQueue();
   await add("a", 5);
   await take(5);
   await add("b", 3);
@@ -158,7 +145,6 @@ test("one that is taken again, for its worker died, puts nobody behind those who
 });
 
 test("what is canceled gives back its own priority's turn, and no other's", async () => {
-  const { add, cancel, take } = await startQueue();
   await add("b", 4, 5);
   await add("a", 3, 5);
   await add("b", 2, 0);
@@ -171,7 +157,6 @@ test("what is canceled gives back its own priority's turn, and no other's", asyn
 });
 
 test("trainings that are canceled give back turns of trainings", async () => {
-  const { redis, add, turns } = await startQueue();
   await add("a", 3);
   const training = TrainingRequest.parse({ base: "base", dataset: "folder:x", name: "x", max_train_steps: 1 });
   const rankOf = async (id: string, owner: string) => {
@@ -188,13 +173,12 @@ test("trainings that are canceled give back turns of trainings", async () => {
 });
 
 test("when nobody waits the turns begin again, whatever those who waited ended by", async () => {
-  const { add, cancel, timeOut, take, turns } = await startQueue();
   await add("a", 3);
   await add("b", 2, 4);
   assert.deepEqual(await turns(), ["generations:turns:0:a", "generations:turns:4:b"]);
   await take(1);
   for (const id of ["a2", "b1"]) await cancel(id);
-  await timeOut("a3");
+  await ENDS.timeOut("a3");
   await take(1);
   assert.deepEqual(await turns(), []);
   await add("a", 1);
@@ -203,7 +187,6 @@ test("when nobody waits the turns begin again, whatever those who waited ended b
 });
 
 test("of owners with nothing waiting nothing is kept beyond the turn in which they were taken", async () => {
-  const { redis, add, cancel, take, turns } = await startQueue();
   await add("a", 5);
   const others = Array.from({ length: 10 }, (_, i) => `o${i}-`);
   for (const owner of others) await add(owner, 2);
@@ -216,7 +199,6 @@ test("of owners with nothing waiting nothing is kept beyond the turn in which th
 });
 
 test("an owner may have so many that wait or run at once, and then no more", async () => {
-  const { redis } = await startQueue();
   const ask = async (id: string, owner: string) =>
     (await submit(redis, id, REQUEST, owner, { mostOfOwner: 2 })).outcome;
   assert.equal(await ask("1", "a"), "accepted");
@@ -225,4 +207,50 @@ test("an owner may have so many that wait or run at once, and then no more", asy
   await claimJob(redis, "1");
   assert.equal(await ask("3", "a"), "busy", "one that runs counts too");
   assert.equal(await ask("3", "b"), "accepted");
+});
+
+let made = 0;
+async function submitTraining(owner: string): Promise<string> {
+  const id = `trn_${owner}${++made}`;
+  const request = TrainingInput.parse({ base: "base", name: `n${made}`, dataset: "folder:x", max_train_steps: 10 });
+  assert.equal((await queue.submit(id, request as TrainingRequest, owner)).outcome, "accepted");
+  return id;
+}
+
+async function takeTraining() {
+  const job = (await next(KINDS.training))!;
+  const claimed = await claimJob<TrainingRecord>(redis, job.id!);
+  return {
+    id: job.id!,
+    claimed,
+    end: () => done(job),
+    giveWay: async () => again(job, await giveWay(redis, claimed!)),
+  };
+}
+
+test("trainings' owners take turns, whoever came first and however long their trainings are", async () => {
+  const [a1, b1] = [await submitTraining("ann"), await submitTraining("bob")];
+  const taken: string[] = [];
+  for (let turn = 0; turn < 4; turn++) {
+    const one = await takeTraining();
+    assert.equal(await keepWorked(redis, one.claimed!, 1000 * (turn + 1)), 1, "one other owner waits");
+    taken.push(one.id);
+    await one.giveWay();
+  }
+  assert.deepEqual(taken, [a1, b1, a1, b1]);
+  const c1 = await submitTraining("eve");
+  const three = [await takeTraining(), await takeTraining(), await takeTraining()];
+  assert.deepEqual(new Set(three.map(({ id }) => id)), new Set([a1, b1, c1]));
+  assert.equal(three.find(({ id }) => id === a1)!.claimed!.workedMs, 3000);
+  assert.deepEqual(await redis.hgetall("trainings:waiting"), {});
+  for (const one of three) await one.end();
+});
+
+test("a training that has given way is canceled at once, and nothing of it waits any more", async () => {
+  const id = await submitTraining("ann");
+  await (await takeTraining()).giveWay();
+  assert.equal(await redis.hget(recordKey(id), "status"), "processing");
+  assert.equal(await queue.cancel(id), "canceled");
+  assert.deepEqual(await redis.hgetall("trainings:waiting"), {});
+  assert.equal(await next(KINDS.training), undefined);
 });
