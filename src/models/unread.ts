@@ -21,7 +21,7 @@ const IGNORED = {
 } satisfies Record<string, readonly RegExp[]>;
 
 /** Scales of weights stored as float8: read with the weight, or for activations in float8, which are float32 here. */
-const FLOAT8 = /(^|\.)(scaled_fp8|scale_weight|scale_input)$/;
+const FLOAT8 = /(^|\.)(scaled_fp8|scale_weight|scale_input|weight_scale|input_scale|comfy_quant)$/;
 
 /**
  * @param names of all the tensors that a component's files have, as diffusers names them

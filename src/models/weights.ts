@@ -58,8 +58,13 @@ const dtypes: Partial<Record<StoredDType, DType>> = {
   I64: "int64",
 };
 
-/** Beside a weight in float8: the number that it is to be multiplied by (ComfyUI's scaled form). */
-const scaleOf = (name: string) => (name.endsWith(".weight") ? name.replace(/weight$/, "scale_weight") : null);
+/** Beside a weight in float8: the number, or one for each row, that it is to be multiplied by (ComfyUI's forms, before and now). */
+const SCALES = ["scale_weight", "weight_scale"];
+/** Other programs' scales: of blocks, of scales. */
+const OTHER_SCALES = ["weight_scale_inv", "weight_scale_2", "scale", "absmax"];
+
+const beside = (name: string, others: readonly string[]) =>
+  name.endsWith(".weight") ? others.map((other) => name.replace(/weight$/, other)) : [];
 
 /** Weights that stay in their files: the graph points to them, and turns every other precision into float32. */
 export class StoredWeights implements WeightStore {
@@ -99,17 +104,26 @@ export class StoredWeights implements WeightStore {
     return value;
   }
 
+  /** @throws CheckpointError for scales of another form */
   #scaled(name: string, value: Value): Value {
-    const name8 = scaleOf(name);
-    const source = name8 === null ? undefined : this.#tensors.get(name8);
-    if (source === undefined) {
-      return value;
+    const isThere = (other: string) => this.#tensors.has(other);
+    const other = beside(name, OTHER_SCALES).find(isThere);
+    const [scale, second] = beside(name, SCALES).filter(isThere);
+    if (second !== undefined || (other !== undefined && this.#tensors.get(name)!.dtype.startsWith("F8"))) {
+      throw new CheckpointError(`"${second ?? other}": weights quantized so are not supported`);
     }
+    if (scale === undefined) return value;
+    const source = this.#tensors.get(scale)!;
     const dtype = dtypes[source.dtype];
-    if (dtype === undefined || source.shape.some((size) => size !== 1)) {
-      throw new CheckpointError(`"${name8}" is ${source.dtype} ${show(source.shape)}, not one number`);
+    const count = source.shape.reduce((product, size) => product * size, 1);
+    const isRows = source.shape[0] === count && value.shape[0] === count;
+    if (dtype === undefined || (count !== 1 && !isRows)) {
+      throw new CheckpointError(
+        `"${scale}" is ${source.dtype} ${show(source.shape)}, not one number, or one for each row`,
+      );
     }
-    return mul(value, reshape(asFloat32(name8!, dtype, source.shape, source), []));
+    const rows = count === 1 ? [] : value.shape.map((_, axis) => (axis === 0 ? count : 1));
+    return mul(value, reshape(asFloat32(scale, dtype, source.shape, source), rows));
   }
 }
 
