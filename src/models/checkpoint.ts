@@ -95,12 +95,25 @@ function hasShards(index: string): boolean {
 
 const hasHalf = (dir: string, stem: string) => existsSync(join(dir, `${stem}.fp16.safetensors`));
 
+/** Variants beside the plain weights and the half-precision ones, such as "non_ema". */
+function otherVariants(dir: string, stem: string): string[] {
+  const names = existsSync(dir) ? readdirSync(dir) : [];
+  const variants = names.flatMap((name) => {
+    const [start, variant, ...rest] = name.split(".");
+    const isWhole = start === stem && /^safetensors(\.index\.json)?$/.test(rest.join("."));
+    return isWhole && variant !== undefined && variant !== "fp16" ? [variant] : [];
+  });
+  return [...new Set(variants)];
+}
+
 /**
- * The weights in a component's folder of the diffusers layout: one file, several, or the half-precision variant.
+ * The weights in a component's folder of the diffusers layout: one file, several, or the half-precision variant; where there are neither,
+ * those of the only variant there is.
  * @param stem "diffusion_pytorch_model", or "model" for a text encoder
  */
 export function findCheckpoint(dir: string, stem: string): Checkpoint {
-  for (const variant of ["", ".fp16"]) {
+  const others = otherVariants(dir, stem);
+  for (const variant of ["", ".fp16", ...(others.length === 1 ? [`.${others[0]}`] : [])]) {
     const file = join(dir, `${stem}${variant}.safetensors`);
     if (existsSync(file)) {
       return readCheckpoint(file);
@@ -113,12 +126,17 @@ export function findCheckpoint(dir: string, stem: string): Checkpoint {
       }
     }
   }
+  if (others.length > 1) {
+    throw new CheckpointError(
+      `${basename(dir)} has the variants ${others.join(", ")}: name the one that is meant ${stem}.safetensors`,
+    );
+  }
   const files = existsSync(dir) ? readdirSync(dir) : [];
   const pickle = files.find((name) => PICKLES.some((suffix) => name.endsWith(suffix)));
   throw new CheckpointError(
     pickle === undefined
       ? `no weights: ${basename(dir)}/${stem}.safetensors is missing`
-      : `${basename(dir)}/${pickle} is a pickle, which can run code; only .safetensors files are loaded`,
+      : `${basename(dir)}/${pickle} is a pickle, which can run code; only .safetensors files are loaded: save it as ${stem}.safetensors`,
   );
 }
 

@@ -136,15 +136,15 @@ test("a safety checker and a feature extractor are skipped with a warning", () =
   assert.deepEqual(openBase(folder).warnings, ["safety_checker is not run", "feature_extractor is not run"]);
 });
 
-test("half-precision files instead of the plain ones", () =>
+test("half-precision files, or those of another variant, instead of the plain ones", () =>
   sameAsFixture(
     changed((folder) => {
-      for (const [part, stem] of [
-        ["unet", WEIGHTS],
-        ["vae", WEIGHTS],
-        ["text_encoder", "model"],
+      for (const [part, stem, variant] of [
+        ["unet", WEIGHTS, "non_ema"],
+        ["vae", WEIGHTS, "bf16"],
+        ["text_encoder", "model", "fp16"],
       ] as const)
-        renameSync(join(folder, part, `${stem}.safetensors`), join(folder, part, `${stem}.fp16.safetensors`));
+        renameSync(join(folder, part, `${stem}.safetensors`), join(folder, part, `${stem}.${variant}.safetensors`));
     }),
   ));
 
@@ -196,6 +196,15 @@ refused(
   "a pickle, by its name",
   (folder) => renameSync(join(folder, "unet", `${WEIGHTS}.safetensors`), join(folder, "unet", `${WEIGHTS}.bin`)),
   /unet\/diffusion_pytorch_model\.bin is a pickle.*only \.safetensors/,
+);
+refused(
+  "weights of which no variant is the plain one, and it is not said which is meant",
+  (folder) => {
+    const file = join(folder, "unet", WEIGHTS);
+    cpSync(`${file}.safetensors`, `${file}.non_ema.safetensors`);
+    renameSync(`${file}.safetensors`, `${file}.ema.safetensors`);
+  },
+  /unet has the variants .*ema.*: name the one that is meant diffusion_pytorch_model\.safetensors/,
 );
 refused(
   "a config key that would change the result",
