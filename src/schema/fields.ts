@@ -61,9 +61,8 @@ export const priority = z
   .meta({ examples: [0] });
 
 export const seed = z
-  .int()
+  .int(`must be a whole number from 0 to ${Number.MAX_SAFE_INTEGER}`)
   .min(0, "must be 0 or more; left out, it is drawn at random and returned")
-  .max(Number.MAX_SAFE_INTEGER)
   .meta({
     description:
       "Where the random numbers begin: the same request with the same seed gives the same result. The generator takes its lowest 32 bits, as torch's does on a CPU: seeds 2³² apart give the same.",

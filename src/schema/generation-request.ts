@@ -154,7 +154,7 @@ function crossChecks(ctx: z.core.ParsePayload<CrossChecked>) {
   const refuse = (field: string, message: string, within: (string | number)[] = []) =>
     ctx.issues.push({ code: "custom", input: ctx.value, path: [...within, field], message });
   const most = Number.MAX_SAFE_INTEGER - (num_images - 1);
-  if (seed !== undefined && seed > most) {
+  if (seed !== undefined && seed > most && Number.isSafeInteger(seed)) {
     refuse("seed", `must be at most ${most}: picture i is made with seed + i`);
   }
   if (!image && mask) {

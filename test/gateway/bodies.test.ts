@@ -262,6 +262,8 @@ describe("images as data: URIs, as programs spell them", () => {
     const { status, body } = await create({ prompt: "x", seed: -1 });
     assert.deepEqual([status, body.errors[0].path], [400, "seed"]);
     assert.match(body.errors[0].message, /left out, it is drawn at random/);
+    const { errors } = (await create({ prompt: "x", seed: 1e30 })).body;
+    assert.deepEqual(errors, [{ path: "seed", message: "must be a whole number from 0 to 9007199254740991" }]);
   });
 
   test("webhook.url: which check failed, and what would help", async () => {
