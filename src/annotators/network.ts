@@ -16,9 +16,15 @@ export class NetworkError extends Error {
   override readonly name = "NetworkError";
 }
 
+/** How the runtime's message begins when an operator cannot take what it is given, as it does for sizes that do not meet. */
+const WHILE_RUNNING = /^Non-zero status code returned while running/;
+
+const unrunnable = ({ dims }: Tensor) =>
+  `the network does not run on a picture that became [${dims}]: some need sides of 8, 16 or 32 pixels or their multiples; detect_resolution makes the sides multiples of 64`;
+
 /**
  * Runs a network of one input on what a picture became → its outputs in their order.
- * @throws NetworkError when the input does not fit, or an output is not finite
+ * @throws NetworkError when the input does not fit, the network cannot run on its size, or an output is not finite
  */
 export async function infer(net: Net, feed: Tensor): Promise<readonly Tensor[]> {
   const { name, shape } = net.inputs[0]!;
@@ -27,7 +33,9 @@ export async function infer(net: Net, feed: Tensor): Promise<readonly Tensor[]> 
   if (!fits) {
     throw new NetworkError(`the network's input "${name}" is [${shape.join(", ")}], the picture became [${feed.dims}]`);
   }
-  const results = await net.run({ [name]: feed });
+  const results = await net.run({ [name]: feed }).catch((error: Error) => {
+    throw WHILE_RUNNING.test(error.message) ? new NetworkError(unrunnable(feed)) : error;
+  });
   return net.outputs.map((output) => {
     const result = results[output.name];
     if (!(result?.data instanceof Float32Array) || !result.data.every(Number.isFinite)) {
