@@ -61,14 +61,15 @@ test("n pictures, and our own fields beside OpenAI's", async () => {
     size: "64x64",
     output_format: "webp",
     user: "somebody",
-    ...quick,
+    quality: "low",
     ...ours({ controls: [{ controlnet: "canny", image: edges }], negative_prompt: "fog" }),
   });
   assert.equal(made.data!.length, 2);
   assert.equal((await pngOf(made.data![0]!.b64_json)).format, "webp");
   const { body } = await gateway.http.get("/v1/generations?limit=1").set(authorized);
-  const { controls, negative_prompt, metadata } = body.data[0].request;
+  const { controls, negative_prompt, metadata, num_inference_steps } = body.data[0].request;
   assert.deepEqual([controls[0].controlnet, negative_prompt, metadata], ["canny", "fog", { user: "somebody" }]);
+  assert.equal(num_inference_steps, 10, "of a low quality");
 });
 
 test("a stream sends as many previews as were asked for, then the picture", async () => {
