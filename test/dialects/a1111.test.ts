@@ -108,12 +108,13 @@ test("units become controls, with all the names that their fields have had", asy
   const { status, body } = await post("/sdapi/v1/txt2img", {
     ...small,
     batch_size: 2,
+    n_iter: 2,
     alwayson_scripts: { ControlNet: { args: units }, "Some Script": { args: [] } },
   });
   assert.equal(status, 200, body.detail);
-  assert.equal(body.images.length, 2 + 4, "two pictures, and the maps of the units that show theirs");
+  assert.equal(body.images.length, 4 + 4, "twice two pictures, and the maps of the units that show theirs");
   const { controls, num_images } = await latest();
-  assert.equal(num_images, 2);
+  assert.equal(num_images, 4);
   // biome-ignore lint/suspicious/noExplicitAny: JSON
   const said = controls.map((one: any) => [
     ...[one.conditioning_scale, one.control_guidance_start, one.control_guidance_end],
