@@ -66,29 +66,52 @@ export async function run(minutes = 60): Promise<void> {
   if (failures! > 0 || Object.values(service.starts()).some((count) => count > 1)) process.exitCode = 1;
 }
 
-const [WIDTH, HEIGHT, MARGIN] = [900, 420, 60];
+const [WIDTH, HEIGHT] = [900, 440];
+/** Around the plot: the names of the lines stand at their ends. */
+const [LEFT, RIGHT, TOP, BOTTOM] = [60, 140, 50, 50];
 const COLORS = { gateway: "#1f77b4", worker: "#d62728", trainer: "#9467bd", deliver: "#8c564b", redis: "#2ca02c" };
+const LINE_HEIGHT = 16;
+
+/** Round numbers from 0 to what is no less than `most`, five to ten of them. */
+function ticks(most: number): number[] {
+  const power = 10 ** Math.floor(Math.log10(most));
+  const step = [0.1, 0.2, 0.5, 1].map((share) => share * power).find((one) => most / one <= 9) ?? power;
+  return Array.from({ length: Math.ceil(most / step) + 1 }, (_, n) => Number((n * step).toPrecision(6)));
+}
 
 /** An SVG of what each process holds over the time. */
 function plot(samples: readonly Sample[]): string {
-  const most = Math.max(...samples.flatMap(({ resident }) => Object.values(resident)), 1);
+  const megabytes = ticks(Math.max(...samples.flatMap(({ resident }) => Object.values(resident)), 1));
   const last = Math.max(samples.at(-1)?.minutes ?? 0, 1e-9);
-  const x = (minutes: number) => (MARGIN + (minutes / last) * (WIDTH - 2 * MARGIN)).toFixed(1);
-  const y = (megabytes: number) => (HEIGHT - MARGIN - (megabytes / most) * (HEIGHT - 2 * MARGIN)).toFixed(1);
+  const [right, bottom] = [WIDTH - RIGHT, HEIGHT - BOTTOM];
+  const x = (minutes: number) => (LEFT + (minutes / last) * (right - LEFT)).toFixed(1);
+  const y = (value: number) => (bottom - (value / megabytes.at(-1)!) * (bottom - TOP)).toFixed(1);
   const text = (at: string, words: string) => `<text ${at} font-family="sans-serif" font-size="13">${words}</text>`;
-  const lines = ROLES.map((role, i) => {
+  const rules = megabytes.map(
+    (value) =>
+      `<path d="M${LEFT} ${y(value)}H${right}" stroke="#ddd"/>${text(`x="${LEFT - 6}" y="${Number(y(value)) + 4}" text-anchor="end"`, String(value))}`,
+  );
+  const times = ticks(last)
+    .filter((minutes) => minutes <= last)
+    .map((minutes) => text(`x="${x(minutes)}" y="${bottom + 20}" text-anchor="middle"`, String(minutes)));
+  const ends = ROLES.map((role) => ({ role, end: samples.at(-1)?.resident[role] ?? 0 })).sort((a, b) => b.end - a.end);
+  let free = 0; // where the next name may stand
+  const lines = ends.map(({ role, end }) => {
     const points = samples.map(({ minutes, resident }) => `${x(minutes)},${y(resident[role])}`).join(" ");
-    const name = text(`x="${MARGIN + 90 * i}" y="24" fill="${COLORS[role]}"`, role);
+    const at = Math.max(Number(y(end)) + 4, free);
+    free = at + LINE_HEIGHT;
+    const name = text(`x="${right + 8}" y="${at}" fill="${COLORS[role]}"`, `${role}, ${end.toFixed(0)} MB`);
     return `<polyline points="${points}" fill="none" stroke="${COLORS[role]}" stroke-width="1.5"/>${name}`;
   });
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" width="${WIDTH}" height="${HEIGHT}">`,
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="white"/>`,
-    `<path d="M${MARGIN} ${MARGIN}V${HEIGHT - MARGIN}H${WIDTH - MARGIN}" fill="none" stroke="black"/>`,
+    text(`x="${LEFT}" y="24"`, "Memory of each process under mixed work (resident, MB)"),
+    ...rules,
+    ...times,
+    `<path d="M${LEFT} ${TOP}V${bottom}H${right}" fill="none" stroke="black"/>`,
+    text(`x="${right}" y="${bottom + 40}" text-anchor="end"`, "minutes"),
     ...lines,
-    text(`x="${MARGIN - 6}" y="${MARGIN + 4}" text-anchor="end"`, `${most.toFixed(0)} MB`),
-    text(`x="${MARGIN - 6}" y="${HEIGHT - MARGIN + 4}" text-anchor="end"`, "0"),
-    text(`x="${WIDTH - MARGIN}" y="${HEIGHT - MARGIN + 22}" text-anchor="end"`, `${last.toFixed(0)} minutes`),
     "</svg>\n",
   ].join("\n");
 }
