@@ -28,9 +28,8 @@ export interface LoadedModel {
   readonly force_zeros_for_empty_prompt: boolean;
   /** CosXL Edit is shown the image's latents scaled as those that it makes, instruct-pix2pix as the VAE gives them. */
   readonly scales_image_latents: boolean;
-  /** What its files do not settle of the prediction, and of the scheduler. */
+  /** What its files do not settle. */
   readonly assumed: string | null;
-  readonly decided: string | null;
   /** scheduler_config.json. */
   readonly scheduler: Readonly<Record<string, unknown>>;
   readonly run: {

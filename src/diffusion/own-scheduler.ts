@@ -53,13 +53,13 @@ export function defaultScheduler(raw: RawConfig): { scheduler: SchedulerName; wa
 
 /** What was assumed of a model that a request does not settle: of its own scheduler, where it runs with that, and of its prediction. */
 export function assumedFor(
-  { scheduler: raw, assumed, decided }: Pick<LoadedModel, "scheduler" | "assumed" | "decided">,
+  { scheduler: raw, assumed }: Pick<LoadedModel, "scheduler" | "assumed">,
   request: { scheduler: SchedulerName; prediction_type: unknown },
 ): string[] {
   const { scheduler, warnings } = defaultScheduler(raw);
   return [
     ...(assumed !== null && request.prediction_type === null ? [assumed] : []),
-    ...(request.scheduler === scheduler ? [...(decided === null ? [] : [decided]), ...warnings] : []),
+    ...(request.scheduler === scheduler ? warnings : []),
   ];
 }
 

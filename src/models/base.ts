@@ -200,7 +200,7 @@ export function openBase(folder: string): BaseModel {
     text,
     force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
     scales_image_latents: index.is_cosxl_edit === true,
-    ...readScheduler(folder, index),
+    scheduler: readScheduler(folder, index, warnings),
     assumed: null,
     weights: unetCheckpoint,
     networks,

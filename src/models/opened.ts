@@ -23,8 +23,6 @@ export interface BaseModel {
   readonly scales_image_latents: boolean;
   /** scheduler_config.json as it stands. */
   readonly scheduler: object;
-  /** Why this scheduler, where its files differ: told to requests that run with it. */
-  readonly decided: string | null;
   /** The U-Net's tensors, as diffusers names them. */
   readonly weights: Checkpoint;
   readonly networks: {

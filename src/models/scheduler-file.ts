@@ -9,30 +9,24 @@ type Json = Readonly<Record<string, unknown>>;
 /** Classes of EDM's noise, over which no others' models run. */
 const isEdm = (name: string) => /^(EDM|CosineDPM)/.test(name);
 
-export interface FolderScheduler {
-  /** scheduler_config.json, as far as it says something, with the class that counts. */
-  readonly scheduler: Json;
-  /** What was decided where the two files name different classes: told to requests that run with it. */
-  readonly decided: string | null;
-}
-
 /**
- * The class that model_index.json names counts, as in diffusers, with the values of the other's file. Where that is the PNDM of the
- * published SD 1.x beside an index that says DDIM, it counts itself: so the folders are that this project is held against.
+ * scheduler_config.json, as far as it says something, with the class that counts. The class that model_index.json names counts, as in diffusers, with the values of the other's file. Where that is the PNDM of the
+ * published SD 1.x beside an index that says DDIM, it counts itself: so the folders are that this project is held against. Where two are named, `warnings` says which counts.
  * @throws UnsupportedError where the two are of different noise schedules
  */
-export function readScheduler(folder: string, { scheduler: entry }: Json): FolderScheduler {
+export function readScheduler(folder: string, { scheduler: entry }: Json, warnings: string[]): Json {
   const said = saidEntries(readJson(join(folder, "scheduler", "scheduler_config.json")));
   const { _use_default_values: _, ...scheduler }: Json = Object.fromEntries(said);
   const { _class_name: own } = scheduler;
   const named = Array.isArray(entry) ? entry[1] : undefined;
-  if (typeof named !== "string" || named === own) return { scheduler, decided: null };
-  if (own === undefined) return { scheduler: { ...scheduler, _class_name: named }, decided: null };
+  if (typeof named !== "string" || named === own) return scheduler;
+  if (own === undefined) return { ...scheduler, _class_name: named };
   const both = `model_index.json names ${named}, scheduler_config.json ${own}`;
   if (isEdm(named) !== isEdm(String(own))) throw new UnsupportedError(`${both}: they are of different noise schedules`);
   if (named === "DDIMScheduler" && own === "PNDMScheduler") {
-    return { scheduler, decided: `${both}: the latter is the default, unlike in diffusers` };
+    warnings.push(`${both}: the latter is the default, unlike in diffusers`);
+    return scheduler;
   }
-  const decided = `${both}: the former is the default, as in diffusers`;
-  return { scheduler: { ...scheduler, _class_name: named }, decided };
+  warnings.push(`${both}: the former is the default, as in diffusers`);
+  return { ...scheduler, _class_name: named };
 }

@@ -101,6 +101,10 @@ test("configs with only the keys that diffusers wrote in its first versions", ()
   assert.equal(bare.vae.scaling_factor, whole.vae.scaling_factor);
 });
 
+/** The fixture's two files name different classes. */
+const SCHEDULERS =
+  "model_index.json names DDIMScheduler, scheduler_config.json PNDMScheduler: the latter is the default, unlike in diffusers";
+
 /** The fixture under an index that names another scheduler. */
 const indexSays = (scheduler: string) =>
   changed((folder) =>
@@ -111,9 +115,9 @@ test("the scheduler that the index names counts, as in diffusers, and it is said
   const euler = openBase(indexSays("EulerDiscreteScheduler"));
   const { _class_name: name, steps_offset } = euler.scheduler as Record<string, unknown>;
   assert.deepEqual([name, steps_offset], ["EulerDiscreteScheduler", 1]);
-  assert.match(euler.decided ?? "", /names EulerDiscreteScheduler, .* PNDMScheduler: the former is the default/);
-  assert.match(openBase(join(FIXTURE, "base")).decided ?? "", /DDIM.*PNDM.*the latter is the default, unlike/);
-  assert.equal(openBase(indexSays("PNDMScheduler")).decided, null);
+  assert.match(euler.warnings.join(), /names EulerDiscreteScheduler, .* PNDMScheduler: the former is the default/);
+  assert.deepEqual(openBase(join(FIXTURE, "base")).warnings, [SCHEDULERS]);
+  assert.doesNotMatch(openBase(indexSays("PNDMScheduler")).warnings.join(), /is the default/);
   assert.throws(() => openBase(indexSays("EDMEulerScheduler")), /EDMEulerScheduler.*different noise schedules/);
 });
 
@@ -244,6 +248,7 @@ test("a config's keys that its class does not have are ignored with a warning, a
   assert.deepEqual(openBase(folder).warnings, [
     "unet/config.json: decay, inv_gamma ignored, as diffusers does",
     "text_encoder/config.json: rope_theta ignored, as diffusers does",
+    SCHEDULERS,
   ]);
 });
 refused(

@@ -76,7 +76,7 @@ function describeModel(
     precision: "float32", // the engine says what it is
     trainable: forTraining && untrainable(model) === null,
     resolution_multiple: resolutionMultiple(model.unet),
-    warnings: [...model.warnings, ...[model.assumed, model.decided].filter((one) => one !== null), ...warnings],
+    warnings: [...model.warnings, ...(model.assumed === null ? [] : [model.assumed]), ...warnings],
   };
 }
 
