@@ -137,7 +137,11 @@ test("a safety checker and a feature extractor are skipped with a warning", () =
       json.feature_extractor = ["transformers", "CLIPImageProcessor"];
     }),
   );
-  assert.deepEqual(openBase(folder).warnings, ["safety_checker is not run", "feature_extractor is not run"]);
+  assert.deepEqual(openBase(folder).warnings, [
+    "safety_checker is not run",
+    "feature_extractor is not run",
+    SCHEDULERS,
+  ]);
 });
 
 test("half-precision files, or those of another variant, instead of the plain ones", () =>
