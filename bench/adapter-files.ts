@@ -1,5 +1,5 @@
 /** Adapters for the SD 1.5 of checkpoint.ts, of its size and with random F16 weights. */
-import { cpSync, mkdirSync } from "node:fs";
+import { cpSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { openBase } from "../src/models/base.ts";
 import { clipVision } from "../src/models/clip-vision.ts";
@@ -64,7 +64,8 @@ async function writeIpAdapter(models: string): Promise<void> {
 /** A ControlNet-Union beside SD 1.5: none was published, but its cost is that of a ControlNet and its hints. */
 async function writeUnion(models: string): Promise<void> {
   const union = { types: 6, layers: 1 };
-  const settings = { addition_time_embed_dim: 256 };
+  const plain = JSON.parse(readFileSync(join(models, "controlnets/a/config.json"), "utf8"));
+  const settings = { ...plain, addition_time_embed_dim: 256 };
   const config = { ...parseConfig(controlnetConfig, settings, "controlnet"), union };
   const networks = [(w: Weights) => controlnet(w, config), (w: Weights) => unionHintEncoder(w, config, union)];
   await writeComponent(join(models, "controlnets/union"), "diffusion_pytorch_model", settings, ...networks);
