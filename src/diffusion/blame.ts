@@ -1,6 +1,7 @@
 /** Whose fault it is that an evaluation gave values that are not finite: looked for only then. */
+import type { UnetConfig } from "../models/config.ts";
 import type { Tensor } from "../onnx/tensor.ts";
-import { addResiduals, type Control, type Residuals, type StepInputs } from "./control.ts";
+import { addResiduals, type Control, noResiduals, type Residuals, type StepInputs } from "./control.ts";
 import { allFinite, NotFinite } from "./finite.ts";
 
 /** What the U-Net was told of an evaluation by its ControlNets. */
@@ -8,14 +9,13 @@ interface Controlled {
   readonly controls: readonly Control[];
   /** For each of them, which of its hints it was shown. */
   readonly open: readonly (readonly number[])[];
-  /** A sum over no ControlNets. */
-  readonly none: Residuals;
   readonly residuals: Residuals;
   readonly inputs: StepInputs;
 }
 
 /** The first ControlNet that gives such values alone; where none does, all of them together. */
-async function culprit({ controls, open, none, inputs }: Controlled): Promise<string> {
+async function culprit(unet: UnetConfig, { controls, open, inputs }: Controlled): Promise<string> {
+  const none = noResiduals(unet);
   for (const [i, control] of controls.entries()) {
     if (open[i]!.length === 0) continue;
     const own = await addResiduals(none, control, open[i]!, inputs);
@@ -25,12 +25,17 @@ async function culprit({ controls, open, none, inputs }: Controlled): Promise<st
 }
 
 /**
- * @param unet what the U-Net is called, with what a request adds to it
+ * @param name what the U-Net is called, with what a request adds to it
  * @param when of the evaluation, as " at step 2 of 4"
  * @throws {NotFinite}
  */
-export async function checkStep(unet: string, out: Tensor, controlled: Controlled, when: string): Promise<void> {
+export async function checkStep(
+  { name, unet }: { readonly name: string; readonly unet: UnetConfig },
+  out: Tensor,
+  controlled: Controlled,
+  when: string,
+): Promise<void> {
   if (allFinite(out)) return;
   const isOfControl = !Object.values(controlled.residuals).every(allFinite);
-  throw new NotFinite(isOfControl ? await culprit(controlled) : unet, when);
+  throw new NotFinite(isOfControl ? await culprit(unet, controlled) : name, when);
 }

@@ -206,8 +206,8 @@ async function predict(
     }),
   };
   const { out, deep } = await denoise(plan, told, controlled.residuals, state.step, before.deep);
-  const controlling = { controls, none: noResiduals(model.unet), inputs, ...controlled };
-  await checkStep(plan.unet, out, controlling, ` at step ${state.step + 1} of ${sampler.total}`);
+  const network = { name: plan.unet, unet: model.unet };
+  await checkStep(network, out, { controls, inputs, ...controlled }, ` at step ${state.step + 1} of ${sampler.total}`);
   const kept = { deep, controlled: request.control_interval > 1 ? controlled : null };
   return { output: guide(out, request), kept };
 }
