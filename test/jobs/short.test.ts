@@ -7,26 +7,13 @@ import { recordKey, SCRIPT_NAMES } from "../../src/jobs/keys.ts";
 import { KINDS } from "../../src/jobs/kinds.ts";
 import { goFirst, shorterThan } from "../../src/jobs/short.ts";
 import { requestCancel } from "../../src/jobs/stop.ts";
-import { GenerationRequest } from "../../src/schema/generation-request.ts";
-import { openQueue } from "../support/queue.ts";
+import { openQueue, REQUEST } from "../support/queue.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
 const { queue, redis, next, done, again } = await openQueue(stack);
 
-const REQUEST = GenerationRequest.parse({
-  model: "base",
-  prompt: "",
-  width: 64,
-  height: 64,
-  scheduler: "ddim",
-  seed: 7,
-  controls: [],
-  image: null,
-  mask_image: null,
-  strength: null,
-});
 /** 64 × 64 pixels at each of so many steps. */
 const cost = (steps: number) => 64 * 64 * steps;
 const submit = async (id: string, num_inference_steps: number, owner = "ann", priority = 0) => {

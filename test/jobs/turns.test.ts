@@ -7,27 +7,13 @@ import { KINDS } from "../../src/jobs/kinds.ts";
 import { giveUpWaiting, requestCancel } from "../../src/jobs/stop.ts";
 import { submit } from "../../src/jobs/submit.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
-import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { TrainingInput, TrainingRequest } from "../../src/schema/training-request.ts";
-import { openQueue } from "../support/queue.ts";
+import { openQueue, REQUEST } from "../support/queue.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
 const { queue, redis, next, done, again } = await openQueue(stack);
-
-const REQUEST = GenerationRequest.parse({
-  model: "base",
-  prompt: "",
-  width: 64,
-  height: 64,
-  scheduler: "ddim",
-  seed: 7,
-  controls: [],
-  image: null,
-  mask_image: null,
-  strength: null,
-});
 
 /** How many each owner has made, whose generations are called by their owner and a number. */
 const counts = new Map<string, number>();

@@ -3,7 +3,22 @@ import { type Job, Worker } from "bullmq";
 import type { JobKind } from "../../src/jobs/kind.ts";
 import { JobQueue, queueName } from "../../src/jobs/queue.ts";
 import { connectPatiently } from "../../src/redis/connection.ts";
+import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { startRedis, until } from "./processes.ts";
+
+/** A small generation that nothing computes. */
+export const REQUEST = GenerationRequest.parse({
+  model: "base",
+  prompt: "",
+  width: 64,
+  height: 64,
+  scheduler: "ddim",
+  seed: 7,
+  controls: [],
+  image: null,
+  mask_image: null,
+  strength: null,
+});
 
 export async function openQueue(stack: AsyncDisposableStack) {
   const { url } = await startRedis(stack);
