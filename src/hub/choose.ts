@@ -1,5 +1,6 @@
 /** Which files of a repository a model needs: safetensors, configs and tokenizers, and of several forms of the same weights one. */
 import { pipelineOf } from "../models/base.ts";
+import { LORA_WEIGHTS } from "../models/lora/lora.ts";
 import { PEFT_CONFIG, PEFT_WEIGHTS } from "../models/lora/peft-config.ts";
 import type { ShelfName } from "../schema/catalog.ts";
 import type { HubFile, Repository } from "./hub.ts";
@@ -63,7 +64,7 @@ export async function choose(repository: Repository, wanted: WantedFiles, read: 
     }
     if (name !== undefined) throw new HubError(`it is a ${name}, which is not served`);
   }
-  const lora = files.get("pytorch_lora_weights.safetensors");
+  const lora = files.get(LORA_WEIGHTS);
   if (lora !== undefined) return { shelf: "loras", form: "folder", files: [lora] };
   const [weights, peft] = [files.get(PEFT_WEIGHTS), files.get(PEFT_CONFIG)];
   if (weights !== undefined && peft !== undefined) return { shelf: "loras", form: "folder", files: [peft, weights] };

@@ -1,7 +1,9 @@
 /** Models by name: fetched from a hub into MODELS_DIR, listed, removed. */
+
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { link, mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
+import { LORA_WEIGHTS } from "../models/lora/lora.ts";
 import { SHELF_ROUTES, type ShelfName } from "../schema/catalog.ts";
 import { choose, type FileChoice, type WantedFiles } from "./choose.ts";
 import { download } from "./download.ts";
@@ -52,7 +54,7 @@ export const pulledId = ({ name, file, files }: Pick<Pulled, "name" | "file" | "
 
 /** A folder of one file, such as a LoRA's, goes by its own name. */
 const idOfFile = (name: string, path: string) =>
-  path === "pytorch_lora_weights.safetensors" ? name : `${name}/${basename(path).replace(/\.safetensors$/i, "")}`;
+  path === LORA_WEIGHTS ? name : `${name}/${basename(path).replace(/\.safetensors$/i, "")}`;
 
 /** What was fetched under a name before. */
 export function findPulled(models: string, name: string): Pulled | null {

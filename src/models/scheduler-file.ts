@@ -10,8 +10,9 @@ type Json = Readonly<Record<string, unknown>>;
 const isEdm = (name: string) => /^(EDM|CosineDPM)/.test(name);
 
 /**
- * scheduler_config.json, as far as it says something, with the class that counts. The class that model_index.json names counts, as in diffusers, with the values of the other's file. Where that is the PNDM of the
- * published SD 1.x beside an index that says DDIM, it counts itself: so the folders are that this project is held against. Where two are named, `warnings` says which counts.
+ * scheduler_config.json, as far as it says something, with the class that counts: the one that model_index.json names, as in
+ * diffusers. Where the file's is the PNDM of the published SD 1.x and the index says DDIM, the file's counts: so the folders are
+ * that this project is held against. Where two are named, `warnings` says which counts.
  * @throws UnsupportedError where the two are of different noise schedules
  */
 export function readScheduler(folder: string, { scheduler: entry }: Json, warnings: string[]): Json {

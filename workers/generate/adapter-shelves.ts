@@ -3,15 +3,12 @@ import { existsSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import { type Embedding, embeddingMisfit, openEmbedding } from "../../src/models/embedding.ts";
 import { IMAGE_ENCODER, type IpAdapter, ipAdapterMisfit, openIpAdapter } from "../../src/models/ip-adapter.ts";
-import { type Lora, loraMisfit, openLora } from "../../src/models/lora/lora.ts";
+import { LORA_WEIGHTS, type Lora, loraMisfit, openLora } from "../../src/models/lora/lora.ts";
 import { PEFT_CONFIG, PEFT_WEIGHTS } from "../../src/models/lora/peft-config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openT2iAdapter, openT2iAdapterFile, type T2iAdapter, t2iAdapterMisfit } from "../../src/models/t2i-adapter.ts";
 import type { Catalog } from "../../src/schema/catalog.ts";
 import type { Shelf } from "./shelf.ts";
-
-/** What diffusers calls a LoRA's weights. */
-export const LORA_WEIGHTS = "pytorch_lora_weights.safetensors";
 
 /** Which models something fits, and why not the others. */
 function fits(models: ReadonlyMap<string, BaseModel>, misfit: (model: BaseModel) => string | null) {

@@ -4,12 +4,12 @@
  */
 import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
+import { LORA_WEIGHTS } from "../../src/models/lora/lora.ts";
 import { PEFT_CONFIG, PEFT_WEIGHTS } from "../../src/models/lora/peft-config.ts";
 import { SAFETY_CHECKER } from "../../src/models/safety-checker.ts";
 import { FURTHER } from "../../src/models/shelved-controlnet.ts";
 import { TORCH_FILE } from "../../src/models/torch-file.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
-import { LORA_WEIGHTS } from "./adapter-shelves.ts";
 import { DECODERS } from "./decoders.ts";
 import { otherFile } from "./other-files.ts";
 

@@ -8,6 +8,9 @@ import { type Component, type LayerChange, layerChanges, PEFT_PREFIX } from "./k
 import { type Layer, layersOfBase } from "./layers.ts";
 import { findPeftConfig, PEFT_CONFIG, PEFT_WEIGHTS, type PeftConfig } from "./peft-config.ts";
 
+/** What diffusers calls a LoRA's weights in a folder. */
+export const LORA_WEIGHTS = "pytorch_lora_weights.safetensors";
+
 export interface Lora {
   readonly checkpoint: Checkpoint;
   readonly changes: readonly LayerChange[];
