@@ -2,11 +2,15 @@ import { grafted } from "../models/grafted.ts";
 import type { Network } from "../models/network.ts";
 import type { BaseModel, ControlNet } from "../models/opened.ts";
 import { deepOutput } from "../models/shallow.ts";
+import type { Tensor } from "../onnx/tensor.ts";
 import type { LoadedControlNet, LoadedModel, Run } from "./model.ts";
 import { loadTokenizer } from "./tokenizer.ts";
 
 /** Makes a network runnable; it may load it at the first run. */
 export type Runner = (network: Network) => Run;
+
+/** The outputs of a network that has no inputs, and is not run again. */
+export type Once = (network: Network) => Promise<Readonly<Record<string, Tensor>>>;
 
 /**
  * A checkpoint's base model, with its tokenizers read (which takes some 100 ms).

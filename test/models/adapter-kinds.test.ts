@@ -15,7 +15,7 @@ import type { Network } from "../../src/models/network.ts";
 import { openSingleFile } from "../../src/models/single-file.ts";
 import { openT2iAdapterFile } from "../../src/models/t2i-adapter.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
-import { CPU, openSession } from "../../workers/runtime/runtime.ts";
+import { CPU, openSession, runOnce } from "../../workers/runtime/runtime.ts";
 import { writeRaw } from "../support/rewrite.ts";
 
 const FIXTURES = join(import.meta.dirname, "../fixtures");
@@ -23,7 +23,7 @@ const KINDS = join(FIXTURES, "adapters/kinds");
 const folder = mkdtempSync(join(tmpdir(), "kinds-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-const once = (network: Network) => async (feeds: Readonly<Record<string, Tensor>>) => {
+const run = (network: Network) => async (feeds: Readonly<Record<string, Tensor>>) => {
   const session = await openSession(network.graph(CPU), CPU);
   return session.run(feeds).finally(() => session.release());
 };
@@ -48,7 +48,7 @@ test("a light T2I-Adapter, pickled in TencentARC's keys, gives the features that
   const expected = stored("light.safetensors");
   const { config, network } = openT2iAdapterFile(join(KINDS, "light.pth"));
   assert.deepEqual([config.adapter_type, config.channels, config.in_channels], ["light_adapter", [16, 24, 32], 1]);
-  const features = await once(network)({ unshuffled: expected("unshuffled") });
+  const features = await run(network)({ unshuffled: expected("unshuffled") });
   for (let i = 0; i < 4; i++) near(`feature_${i}`, features[`feature_${i}`]!, expected(`feature_${i}`), 1e-5);
 });
 
@@ -58,23 +58,23 @@ test("a full IP-Adapter, pickled as it is published, gives the tokens that diffu
   const expected = stored("full.safetensors");
   const { kind, network } = openIpAdapter(join(folder, "full.bin"));
   assert.equal(kind, "full");
-  const { tokens } = await once(network)({ penultimate: expected("penultimate") });
+  const { tokens } = await run(network)({ penultimate: expected("penultimate") });
   near("tokens", tokens!, expected("tokens"), 1e-5);
 });
 
 test("pickled textual inversions are read: AUTOMATIC1111's by their ids, diffusers' by their tokens", async () => {
   const sty = openEmbedding(join(KINDS, "sty.pt"));
   assert.deepEqual([sty.token, sty.shapes], ["sty", [[2, 32]]]);
-  assert.deepEqual([...(await once(sty.network)({})).tower_0!.data], [...Array(64).keys()]);
+  assert.deepEqual([...(await runOnce(sty.network.graph())).tower_0!.data], [...Array(64).keys()]);
   const cat = openEmbedding(join(KINDS, "cat.bin"));
   assert.deepEqual([cat.token, cat.shapes], ["<cat>", [[1, 32]]]);
-  assert.equal((await once(cat.network)({})).tower_0!.data[0], 32);
+  assert.equal((await runOnce(cat.network.graph())).tower_0!.data[0], 32);
 });
 
 test("peft's DoRA of a convolution has a magnitude an output, and changes the weight as peft does", async () => {
   const base = openBase(join(FIXTURES, "sd15/base"));
   const lora = openLora(join(KINDS, "dora_conv.safetensors"));
-  const { unet } = await addLoras(base, [{ id: "dora", lora, scale: 1 }], once, 1e9);
+  const { unet } = await addLoras(base, [{ id: "dora", lora, scale: 1 }], (network) => runOnce(network.graph()), 1e9);
   const name = "down_blocks.0.resnets.0.conv2";
   near("change", unet.feeds[`${name}:whole`]!, stored("dora_conv_change.safetensors")(name), 1e-5);
 });

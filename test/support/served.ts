@@ -9,10 +9,12 @@ import { Refused } from "../../src/errors.ts";
 import type { ImagesIn } from "../../src/gateway/images-in.ts";
 import { type Resolved, resolve } from "../../src/gateway/resolve.ts";
 import { toPixels } from "../../src/image/hint.ts";
+import type { Network } from "../../src/models/network.ts";
 import { GenerationInput } from "../../src/schema/generation-request.ts";
 import { chooseAdapters, type Take } from "../../workers/generate/adapters.ts";
 import { readImages } from "../../workers/generate/images.ts";
 import { openLibrary } from "../../workers/generate/library.ts";
+import { runOnce } from "../../workers/runtime/runtime.ts";
 import { finish, runner } from "./tiny.ts";
 
 export type Served =
@@ -64,7 +66,12 @@ export async function serve(models: string, input: Record<string, unknown>): Pro
   const take: Take = (shelf, id) => library[shelf].get(id) as ReturnType<typeof take<typeof shelf>>;
   const chosen = await chooseAdapters(request, files, turn, take, runner);
   const loaded = loadModel(base, runner, runner);
-  const runners = { runner, remembering: runner, once: runner, budget: 2 ** 30 };
+  const runners = {
+    runner,
+    remembering: runner,
+    once: (network: Network) => runOnce(network.graph()),
+    budget: 2 ** 30,
+  };
   const plan = await prepare(request, await adapt(base, loaded, chosen, runners), controlnets, read, chosen);
   const [image] = await finish(plan);
   const { warnings } = catalog.models.find(({ id }) => id === request.model)!;

@@ -6,6 +6,7 @@ import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
 import { type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { isFresh } from "../../src/diffusion/reuse.ts";
+import type { Network } from "../../src/models/network.ts";
 import type { BaseModel, ControlNet } from "../../src/models/opened.ts";
 import { type Attributes, onSpan, span } from "../../src/observe/span.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
@@ -15,7 +16,7 @@ import { Memo } from "../runtime/memo.ts";
 import { PreparedCache } from "../runtime/prepared.ts";
 import { chooseProvider } from "../runtime/provider.ts";
 import { Residents } from "../runtime/residents.ts";
-import { openSession, type Provider } from "../runtime/runtime.ts";
+import { type Provider, runOnce } from "../runtime/runtime.ts";
 import { chooseAdapters, type Take } from "./adapters.ts";
 import { alphaWarnings } from "./alpha-warnings.ts";
 import { readImages } from "./images.ts";
@@ -267,13 +268,14 @@ export class Engine {
   readonly #runner: Runner = (network) => this.#residents.runner(network);
   readonly #remembering: Runner = (network) => this.#memo.memoize(network, this.#runner(network));
 
-  readonly #once: Runner = (network) => async (feeds) => {
-    const session = await openSession(network.graph(this.#provider), this.#provider);
-    return session.run(feeds).finally(() => session.release());
-  };
   get #runners() {
     const { budget } = this.#residents;
-    return { runner: this.#runner, remembering: this.#remembering, once: this.#once, budget };
+    return {
+      runner: this.#runner,
+      remembering: this.#remembering,
+      once: (network: Network) => runOnce(network.graph()),
+      budget,
+    };
   }
   readonly #take: Take = (shelf, id) => this.#find(shelf, id, (opened) => opened);
 

@@ -53,6 +53,13 @@ export async function openSession(graph: Graph, { options }: Provider): Promise<
   return sessionOf(await create(graph, options));
 }
 
+/** What follows from weights alone, without the time and the memory that preparing takes for runs to come. */
+export async function runOnce({ bytes, folder }: Graph): Promise<Record<string, Tensor>> {
+  const options = { ...CPU.options, graphOptimizationLevel: "disabled", enableCpuMemArena: false } as const;
+  const session = sessionOf(await create({ bytes, folder }, options, { disable_prepacking: "1" }));
+  return session.run({}).finally(() => session.release());
+}
+
 function create({ bytes, folder }: Graph, options: ort.InferenceSession.SessionOptions, saving = {}) {
   return ort.InferenceSession.create(bytes, {
     graphOptimizationLevel: "all",
@@ -138,9 +145,7 @@ async function fold(values: readonly Value[], folder: string, file: string): Pro
     let offset = 0;
     for (const part of parts(values)) {
       const bytes = build([], Object.fromEntries(part.map((value, i) => [`value_${i}`, value])));
-      const options = { ...CPU.options, graphOptimizationLevel: "disabled", enableCpuMemArena: false } as const;
-      const session = sessionOf(await create({ bytes, folder }, options, { disable_prepacking: "1" }));
-      const results = await session.run({});
+      const results = await runOnce({ bytes, folder });
       for (const [i, value] of part.entries()) {
         const { buffer, byteOffset, byteLength } = results[`value_${i}`]!.data;
         folded.set(value, { location: FOLDED, offset, length: byteLength });
@@ -149,7 +154,6 @@ async function fold(values: readonly Value[], folder: string, file: string): Pro
         await out.writeFile(new Uint8Array(padding));
         offset += byteLength + padding;
       }
-      await session.release();
     }
   } finally {
     await out.close();

@@ -4,7 +4,7 @@ import type { Component } from "../../models/lora/keys.ts";
 import type { Network } from "../../models/network.ts";
 import type { BaseModel } from "../../models/opened.ts";
 import { deepOutput } from "../../models/shallow.ts";
-import type { Runner } from "../load.ts";
+import type { Once, Runner } from "../load.ts";
 import type { LoadedModel, LoadedTower } from "../model.ts";
 import { type ChosenEmbedding, readWords, runWithWords, type Word, withWords } from "./embeddings.ts";
 import { addIpAdapters, type ChosenIpAdapter } from "./ip-adapters.ts";
@@ -27,8 +27,7 @@ export interface Runners {
   readonly runner: Runner;
   /** Keeps what they have made too. */
   readonly remembering: Runner;
-  /** Runs them once. */
-  readonly once: Runner;
+  readonly once: Once;
   /** Bytes of weights that may be in memory, as float32. */
   readonly budget: number;
 }

@@ -4,7 +4,7 @@ import type { Embedding } from "../../models/embedding.ts";
 import { CheckpointError } from "../../models/safetensors.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import type { GenerationRequest } from "../../schema/generation-request.ts";
-import type { Runner } from "../load.ts";
+import type { Once } from "../load.ts";
 import type { Run } from "../model.ts";
 import type { Tokenizer } from "../tokenizer.ts";
 
@@ -23,14 +23,14 @@ export interface Word {
 }
 
 /** @throws CheckpointError when two have the same token, or a vector a value that is no number */
-export async function readWords(chosen: readonly ChosenEmbedding[], once: Runner): Promise<Word[]> {
+export async function readWords(chosen: readonly ChosenEmbedding[], once: Once): Promise<Word[]> {
   const words: Word[] = [];
   for (const { id, embedding, token } of chosen) {
     const own = token ?? embedding.token;
     if (words.some((word) => word.token === own)) {
       throw new CheckpointError(`two of the embeddings have the token "${own}": give one of them another`);
     }
-    const outputs = await once(embedding.network)({});
+    const outputs = await once(embedding.network);
     const vectors = embedding.shapes.map(([count, width], t) => {
       const data = outputs[`tower_${t}`]!.data as Float32Array;
       if (!data.every(Number.isFinite))

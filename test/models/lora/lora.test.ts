@@ -6,15 +6,12 @@ import { after, test } from "node:test";
 import { addLoras, dora } from "../../../src/diffusion/adapters/loras.ts";
 import { openBase } from "../../../src/models/base.ts";
 import { loraMisfit, matchLora, openLora } from "../../../src/models/lora/lora.ts";
-import { CPU, openSession } from "../../../workers/runtime/runtime.ts";
+import { runOnce } from "../../../workers/runtime/runtime.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lora-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const base = openBase(join(import.meta.dirname, "../../fixtures/sd15/base"));
-const once: Parameters<typeof addLoras>[2] = (network) => async (feeds) => {
-  const session = await openSession(network.graph(CPU), CPU);
-  return session.run(feeds).finally(() => session.release());
-};
+const once: Parameters<typeof addLoras>[2] = (network) => runOnce(network.graph());
 
 type Tensors = Record<string, readonly [shape: number[], value?: (i: number) => number]>;
 let files = 0;
