@@ -1,5 +1,5 @@
-/** What a cell of a map is; the frame around the map fits every pattern. */
-const [BLACK, WHITE, BEYOND] = [0, 1, 2];
+/** What a cell of a map is: white ones at the edge of what is white are the rim; the frame around the map fits every pattern. */
+const [BLACK, WHITE, BEYOND, RIM] = [0, 1, 2, 3];
 const ROUNDS = 32;
 
 /** Neighbours, as bits, that must be white or black for the pixel between them to go. */
@@ -33,42 +33,56 @@ function inFourTurns(...patterns: string[]): Pattern[] {
 export function thin(map: Uint8Array, width: number, height: number, prune: boolean): void {
   const stride = width + 2;
   const cells = new Uint8Array(stride * (height + 2)).fill(BEYOND);
-  const whites = new Uint32Array(map.reduce((count, level) => count + (level > 127 ? 1 : 0), 0));
-  for (let y = 0, p = 0, n = 0; y < height; y++)
-    for (let x = 0, i = (y + 1) * stride + 1; x < width; x++, p++, i++) {
-      cells[i] = map[p]! > 127 ? WHITE : BLACK;
-      if (cells[i] === WHITE) whites[n++] = i;
-    }
-  let left: Uint32Array = whites;
+  for (let y = 0, p = 0; y < height; y++)
+    for (let x = 0, i = (y + 1) * stride + 1; x < width; x++, p++, i++) cells[i] = map[p]! > 127 ? WHITE : BLACK;
+  const steps = [-stride - 1, -stride, -stride + 1, -1, 0, 1, stride - 1, stride, stride + 1];
+  const rim = outermost(cells, steps);
   for (let round = 0; round < ROUNDS; round++) {
-    const before = left.length;
-    for (const pattern of THINNING) left = remove(cells, stride, left, pattern);
-    if (left.length === before) break;
+    let gone = 0;
+    for (const pattern of THINNING) gone += remove(cells, steps, rim, pattern);
+    if (gone === 0) break;
   }
-  if (prune) for (const pattern of PRUNING) left = remove(cells, stride, left, pattern);
-  map.fill(0);
-  for (const i of left) map[(Math.floor(i / stride) - 1) * width + (i % stride) - 1] = 255;
+  if (prune) for (const pattern of PRUNING) remove(cells, steps, rim, pattern);
+  for (let y = 0, p = 0; y < height; y++)
+    for (let x = 0, i = (y + 1) * stride + 1; x < width; x++, p++, i++) map[p] = cells[i] === BLACK ? 0 : 255;
 }
 
-/** Blackens the white cells that fit the pattern; gives those that are left. */
-function remove(cells: Uint8Array, stride: number, whites: Uint32Array, { white, black }: Pattern): Uint32Array {
-  const steps = [-stride - 1, -stride, -stride + 1, -1, 0, 1, stride - 1, stride, stride + 1];
-  const all = steps.map((step, bit) => ({ step, bit }));
-  const [mustBeWhite, mustBeBlack] = [white, black].map((mask) =>
-    Int32Array.from(all.filter(({ bit }) => mask & (1 << bit)).map(({ step }) => step)),
-  ) as [Int32Array, Int32Array];
+/** The white cells beside a black one or the frame: every pattern has a black neighbor, so that no other can go. */
+function outermost(cells: Uint8Array, steps: readonly number[]): number[] {
+  const rim: number[] = [];
+  for (let i = 0; i < cells.length; i++)
+    if (cells[i] === WHITE && steps.some((step) => cells[i + step] === BLACK || cells[i + step] === BEYOND)) {
+      cells[i] = RIM;
+      rim.push(i);
+    }
+  return rim;
+}
+
+/** Blackens the white cells that fit the pattern, and puts their neighbors for them into the rim; gives how many they were. */
+function remove(cells: Uint8Array, steps: readonly number[], rim: number[], { white, black }: Pattern): number {
+  const under = (mask: number) => Int32Array.from(steps.filter((_, bit) => mask & (1 << bit)));
+  const [mustBeWhite, mustBeBlack] = [under(white), under(black)];
   const fits = (i: number) => {
-    for (let k = 0; k < mustBeBlack.length; k++) if (cells[i + mustBeBlack[k]!] === WHITE) return false;
+    for (let k = 0; k < mustBeBlack.length; k++) {
+      const cell = cells[i + mustBeBlack[k]!];
+      if (cell === WHITE || cell === RIM) return false;
+    }
     for (let k = 0; k < mustBeWhite.length; k++) if (cells[i + mustBeWhite[k]!] === BLACK) return false;
     return true;
   };
-  const kept = new Uint32Array(whites.length);
-  const gone = new Uint32Array(whites.length);
-  let [keptCount, goneCount] = [0, 0];
-  for (const i of whites) {
-    if (fits(i)) gone[goneCount++] = i;
-    else kept[keptCount++] = i;
+  const gone: number[] = [];
+  let kept = 0;
+  for (const i of rim) {
+    if (fits(i)) gone.push(i);
+    else rim[kept++] = i;
   }
-  for (let k = 0; k < goneCount; k++) cells[gone[k]!] = BLACK;
-  return kept.subarray(0, keptCount);
+  rim.length = kept;
+  for (const i of gone) cells[i] = BLACK;
+  for (const i of gone)
+    for (const step of steps)
+      if (cells[i + step] === WHITE) {
+        cells[i + step] = RIM;
+        rim.push(i + step);
+      }
+  return gone.length;
 }

@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { AnnotationError } from "../../src/image/annotators/annotation-error.ts";
 import { inpaint } from "../../src/image/annotators/inpaint.ts";
 import { type AnnotatorInputOf, annotate } from "../../src/image/annotators.ts";
+import { mapModes } from "../../src/image/map-modes.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { ANNOTATORS, type AnnotatorName } from "../../src/schema/annotators.ts";
 import { drawn } from "./drawn.ts";
@@ -60,6 +61,15 @@ test("with detect_resolution the map is made at that size, and has the picture's
   const map = made("canny", pixels, { detect_resolution: 64 });
   assert.deepEqual([map.width, map.height], [100, 80]);
   assert.notDeepEqual(map.data, made("canny", pixels).data);
+});
+
+test("a frame of a long strip shows its middle, and takes no memory for its ends", () => {
+  const width = 100_001; // as high as the frame, all of it would have 12 billion bytes
+  const data = new Uint8Array(3 * width).map((_, i) => 255 * ((Math.floor(i / 3) % 50_000) % 2));
+  data.fill(128, 3 * 50_000, 3 * 50_001);
+  const { data: shown } = mapModes.crop({ width, height: 1, data }, 200, 200);
+  assert.equal(shown.length, 3 * 200 * 200);
+  assert.ok(shown.every((value) => value === 128));
 });
 
 test("the same seed shuffles alike, another one otherwise", () => {
