@@ -110,7 +110,7 @@ function makePictures(form, offer, stage) {
       else if (ended.status === "failed") throw new Error(ended.error?.message ?? "It failed.");
       else await showMade(ended, state);
     } catch (error) {
-      stage.end("No picture.");
+      stage.end("No new picture.");
       showProblem(problem, error);
       if (error instanceof Problem) form.mark(error.errors);
     } finally {

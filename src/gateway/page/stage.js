@@ -79,7 +79,7 @@ export class Stage {
   end(text) {
     this.#rest();
     if (this.shown !== null) this.show(this.shown);
-    caption.textContent = text;
+    caption.textContent = this.shown === null ? text : `${text} The one before: ${caption.textContent}`;
     say(text);
   }
 
