@@ -2,17 +2,16 @@
 import { Refused } from "../errors.ts";
 import { type AnnotationRecord, annotation } from "../jobs/annotation.ts";
 import { AnnotationInput, type AnnotationRequest } from "../schema/annotation-request.ts";
-import { ALL_ANNOTATORS, type AnnotatorChoice, chooseAnnotator, isNetworkChoice } from "../schema/annotator-choice.ts";
-import type { Catalog } from "../schema/catalog.ts";
+import { ALL_ANNOTATORS, type AnnotatorChoice, chooseAnnotator } from "../schema/annotator-choice.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { withoutNulls } from "../schema/nulls.ts";
 import { outputKey } from "../storage/keys.ts";
 import { accept, checkWebhook, findJob, type Submitter } from "./accept.ts";
+import { checkNetwork } from "./annotator-network.ts";
 import { checkSize } from "./annotator-size.ts";
 import type { Service } from "./parts.ts";
 import type { FoundPicture } from "./picture.ts";
 import { storeImages } from "./store-images.ts";
-import { unprocessable } from "./unprocessable.ts";
 
 /** Accepts an annotation, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptAnnotation(service: Service, input: AnnotationInput, by: Submitter): Promise<AnnotationRecord> {
@@ -21,7 +20,8 @@ export function acceptAnnotation(service: Service, input: AnnotationInput, by: S
     await checkWebhook(input.webhook, service);
     const { annotator: chosen, params, ...rest } = input;
     const annotator = params === null ? chosen : withParameters(chosen, params);
-    checkNetwork(annotator, await fleet.catalog(), "annotator");
+    const beside = (params?.network ?? null) !== null;
+    checkNetwork(annotator, await fleet.catalog(), "annotator", beside ? "params" : "annotator.params");
     const images = await imagesIn.take(imagesOf(AnnotationInput, input), by.owner);
     for (const [path, image] of images) checkSize(image, annotator, config.MAX_PIXELS, path);
     const hashed = mapImages(AnnotationInput, { ...rest, annotator }, (_source, path) => images.get(path)!.hash);
@@ -40,22 +40,6 @@ export function acceptAnnotation(service: Service, input: AnnotationInput, by: S
 /** The annotator with parameters that stand beside it; one that is null is as absent. */
 function withParameters({ name, params }: AnnotatorChoice, more: Record<string, unknown>): AnnotatorChoice {
   return chooseAnnotator(name, { ...params, ...(withoutNulls(ALL_ANNOTATORS[name]!.params, more) as object) });
-}
-
-/** @throws {Refused} when an annotator needs a network whose files are not there, or names another than those */
-export function checkNetwork(choice: AnnotatorChoice, { annotators }: Catalog, path: string): void {
-  if (!isNetworkChoice(choice)) return;
-  const offered = annotators.find(({ id }) => id === choice.name);
-  const { network } = choice.params;
-  if (offered === undefined || offered.networks.length === 0) {
-    const places = offered?.published.join("; or ") ?? "nowhere that is known";
-    const message = `the annotator "${choice.name}" needs a network whose files are not in MODELS_DIR/annotators. They are published: ${places}`;
-    throw unprocessable("annotator_unavailable", path, message);
-  }
-  if (network !== null && !offered.networks.includes(network)) {
-    const message = `there is no network "${network}" for the annotator "${choice.name}"; there are: ${offered.networks.join(", ")}`;
-    throw unprocessable("annotator_unavailable", path, message);
-  }
 }
 
 /** The annotation when it has ended, or as it stands when `signal` aborts. */

@@ -3,19 +3,19 @@ import { randomInt } from "node:crypto";
 import type { Config } from "../config/config.ts";
 import { Refused } from "../errors.ts";
 import { chooseAnnotator } from "../schema/annotator-choice.ts";
-import type { Catalog, Model, Unavailable } from "../schema/catalog.ts";
+import type { Catalog, Model } from "../schema/catalog.ts";
 import { GenerationInput, type GenerationRequest } from "../schema/generation-request.ts";
 import { imagesOf, mapImages } from "../schema/images.ts";
 import { samplingConflict } from "../schema/sampling.ts";
 import type { SchedulerName } from "../schema/schedulers.ts";
-import { checkNetwork } from "./annotate.ts";
+import { checkNetwork } from "./annotator-network.ts";
 import { checkSize } from "./annotator-size.ts";
 import type { ImagesIn } from "./images-in.ts";
 import { checkAdapters } from "./resolve-adapters.ts";
 import { settleImage } from "./resolve-image.ts";
 import { offeredId, withIds } from "./resolve-names.ts";
 import { controlTypesOf } from "./resolve-unions.ts";
-import { doesNotFit, names, suggestion, unprocessable } from "./unprocessable.ts";
+import { doesNotFit, names, refuseUnavailable, suggestion, unprocessable } from "./unprocessable.ts";
 
 export interface Resolved {
   request: GenerationRequest;
@@ -129,12 +129,6 @@ function checkLayerScales(scales: readonly number[] | null, model: Model, path: 
     const message = `has ${scales.length} factors, but "${model.id}" takes ${model.residuals} residuals`;
     throw unprocessable("field_does_not_fit", path, message);
   }
-}
-
-/** @throws {Refused} with the reason, when there is such a thing in MODELS_DIR that cannot be served */
-export function refuseUnavailable(shelf: Unavailable["shelf"], id: string, { skipped }: Catalog, path: string): void {
-  const found = skipped.find((one) => one.shelf === shelf && one.id === id);
-  if (found !== undefined) throw unprocessable("unavailable", path, `"${id}" cannot be served: ${found.reason}`);
 }
 
 /** The base model that a request means. @throws {Refused} */

@@ -10,10 +10,9 @@ import { NotKept } from "../storage/storage.ts";
 import { DatasetError, datasetFolder } from "../training/dataset.ts";
 import { accept, checkWebhook, type Prepared, type Submitter } from "./accept.ts";
 import type { Service } from "./parts.ts";
-import { refuseUnavailable } from "./resolve.ts";
 import { refuseUnchecked } from "./safety.ts";
 import { storeImages } from "./store-images.ts";
-import { names, suggestion, unprocessable } from "./unprocessable.ts";
+import { names, refuseUnavailable, suggestion, unprocessable } from "./unprocessable.ts";
 
 /** Accepts a training, or finds the one that the idempotency key has made. @throws {Refused} */
 export function acceptTraining(

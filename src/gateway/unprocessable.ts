@@ -1,9 +1,21 @@
 /** What is told of a request that fits the schema and cannot be carried out here. */
 import { closest } from "fastest-levenshtein";
 import { Refused } from "../errors.ts";
+import type { Catalog, Unavailable } from "../schema/catalog.ts";
 
 export function unprocessable(code: string, path: string, message: string): Refused {
   return new Refused(422, code, message, [{ path, message }]);
+}
+
+/** @throws {Refused} with the reason, when there is such a thing in MODELS_DIR that cannot be served */
+export function refuseUnavailable(
+  shelf: Unavailable["shelf"],
+  id: string,
+  { skipped }: Pick<Catalog, "skipped">,
+  path: string,
+): void {
+  const found = skipped.find((one) => one.shelf === shelf && one.id === id);
+  if (found !== undefined) throw unprocessable("unavailable", path, `"${id}" cannot be served: ${found.reason}`);
 }
 
 export function suggestion(id: string, known: { id: string }[]): string {

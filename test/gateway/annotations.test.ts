@@ -271,8 +271,15 @@ describe("what cannot be made is refused", () => {
       "a folder that is not there",
       { annotator: { name: "depth", params: { network: "zoe" } }, image: picture("pixel") },
       422,
-      "annotator",
+      "annotator.params.network",
       /no network "zoe".*dpt/,
+    ],
+    [
+      "a folder that is of no use, with the reason",
+      { annotator: "depth", params: { network: "tensors.safetensors" }, image: picture("pixel") },
+      422,
+      "params.network",
+      /"tensors.safetensors" cannot be served: /,
     ],
   ];
   for (const [what, body, status, path, message] of refusals)

@@ -8,8 +8,7 @@ import { isNetworkAnnotator } from "../../schema/network-annotators.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
 import type { Service } from "../parts.ts";
-import { refuseUnavailable } from "../resolve.ts";
-import { suggestion } from "../unprocessable.ts";
+import { refuseUnavailable, suggestion } from "../unprocessable.ts";
 
 /** What this release knows of each annotator, and what this installation has for it. */
 const entriesOf = ({ annotators, controlnets }: Catalog): AnnotatorEntry[] =>

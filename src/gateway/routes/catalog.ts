@@ -8,9 +8,8 @@ import { safetyOf } from "../auth.ts";
 import { problems } from "../openapi.ts";
 import { listOf } from "../paging.ts";
 import type { Service } from "../parts.ts";
-import { refuseUnavailable } from "../resolve.ts";
 import { withSafety } from "../safety.ts";
-import { suggestion } from "../unprocessable.ts";
+import { refuseUnavailable, suggestion } from "../unprocessable.ts";
 
 const SCHEDULER_LIST = SCHEDULERS.map((id): Scheduler => {
   const { description, stochastic, evaluations, prediction_types, fields } = SCHEDULER_FACTS[id];
