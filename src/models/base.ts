@@ -1,12 +1,12 @@
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { type Checkpoint, findCheckpoint, readJson } from "./checkpoint.ts";
-import { clip } from "./clip.ts";
 import {
   type ControlnetConfig,
   clipConfig,
   controlnetConfig,
   parseConfig,
+  type UnetConfig,
   UnsupportedError,
   unetConfig,
   vaeConfig,
@@ -23,6 +23,7 @@ import { requireIndex } from "./recognize-folder.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "./safety-checker.ts";
 import { readScheduler } from "./scheduler-file.ts";
 import { shallowControlNet, shallowUnet } from "./shallow.ts";
+import { openTower, requireNoMask, textConfig } from "./text-tower.ts";
 import { findTinyDecoder } from "./tiny-decoder.ts";
 import { unet } from "./unet.ts";
 import { shownBeside } from "./unet-inputs.ts";
@@ -73,34 +74,6 @@ function findSafetyChecker(folder: string, isNamed: boolean, warnings: string[])
 
 type Index = Record<string, unknown>;
 
-/** A beginning and an end. */
-const FEWEST_TOKENS = 2;
-
-/** CLIP's own, for a tokenizer that does not say how long its texts are. */
-const CLIP_TOKENS = 77;
-
-/** How many tokens a tokenizer pads to (`model_max_length`). @throws UnsupportedError when the tower has fewer positions */
-function tokensOf(tokenizerFolder: string, positions: number): number {
-  const file = join(tokenizerFolder, "tokenizer_config.json");
-  const said = (existsSync(file) ? readJson(file) : {}) as { model_max_length?: number } & Record<string, unknown>;
-  const side = (["padding_side", "truncation_side"] as const).find((key) => (said[key] ?? "right") !== "right");
-  if (side !== undefined) {
-    throw new UnsupportedError(
-      `tokenizer_config.json: ${side} ${JSON.stringify(said[side])} is not supported, only "right"`,
-    );
-  }
-  const { model_max_length: tokens = CLIP_TOKENS } = said;
-  if (!Number.isInteger(tokens) || tokens < FEWEST_TOKENS) {
-    throw new UnsupportedError(
-      `tokenizer_config.json: model_max_length ${JSON.stringify(tokens)} is no number of tokens`,
-    );
-  }
-  if (tokens <= positions) return tokens;
-  throw new UnsupportedError(
-    `tokenizer_config.json: model_max_length ${tokens}, but the text encoder has ${positions} positions`,
-  );
-}
-
 /** The pipeline that a model_index.json is of, with the number of its text towers. @throws UnsupportedError */
 export function pipelineOf(index: Index): { pipeline: string; towers: 1 | 2 } {
   const { _class_name: name } = index;
@@ -139,10 +112,13 @@ function partConfig(folder: string, index: Index, part: Part, pipeline: string):
   return json;
 }
 
-/** transformers reads the text half of a whole CLIP's config, which lies inside it. */
-export function textConfig(json: object): object {
-  const { text_config: nested } = json as { text_config?: unknown };
-  return typeof nested === "object" && nested !== null ? nested : json;
+/** Latent cells of a side, which diffusers' StableDiffusionPipeline takes (`__init__`) where a config from before 0.9 has fewer. */
+const LEAST_OLD_SIZE = 64;
+
+function withMendedSize(unet: UnetConfig, json: { _diffusers_version?: unknown }): UnetConfig {
+  const isOld = /^0\.[0-8]\./.test(String(json._diffusers_version));
+  const isSmall = typeof unet.sample_size === "number" && unet.sample_size < LEAST_OLD_SIZE;
+  return isOld && isSmall ? { ...unet, sample_size: LEAST_OLD_SIZE } : unet;
 }
 
 /**
@@ -163,17 +139,15 @@ export function openBase(folder: string): BaseModel {
   warnings.push(...unneeded.map((part) => `${part} is not run`));
 
   const config = (part: Part) => partConfig(folder, index, part, pipeline);
-  const unetSettings = parseConfig(unetConfig, config("unet"), "unet/config.json", warnings);
+  const unetJson = config("unet");
+  const unetParsed = parseConfig(unetConfig, unetJson, "unet/config.json", warnings);
+  const unetSettings = towers === 1 ? withMendedSize(unetParsed, unetJson) : unetParsed;
   requireLevels(unetSettings, "unet/config.json");
   const vaeSettings = parseConfig(vaeConfig, config("vae"), "vae/config.json", warnings);
   const text = (["text_encoder", "text_encoder_2"] as const).slice(0, towers).map((part): TextTower => {
-    const settings = parseConfig(clipConfig, textConfig(config(part)), `${part}/config.json`, warnings);
-    const checkpoint = findCheckpoint(join(folder, part), "model");
-    const tokenizerFolder = join(folder, part.replace("text_encoder", "tokenizer"));
-    const tokens = tokensOf(tokenizerFolder, settings.max_position_embeddings);
-    const tower = storedNetwork(checkpoint, (w) => clip(w, settings, tokens));
-    requireRead(checkpoint.tensors.keys(), [tower], "text_encoder");
-    return { config: settings, tokenizerFolder, network: tower };
+    const json = textConfig(config(part));
+    if (towers === 1) requireNoMask(json, part);
+    return openTower(folder, part, parseConfig(clipConfig, json, `${part}/config.json`, warnings));
   });
   requireFit(unetSettings, vaeSettings, text);
   if (/InstructPix2Pix/.test(pipeline) && shownBeside({ unet: unetSettings, vae: vaeSettings }) !== "image") {
@@ -198,7 +172,10 @@ export function openBase(folder: string): BaseModel {
     unet: unetSettings,
     vae: vaeSettings,
     text,
-    force_zeros_for_empty_prompt: index.force_zeros_for_empty_prompt !== false,
+    // One that is absent counts as true in diffusers, null as false.
+    force_zeros_for_empty_prompt: Boolean(
+      index.force_zeros_for_empty_prompt === undefined || index.force_zeros_for_empty_prompt,
+    ),
     scales_image_latents: index.is_cosxl_edit === true,
     scheduler: readScheduler(folder, index, warnings),
     assumed: null,

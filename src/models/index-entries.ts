@@ -40,10 +40,14 @@ export function requireEntries(index: Index, towers: 1 | 2): void {
   if (scheduler === null || /^(FlowMatch|IPNDM|CMStochastic)/.test(scheduler)) {
     throw new UnsupportedError(`model_index.json: scheduler: ${scheduler} is not supported`);
   }
-  // The projected text of a whole, which diffusers cannot use for SD 1.x and 2.x.
-  if (towers === 1 && classOf(index, "text_encoder") === "CLIPTextModelWithProjection") {
+  // diffusers cannot use the projected text of a whole for SD 1.x and 2.x; for SDXL it takes the first tower's in place of the second's.
+  if (classOf(index, "text_encoder") === "CLIPTextModelWithProjection") {
+    const why = towers === 1 ? "gives no text for SD 1.x or 2.x" : "in place of SDXL's CLIPTextModel is not supported";
+    throw new UnsupportedError(`model_index.json: text_encoder: CLIPTextModelWithProjection ${why}`);
+  }
+  if (towers === 2 && index.requires_aesthetics_score) {
     throw new UnsupportedError(
-      "model_index.json: text_encoder: CLIPTextModelWithProjection gives no text for SD 1.x or 2.x",
+      "model_index.json: requires_aesthetics_score (the SDXL refiner, which is told a score beside the sizes) is not supported",
     );
   }
 }

@@ -11,7 +11,7 @@ import { requireFit } from "./fit.ts";
 import { storedNetwork, storedNetworks } from "./network.ts";
 import type { BaseModel, ControlNet, TextTower } from "./opened.ts";
 import { originalNames, renamed } from "./original-names.ts";
-import { saidOfPrediction } from "./prediction.ts";
+import { numberIn, saidOfPrediction, yamlBeside } from "./prediction.ts";
 import { refuseForeignFile } from "./recognize.ts";
 import { CheckpointError } from "./safetensors.ts";
 import { shallowUnet } from "./shallow.ts";
@@ -38,18 +38,16 @@ const SILENT = [
   /^(betas|alphas_cumprod|alphas_cumprod_prev|lvlb_weights|logvar|scale_factor)$/,
   /^(sqrt|log_one_minus|posterior)_\w+$/,
   /^denoiser\.sigmas$/,
-  /\.(logit_scale|attn_mask|text_projection)$/,
   /^(v_pred|ztsnr)$/,
   EDM_MARKS,
 ];
 
 /** One warning for all tensors that nothing reads, such as a second copy of the U-Net (model_ema). */
-function unusedWarning(names: readonly string[], prefixes: readonly string[]): string[] {
+function unusedWarning(names: readonly string[]): string[] {
   const groups = new Map<string, number>();
   for (const name of names.filter((name) => !SILENT.some((pattern) => pattern.test(name)))) {
-    const prefix = prefixes.find((known) => name.startsWith(known)) ?? "";
-    const [head, ...rest] = name.slice(prefix.length).split(".");
-    const group = prefix + head + (rest.length > 0 ? ".*" : "");
+    const [head, ...rest] = name.split(".");
+    const group = head + (rest.length > 0 ? ".*" : "");
     groups.set(group, (groups.get(group) ?? 0) + 1);
   }
   const list = [...groups].map(([group, tensors]) => (tensors === 1 ? group : `${group} (${tensors} tensors)`));
@@ -102,17 +100,19 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
   const unetSettings = deriveUnet(unetPart.tensors, family);
   const vaePart = open(VAE, "vae", "VAE");
   const edm = readEdm({ folder, tensors });
-  const vaeSettings = { ...deriveVae(vaePart.tensors, family), ...edm?.vae };
-  const unused: string[] = [];
+  const scaling_factor = numberIn(yamlBeside(file), "scale_factor");
+  const saidOfVae = { ...(scaling_factor !== undefined && { scaling_factor }), ...edm?.vae };
+  const vaeSettings = { ...deriveVae(vaePart.tensors, family), ...saidOfVae };
   const text = family.towers.map((tower): TextTower => {
     const own = open(tower.prefix, tower.names, "text encoder");
-    unused.push(...own.unknown.map((name) => tower.prefix + name));
     const config = deriveClip(own.tensors, tower);
-    return { config, tokenizerFolder: tower.tokenizerFolder, network: storedNetwork(own, (w) => clip(w, config)) };
+    const network = storedNetwork(own, (w) => clip(w, config));
+    requireRead([...own.tensors.keys(), ...own.unknown], [network], "text_encoder");
+    return { config, tokenizerFolder: tower.tokenizerFolder, network };
   });
   requireFit(unetSettings, vaeSettings, text);
 
-  unused.push(...[...tensors.keys()].filter((name) => !prefixes.some((prefix) => name.startsWith(prefix))));
+  const unused = [...tensors.keys()].filter((name) => !prefixes.some((prefix) => name.startsWith(prefix)));
   const networks = {
     unet: storedNetwork(unetPart, (w) => unet(w, unetSettings)),
     shallow: storedNetworks(unetPart, (w, branch) => shallowUnet(w, unetSettings, branch)),
@@ -135,7 +135,7 @@ export function openSingleFile(file: string, table: Readonly<Record<FamilyName, 
     networks,
     safety_checker: null,
     assumed: said.prediction_type === undefined ? family.assumed : null,
-    warnings: unusedWarning(unused, prefixes),
+    warnings: unusedWarning(unused),
   };
 }
 
@@ -159,8 +159,19 @@ function controlnetTensors(tensors: Tensors, unknown: string[]): Map<string, Wei
 }
 
 /**
- * A ControlNet in one file. Whether it pools its residuals cannot be seen in the file: the one published that does is known
- * by its name, control_v11e_sd15_shuffle (as in Mikubill/sd-webui-controlnet).
+ * Whether a ControlNet pools its residuals, which cannot be seen in the file: cldm's .yaml beside it says so; without one, the
+ * published one that does is known by its name, control_v11e_sd15_shuffle (as in Mikubill/sd-webui-controlnet).
+ * @throws UnsupportedError
+ */
+function poolsResiduals(file: string): boolean {
+  const yaml = yamlBeside(file);
+  const isOn = (key: string) => new RegExp(`^\\s+${key}:\\s*true\\b`, "im").test(yaml);
+  if (isOn("only_mid_control")) throw new UnsupportedError("the .yaml beside it: only_mid_control is not supported");
+  return isOn("global_average_pooling") || /shuffle/i.test(basename(file));
+}
+
+/**
+ * A ControlNet in one file.
  * @throws as openSingleFile
  */
 export function openSingleFileControlNet(
@@ -171,7 +182,7 @@ export function openSingleFileControlNet(
   refuseForeignFile(checkpoint.tensors, "controlnets");
   const unknown: string[] = [];
   const own = { folder: checkpoint.folder, tensors: controlnetTensors(checkpoint.tensors, unknown) };
-  const config = deriveControlnet(own.tensors, table[familyOf(own.tensors)], /shuffle/i.test(basename(file)));
+  const config = deriveControlnet(own.tensors, table[familyOf(own.tensors)], poolsResiduals(file));
   requireRead(unknown, [], "ControlNet");
   return controlNetOf(config, own, []);
 }

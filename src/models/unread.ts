@@ -13,12 +13,13 @@ const IGNORED = {
     /^(vision_model|visual_projection|visual)\./,
     /(^|\.)text_projection(\.weight)?$/,
     /^(attn_mask|(model\.)?transformer\.attn_mask)$/,
-    // Layers after those that are run.
-    /(^|\.)encoder\.layers\.\d+\./,
   ],
   "T2I-Adapter": [],
   safety_checker: [/(^|\.)embeddings\.position_ids$/, /^logit_scale$/, /^text_(model|projection)\./],
 } satisfies Record<string, readonly RegExp[]>;
+
+/** The text encoder's layer that a tensor is of: those after the ones that are run are left unread whole. */
+const layerOf = (name: string) => /(^|\.)encoder\.layers\.\d+\./.exec(name)?.[0];
 
 /** Scales of weights stored as float8: read with the weight, or for activations in float8, which are float32 here. */
 const FLOAT8 = /(^|\.)(scaled_fp8|scale_weight|scale_input|weight_scale|input_scale|comfy_quant)$/;
@@ -33,9 +34,14 @@ export function requireRead(
   component: keyof typeof IGNORED,
 ): void {
   const patterns: readonly RegExp[] = IGNORED[component];
+  const read = new Set(networks.flatMap(({ reads }) => [...reads]));
+  const layers = new Set([...read].map(layerOf));
+  const isAfter = (name: string) => {
+    const layer = component === "text_encoder" ? layerOf(name) : undefined;
+    return layer !== undefined && !layers.has(layer);
+  };
   const unread = [...names].filter(
-    (name) =>
-      !(FLOAT8.test(name) || networks.some(({ reads }) => reads.has(name)) || patterns.some((one) => one.test(name))),
+    (name) => !(FLOAT8.test(name) || read.has(name) || patterns.some((one) => one.test(name)) || isAfter(name)),
   );
   if (unread.length > 0) {
     throw new UnsupportedError(

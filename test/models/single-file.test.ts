@@ -409,6 +409,18 @@ suite("what is no such model is refused with the reason", () => {
     assert.throws(() => openSingleFile(file), /does not read 1 of the tensors, such as "down_blocks\.0\.attentions\.0/);
   });
 
+  test("a tensor of the text encoder that nothing reads", () => {
+    const odd = "cond_stage_model.transformer.text_model.encoder.layers.3.gate";
+    const file = released("sd1", (tensors) => tensors.set(odd, { dtype: "F16", shape: [1] }));
+    assert.throws(() => openSingleFile(file), /text_encoder: .* such as "text_model\.encoder\.layers\.3\.gate"/);
+  });
+
+  test("a ControlNet of which a .yaml says that the middle residual alone counts", () => {
+    const file = released("controlnet-sd1", () => {}, join(dir, "middle.safetensors"));
+    writeFileSync(join(dir, "middle.yaml"), "model:\n  params:\n    only_mid_control: True\n");
+    assert.throws(() => openSingleFileControlNet(file), /only_mid_control is not supported/);
+  });
+
   test("a base model among the ControlNets; a Control-LoRA, a difference, a ControlNet-Union among the models", () => {
     assert.throws(open([INPUT], openSingleFileControlNet), /^Error: not a ControlNet/);
     assert.throws(open(["lora_controlnet"]), /Control-LoRA belongs into controlnets/);
@@ -418,6 +430,14 @@ suite("what is no such model is refused with the reason", () => {
     );
     assert.throws(open(["task_embedding"]), /ControlNet-Union belongs into controlnets/);
   });
+});
+
+test("the scale of the VAE's latents is what the .yaml beside a file says", () => {
+  const file = released("sd1", () => {}, join(dir, "scaled.safetensors"));
+  writeFileSync(join(dir, "scaled.yaml"), "model:\n  params:\n    scale_factor: 0.25\n    linear_end: 0.02\n");
+  const { vae, scheduler } = openSingleFile(file);
+  assert.equal(vae.scaling_factor, 0.25);
+  assert.deepEqual(scheduler, { ...families.sd1.scheduler, prediction_type: "epsilon", beta_end: 0.02 });
 });
 
 test("MODELS_DIR: files are models by their names without suffix, a folder comes before a file, the rest is skipped", () => {
@@ -431,6 +451,8 @@ test("MODELS_DIR: files are models by their names without suffix, a folder comes
   writeFileSync(join(models, "broken.safetensors"), "x");
   write("controlnet-sd1", "controlnets/canny.safetensors");
   write("controlnet-sd1", "controlnets/control_v11e_sd15_shuffle.safetensors");
+  write("controlnet-sd1", "controlnets/pooling.safetensors");
+  writeFileSync(join(models, "controlnets/pooling.yaml"), "model:\n  params:\n    global_average_pooling: True\n");
   write("sd1", "controlnets/v1-5.safetensors");
 
   const { catalog } = openLibrary(models);
@@ -444,6 +466,7 @@ test("MODELS_DIR: files are models by their names without suffix, a folder comes
     [
       ["canny", ["v1-5"], false],
       ["control_v11e_sd15_shuffle", ["v1-5"], true],
+      ["pooling", ["v1-5"], true],
     ],
   );
   const reasons = Object.fromEntries(

@@ -4,6 +4,7 @@ import { cpSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { openBase } from "../../src/models/base.ts";
 import { readRaw, writeRaw } from "../support/rewrite.ts";
 import { decibels, readRequest, serve } from "../support/served.ts";
 
@@ -111,6 +112,24 @@ const FORMS: Record<string, { change: (base: string) => void; reason?: RegExp }>
       edit(join(base, "tokenizer/tokenizer_config.json"), (config) => ({ ...config, model_max_length: "77" })),
     reason: /model_max_length "77" is no number of tokens/,
   },
+  "a tokenizer that does not say how long its texts are": {
+    change: (base) => edit(join(base, "tokenizer/tokenizer_config.json"), ({ model_max_length, ...config }) => config),
+    reason: /model_max_length is missing/,
+  },
+  "a text encoder that is not to see a prompt's padding": {
+    change: (base) =>
+      edit(join(base, "text_encoder/config.json"), (config) => ({ ...config, use_attention_mask: true })),
+    reason: /text_encoder\/config\.json: "use_attention_mask": true is not supported/,
+  },
+  "a text encoder's tensor that nothing reads": {
+    change(base) {
+      const file = join(base, "text_encoder/model.safetensors");
+      const tensors = readRaw(file);
+      tensors.set("text_model.encoder.layers.0.gate", { dtype: "F16", shape: [1], bytes: new Uint8Array(2) });
+      writeRaw(file, tensors);
+    },
+    reason: /text_model\.encoder\.layers\.0\.gate/,
+  },
   "a noise schedule of a billion timesteps": {
     change: (base) =>
       edit(join(base, "scheduler/scheduler_config.json"), (config) => ({ ...config, num_train_timesteps: 1e9 })),
@@ -154,12 +173,58 @@ for (const [form, { change, reason }] of Object.entries(FORMS)) {
   });
 }
 
-test("SDXL's text encoders of two lengths are refused: diffusers cannot join what they say", async (t) => {
-  const models = mkdtempSync(join(tmpdir(), "wild-"));
-  t.after(() => rmSync(models, { recursive: true }));
-  const base = join(models, "base");
-  cpSync(join(SDXL, "base"), base, { recursive: true });
-  edit(join(base, "tokenizer_2/tokenizer_config.json"), (config) => ({ ...config, model_max_length: 40 }));
-  const served = await serve(models, { ...readRequest(CASE), model: "base" });
-  assert.match("reason" in served ? served.reason : "a picture", /the text encoders read 77 and 40 tokens/);
+/** A changed file of an SDXL folder, what it says then, and why it is refused. */
+const SDXL_FORMS: Record<string, [file: string, said: object, reason: RegExp]> = {
+  "text encoders of two lengths": [
+    "tokenizer_2/tokenizer_config.json",
+    { model_max_length: 40 },
+    /the text encoders read 77 and 40 tokens/,
+  ],
+  "a first text encoder whose projection diffusers would take for the second's": [
+    "model_index.json",
+    { text_encoder: ["transformers", "CLIPTextModelWithProjection"] },
+    /CLIPTextModelWithProjection in place of SDXL's CLIPTextModel is not supported/,
+  ],
+  "a score beside the sizes": [
+    "model_index.json",
+    { requires_aesthetics_score: true },
+    /requires_aesthetics_score \(the SDXL refiner/,
+  ],
+};
+
+for (const [form, [file, said, reason]] of Object.entries(SDXL_FORMS)) {
+  test(`SDXL with ${form}: refused`, async (t) => {
+    const models = mkdtempSync(join(tmpdir(), "wild-"));
+    t.after(() => rmSync(models, { recursive: true }));
+    const base = join(models, "base");
+    cpSync(join(SDXL, "base"), base, { recursive: true });
+    edit(join(base, file), (config) => ({ ...config, ...said }));
+    const served = await serve(models, { ...readRequest(CASE), model: "base" });
+    assert.match("reason" in served ? served.reason : "a picture", reason);
+  });
+}
+
+test("a negative prompt that is left out is zeros in SDXL where the index says nothing, the empty text where it says null", () => {
+  const said = (value: unknown) => {
+    const base = mkdtempSync(join(tmpdir(), "wild-"));
+    try {
+      cpSync(join(SDXL, "base"), base, { recursive: true });
+      edit(join(base, "model_index.json"), (index) => ({ ...index, force_zeros_for_empty_prompt: value }));
+      return openBase(base).force_zeros_for_empty_prompt;
+    } finally {
+      rmSync(base, { recursive: true });
+    }
+  };
+  assert.deepEqual([undefined, true, null, 0, false].map(said), [true, true, false, false, false]);
+});
+
+test("a U-Net's size from before diffusers 0.9 that is below 64 is taken for 64, as diffusers does", (t) => {
+  const base = mkdtempSync(join(tmpdir(), "wild-"));
+  t.after(() => rmSync(base, { recursive: true }));
+  cpSync(join(SD15, "base"), base, { recursive: true });
+  const size = (version: string) => {
+    edit(join(base, "unet/config.json"), (config) => ({ ...config, _diffusers_version: version, sample_size: 32 }));
+    return openBase(base).unet.sample_size;
+  };
+  assert.deepEqual(["0.6.0", "0.8.1", "0.9.0", "0.40.0.dev0"].map(size), [64, 64, 32, 32]);
 });

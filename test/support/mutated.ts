@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { noFeatures } from "../../src/diffusion/adapters/t2i-adapters.ts";
 import { noResiduals } from "../../src/diffusion/control.ts";
 import { toVae } from "../../src/diffusion/latents.ts";
-import { controlNetOf, textConfig } from "../../src/models/base.ts";
+import { controlNetOf } from "../../src/models/base.ts";
 import { findCheckpoint } from "../../src/models/checkpoint.ts";
 import { clip } from "../../src/models/clip.ts";
 import {
@@ -17,6 +17,7 @@ import {
 import { requireLevels } from "../../src/models/levels.ts";
 import { storedNetwork } from "../../src/models/network.ts";
 import { requireClass } from "../../src/models/recognize-class.ts";
+import { textConfig } from "../../src/models/text-tower.ts";
 import { unet } from "../../src/models/unet.ts";
 import { requireRead } from "../../src/models/unread.ts";
 import { vaeDecoder, vaeEncoder } from "../../src/models/vae.ts";
