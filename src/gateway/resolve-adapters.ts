@@ -2,6 +2,7 @@
 import type { Refused } from "../errors.ts";
 import type { Catalog, Model } from "../schema/catalog.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
+import { scaleMisfit } from "../schema/ip-scale.ts";
 import { doesNotFit, suggestion, unprocessable } from "./unprocessable.ts";
 
 /** Of each shelf, the field of an entry that names the id, and what it is called. */
@@ -44,6 +45,12 @@ export function checkAdapters(input: GenerationInput, model: Model, catalog: Cat
   if (twice >= 0) {
     const message = `"${tokens[twice]}" is the token of embeddings[${tokens.indexOf(tokens[twice]!)}] too: give one of them another`;
     throw unprocessable("field_does_not_fit", `embeddings[${twice}].token`, message);
+  }
+  for (const [index, { scale }] of input.ip_adapters.entries()) {
+    const misfit = scaleMisfit(scale, model.attention_blocks);
+    if (misfit === null) continue;
+    const message = `of "${model.id}": ${misfit.message}`;
+    throw unprocessable("field_does_not_fit", `ip_adapters[${index}].scale${misfit.path}`, message);
   }
   for (const [index, { adapter }] of input.adapters.entries()) {
     const multiple = catalog.adapters.find(({ id }) => id === adapter)!.size_multiple;

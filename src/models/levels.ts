@@ -68,9 +68,17 @@ export function upLevels(config: UnetConfig): Level[] {
 export const middleDepth = (config: EncoderConfig): number =>
   spread(depthOf(config, config.block_out_channels.length - 1), 1)[0]!;
 
+const hasCrossMiddle = ({ mid_block_type }: EncoderConfig) => mid_block_type === "UNetMidBlock2DCrossAttn";
+
+/** How many attentions to the text each block has, as diffusers counts them: one for each layer's transformer. */
+export function attentionBlocks(config: UnetConfig) {
+  const counts = (levels: readonly Level[]) => levels.map(({ isAttending, layers }) => (isAttending ? layers : 0));
+  return { down: counts(downLevels(config)), mid: [hasCrossMiddle(config) ? 1 : 0], up: counts(upLevels(config)) };
+}
+
 /** Whether anything in it reads the text. */
 export const readsText = (config: EncoderConfig): boolean =>
-  config.mid_block_type === "UNetMidBlock2DCrossAttn" ||
+  hasCrossMiddle(config) ||
   downLevels(config).some((one) => one.isAttending) ||
   ("up_block_types" in config && config.up_block_types.some(isAttending));
 

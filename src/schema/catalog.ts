@@ -7,6 +7,17 @@ import { SchedulerName } from "./scheduler-names.ts";
 import { PredictionType } from "./schedulers.ts";
 import { Precision } from "./speed.ts";
 
+const attentions = z.array(z.int()).meta({ examples: [[2, 2, 2, 0]] });
+
+const AttentionBlocks = z
+  .object({
+    down: attentions.describe("Of down block 0, 1, …"),
+    mid: attentions.describe("Of the middle block."),
+    up: attentions.describe("Of up block 0, 1, …"),
+  })
+  .describe("How many attentions to the text each block of its U-Net has: what `ip_adapters[].scale` can name.");
+export type AttentionBlocks = z.infer<typeof AttentionBlocks>;
+
 export const Model = z
   .object({
     id: Id,
@@ -43,6 +54,7 @@ export const Model = z
       .int()
       .describe("The most layers that clip_skip can leave out.")
       .meta({ examples: [11] }),
+    attention_blocks: AttentionBlocks,
     inpainting: z.boolean().describe("Its U-Net sees image and mask: every request needs both."),
     instruct_pix2pix: z
       .boolean()

@@ -186,6 +186,22 @@ test("two embeddings of one token are refused, and one whose token no prompt has
   assert.match(made.warnings.join(), /token <w> stands in neither prompt/);
 });
 
+test("an IP-Adapter's scale that names what the U-Net does not have is refused by its field", async () => {
+  const misfits = [
+    [{ up: { block_0: 1 } }, ".up.block_0"],
+    [{ down: { block_1: 0.5, block_7: 1 } }, ".down.block_7"],
+    [{ up: [1, 2] }, ".up"],
+    [{ up: { block_1: [1, 2, 3, 4] } }, ".up.block_1"],
+    [{ mid: { block_0: 1 } }, ".mid"],
+  ] as const;
+  for (const [scale, path] of misfits) {
+    const ip_adapters = [{ ip_adapter: "base", image: PICTURE()[0]!.image, scale }];
+    const answer = await post("sd15", { ...PLAIN, ip_adapters });
+    const { errors } = (await answer.json()) as { errors: { path: string }[] };
+    assert.deepEqual([answer.status, errors[0]!.path], [422, `ip_adapters[0].scale${path}`]);
+  }
+});
+
 test("an adapter is found, replaced and taken away while the worker runs", async () => {
   const { models } = services.get("sd15")!;
   const file = join(models, "loras/new.safetensors");

@@ -50,6 +50,7 @@ export const CATALOG: Catalog = {
       prediction_type: "epsilon",
       residuals: 13,
       max_clip_skip: 12,
+      attention_blocks: { down: [2, 2, 2, 0], mid: [1], up: [0, 3, 3, 3] },
       max_branch: 11,
       tiny_decoder: false,
       precision: "float32",

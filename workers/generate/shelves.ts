@@ -8,6 +8,7 @@ import { maxClipSkip } from "../../src/diffusion/text.ts";
 import { readTokenizer } from "../../src/diffusion/tokenizer.ts";
 import { openBase } from "../../src/models/base.ts";
 import { skipChannels } from "../../src/models/encoder.ts";
+import { attentionBlocks } from "../../src/models/levels.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { maxBranch } from "../../src/models/shallow.ts";
 import {
@@ -68,6 +69,7 @@ function describeModel(
     prediction_type: schedulerConfig(scheduler, config).prediction_type,
     residuals: skipChannels(model.unet).length + 1,
     max_clip_skip: maxClipSkip(model),
+    attention_blocks: attentionBlocks(model.unet),
     inpainting: shown === "masked image",
     instruct_pix2pix: shown === "image",
     max_branch: maxBranch(model.unet),

@@ -1,10 +1,13 @@
 /** IP-Adapters of a request: what their images are to each attention to the text, as further inputs of the U-Net. */
 
 import { crossAttentions, type IpAdapter } from "../../models/ip-adapter.ts";
+import { attentionBlocks } from "../../models/levels.ts";
 import type { BaseModel } from "../../models/opened.ts";
 import type { Graft } from "../../onnx/graft.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import type { IpScale } from "../../schema/adapters.ts";
+import type { AttentionBlocks } from "../../schema/catalog.ts";
+import { factorOf, scaleMisfit } from "../../schema/ip-scale.ts";
 import { checkFinite } from "../finite.ts";
 import type { Run } from "../model.ts";
 import { bicubic } from "./bicubic.ts";
@@ -26,38 +29,19 @@ export interface ChosenIpAdapter {
   readonly mask: Tensor | null;
 }
 
-type Part = "down" | "mid" | "up";
+type Part = keyof AttentionBlocks;
 
 /** An attention to the text: "up_blocks.1.attentions.2.transformer_blocks.0.attn2" → up, 1, 2. */
-function partsOf(at: string): { part: Part; block: number; attention: number } {
+function blockOf(at: string): { part: Part; block: number; attention: number } {
   const [, part, block, attention] = /^(down|mid|up)_blocks?\.(?:(\d+)\.)?attentions\.(\d+)\./.exec(at)!;
   return { part: part as Part, block: Number(block ?? 0), attention: Number(attention) };
 }
 
-/**
- * The factor of each attention. An object names parts of the U-Net as diffusers' set_ip_adapter_scale does; what it does not
- * name is 0. @throws Error that names a block the U-Net does not have, or a list of another length
- */
-export function scalesOf(scale: IpScale, places: readonly string[]): number[] {
-  if (typeof scale === "number") return places.map(() => scale);
-  const parts = places.map(partsOf);
-  const attentions = (part: Part, block: number) =>
-    new Set(parts.filter((one) => one.part === part && one.block === block).map(({ attention }) => attention)).size;
-  for (const [part, given] of Object.entries(scale) as [Part, NonNullable<(typeof scale)[Part]>][]) {
-    const named = typeof given === "object" && !Array.isArray(given) ? Object.keys(given) : [];
-    const lost = named.find((name) => part === "mid" || attentions(part, Number(name.slice("block_".length))) === 0);
-    if (lost !== undefined) throw new Error(`scale.${part}.${lost}: the U-Net has no attention to the text there`);
-  }
-  return parts.map(({ part, block, attention }) => {
-    const given = scale[part] ?? 0;
-    const own = typeof given === "object" && !Array.isArray(given) ? (given[`block_${block}`] ?? 0) : given;
-    if (!Array.isArray(own)) return own;
-    const count = attentions(part, block);
-    if (own.length !== count) {
-      throw new Error(`scale.${part}: ${own.length} factors for the ${count} attentions of block_${block}`);
-    }
-    return own[attention]!;
-  });
+/** The factor of each attention. @throws Error that names what does not fit the U-Net */
+function scalesOf(scale: IpScale, blocks: AttentionBlocks, places: readonly string[]): number[] {
+  const misfit = scaleMisfit(scale, blocks);
+  if (misfit !== null) throw new Error(`scale${misfit.path}: ${misfit.message}`);
+  return places.map(blockOf).map(({ part, block, attention }) => factorOf(scale, part, block, attention));
 }
 
 /**
@@ -77,7 +61,7 @@ export function maskOf({ dims, data }: Tensor, queries: number): Tensor {
 
 /** The level of the U-Net that an attention is on: its cells are h/2ᵏ × w/2ᵏ, rounded up. */
 function levelOf(at: string, levels: number): number {
-  const { part, block } = partsOf(at);
+  const { part, block } = blockOf(at);
   return part === "down" ? block : part === "up" ? levels - 1 - block : levels - 1;
 }
 
@@ -137,10 +121,12 @@ export async function addIpAdapters(
   const grafts: Graft[] = [];
   const feeds: Record<string, Tensor> = {};
   const places = crossAttentions(model.networks.unet);
-  const levels = model.unet.block_out_channels.length;
+  const blocks = attentionBlocks(model.unet);
+  const levels = blocks.down.length;
   for (const [index, one] of chosen.entries()) {
     const scales = scalesOf(
       one.scale,
+      blocks,
       places.map(({ at }) => at),
     );
     if (scales.every((scale) => scale === 0)) continue;
