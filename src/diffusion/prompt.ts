@@ -102,14 +102,22 @@ interface Token {
 /** A chunk that would be cut ends after its last comma instead, when no more than this many tokens follow it (A1111's default). */
 const COMMA_BACKTRACK = 20;
 
-/** Tokens in pieces of at most `size`, as tokenize_line in A1111's modules/sd_hijack_clip.py makes them. */
-function splitAtCommas(tokens: readonly Token[], size: number, comma: number): Token[][] {
+/** How many tokens from the one at `i` on are one word of several vectors. */
+function lengthAt(tokens: readonly Token[], i: number, together: Tokenizer["together"]): number {
+  const { id } = tokens[i]!;
+  const length = together.get(id) ?? 1;
+  return tokens[i + length - 1]?.id === id + length - 1 ? length : 1;
+}
+
+/** Tokens in pieces of at most `size`, as tokenize_line in A1111's modules/sd_hijack_clip.py makes them: words of vectors stay whole. */
+function splitAtCommas(tokens: readonly Token[], size: number, comma: number, together: Tokenizer["together"]) {
   const pieces: Token[][] = [];
   let current: Token[] = [];
   let lastComma = -1;
-  for (const token of tokens) {
-    if (current.length === size) {
-      const near = token.id !== comma && lastComma !== -1 && size - lastComma <= COMMA_BACKTRACK;
+  for (const [i, token] of tokens.entries()) {
+    const length = lengthAt(tokens, i, together);
+    if (current.length + length > size) {
+      const near = length === 1 && token.id !== comma && lastComma !== -1 && size - lastComma <= COMMA_BACKTRACK;
       const end = near ? lastComma + 1 : size;
       pieces.push(current.slice(0, end));
       current = current.slice(end);
@@ -125,8 +133,16 @@ function splitAtCommas(tokens: readonly Token[], size: number, comma: number): T
 /** What becomes of a section's tokens: the pieces that are read, and what is cut off. */
 const LONG_PROMPTS = {
   truncate: (tokens, size) => ({ pieces: [tokens.slice(0, size)], rest: tokens.slice(size) }),
-  chunk: (tokens, size, comma) => ({ pieces: splitAtCommas(tokens, size, comma), rest: [] }),
-} satisfies Record<LongPrompt, (tokens: Token[], size: number, comma: number) => { pieces: Token[][]; rest: Token[] }>;
+  chunk: (tokens, size, comma, together) => ({ pieces: splitAtCommas(tokens, size, comma, together), rest: [] }),
+} satisfies Record<
+  LongPrompt,
+  (
+    tokens: Token[],
+    size: number,
+    comma: number,
+    together: Tokenizer["together"],
+  ) => { pieces: Token[][]; rest: Token[] }
+>;
 
 export interface Chunks {
   /** At least one. */
@@ -151,7 +167,7 @@ export function chunkPrompt(prompt: string, syntax: PromptSyntax, long: LongProm
     if (tokens.length === 0 && i === sections.length - 1 && chunks.length > 0) {
       break; // nothing after the last BREAK
     }
-    const { pieces, rest } = LONG_PROMPTS[long](tokens, size, comma);
+    const { pieces, rest } = LONG_PROMPTS[long](tokens, size, comma, tokenizer.together);
     chunks.push(...(pieces.length > 0 ? pieces : [[]]));
     if (rest.length > 0) {
       truncated.push(tokenizer.decode(rest.map(({ id }) => id)));

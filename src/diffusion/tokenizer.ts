@@ -16,6 +16,8 @@ export interface Tokenizer {
   pad: number;
   /** ids of one chunk, bos and eos included: 77, but for towers of more positions */
   length: number;
+  /** ids that others follow which belong to the same word, and how many they are together: textual inversions */
+  together: ReadonlyMap<number, number>;
 }
 
 const BOS = "<|startoftext|>";
@@ -174,6 +176,7 @@ export function loadTokenizer(dir: string): Tokenizer {
     bos,
     eos,
     pad,
+    together: new Map(),
     length: Number(readIfThere(join(dir, "tokenizer_config.json")).model_max_length ?? MODEL_MAX_LENGTH),
     encode,
     decode: (ids) => (added.length === 0 ? decode(ids) : decodeWith(contents, ids, decode)),

@@ -68,7 +68,7 @@ const generationShape = {
     "plain: every character is text. weighted: as AUTOMATIC1111's web UI reads emphasis: (word) 1.1, (word:1.3) 1.3, [word] 1/1.1, nested ones multiplied, \\( \\) \\[ \\] \\\\ the characters themselves, BREAK begins a new chunk. Each token's embedding is multiplied by its weight, then the chunk is scaled to the mean it had; the pooled text of SDXL is not weighted. Its prompt editing ([a:b:0.5], [a|b]) and AND are read as text.",
   ),
   long_prompt: LongPrompt.default("truncate").describe(
-    "What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one. A shorter prompt of the two is filled up with empty chunks.",
+    "What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one, and before a textual inversion that it has no room for. A shorter prompt of the two is filled up with empty chunks.",
   ),
   clip_skip: z
     .int()

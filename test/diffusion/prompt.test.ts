@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { suite, test } from "node:test";
+import { withWords } from "../../src/diffusion/adapters/embeddings.ts";
 import { chunkPrompt, parseWeighted, type WeightedText } from "../../src/diffusion/prompt.ts";
 import { loadTokenizer } from "../../src/diffusion/tokenizer.ts";
 import type { PromptSyntax } from "../../src/schema/generation-request.ts";
@@ -81,5 +82,28 @@ suite("chunks", () => {
     const { chunks, truncated } = chunkPrompt(`a BREAK ${long} BREAK b`, "weighted", "truncate", clip);
     assert.equal(chunks.length, 3);
     assert.deepEqual(truncated, ["house"]);
+  });
+});
+
+suite("textual inversions in prompts", () => {
+  const word = (token: string, count: number) => ({ token, vectors: [Array(count).fill(new Float32Array(1))] });
+  const FIRST = 50_000;
+  const known = withWords(clip, [word("zqx", 2), word("zqxw", 3), word("ZQX", 1), word("<long>", 70)], FIRST);
+  const added = (text: string) => known.encode(text).filter((id) => id >= FIRST);
+
+  test("of two that begin alike the longer one is meant, and a case of its own is another", () => {
+    assert.deepEqual(added("a zqxw house"), [FIRST + 2, FIRST + 3, FIRST + 4]);
+    assert.deepEqual(added("ZQX and zqx"), [FIRST + 5, FIRST, FIRST + 1]);
+  });
+
+  test("one that a chunk has no room for begins the next", () => {
+    const { chunks } = chunkPrompt(`${"day ".repeat(10)}<long> night`, "plain", "chunk", known);
+    assert.deepEqual(
+      chunks.map(({ ids }) => [ids.filter((id) => id >= FIRST).length, ids.indexOf(clip.eos)]),
+      [
+        [0, 11],
+        [70, 72],
+      ],
+    );
   });
 });

@@ -42,41 +42,54 @@ export async function readWords(chosen: readonly ChosenEmbedding[], once: Once):
   return words;
 }
 
-/** A warning of each whose token no prompt has, as when it is misspelled there. */
+const quoted = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** A warning of each whose token no prompt has, as when it is misspelled there, or has in another case alone. */
 export function unusedEmbeddings(
   chosen: readonly ChosenEmbedding[],
   { prompt, negative_prompt }: Pick<GenerationRequest, "prompt" | "negative_prompt">,
 ): string[] {
-  const text = `${prompt}\n${negative_prompt ?? ""}`.toLowerCase();
-  return chosen
-    .map(({ id, embedding, token }) => ({ id, own: token ?? embedding.token }))
-    .filter(({ own }) => !text.includes(own.toLowerCase()))
-    .map(({ id, own }) => `the embedding "${id}" changes nothing: its token ${own} stands in neither prompt`);
+  const text = `${prompt}\n${negative_prompt ?? ""}`;
+  return chosen.flatMap(({ id, embedding, token }) => {
+    const own = token ?? embedding.token;
+    const found = text.match(new RegExp(quoted(own), "giu")) ?? [];
+    const other = found.find((written) => written !== own);
+    const count = embedding.shapes[0]![0];
+    if (found.length === 0) return `the embedding "${id}" changes nothing: its token ${own} stands in neither prompt`;
+    if (other === undefined || count === 1) return [];
+    return `of the embedding "${id}", ${other} is the first of its ${count} vectors: all of them are written ${own}`;
+  });
 }
 
 /** The tokens of a word's vectors, as diffusers names them: <t>, <t>_1, <t>_2 … */
 const names = ({ token, vectors }: Word) => vectors[0]!.map((_, i) => (i === 0 ? token : `${token}_${i}`));
 
-const quoted = (text: string) => text.replaceAll(/[.*+?^${}()|[\]\\]/g, "\\$&");
-
 /**
  * A tokenizer that knows the words too: ids from `first` on, in their order. A word in a text becomes the tokens of all its
- * vectors (diffusers' maybe_convert_prompt), written in its own case; in another case it is its first vector alone.
+ * vectors (diffusers' maybe_convert_prompt), written in its own case; in another case it is its first vector alone. Where two
+ * words begin alike, the longer one is meant.
  */
 export function withWords(tokenizer: Tokenizer, words: readonly Word[], first: number): Tokenizer {
   const tokens = words.flatMap(names);
   const ids = new Map(tokens.map((token, i) => [token.toLowerCase(), first + i]));
+  const whole = new Map<string, number[]>();
+  for (const word of words) {
+    const from = first + [...whole.values()].flat().length;
+    whole.set(
+      word.token,
+      names(word).map((_, i) => from + i),
+    );
+  }
   const longest = [...tokens].sort((a, b) => b.length - a.length).map(quoted);
   const pattern = new RegExp(`(${longest.join("|")})`, "giu");
-  const expand = (text: string) =>
-    words.reduce((all, word) => all.replaceAll(word.token, () => names(word).join(" ")), text);
   const between = (text: string) => (text.trim() === "" ? [] : tokenizer.encode(text).slice(1, -1));
+  const known = (part: string) => whole.get(part) ?? [ids.get(part.toLowerCase())!];
   return {
     ...tokenizer,
+    together: new Map([...whole.values()].map((all) => [all[0]!, all.length])),
     encode(text) {
-      const parts = expand(text).split(pattern); // every second one is a word
-      const inner = parts.flatMap((part, i) => (i % 2 === 1 ? [ids.get(part.toLowerCase())!] : between(part)));
-      return [tokenizer.bos, ...inner, tokenizer.eos];
+      const parts = text.split(pattern); // every second one is a word
+      return [tokenizer.bos, ...parts.flatMap((part, i) => (i % 2 === 1 ? known(part) : between(part))), tokenizer.eos];
     },
     decode(all) {
       const parts = all.map((id) => (id >= first ? (tokens[id - first] ?? "") : tokenizer.decode([id])));
