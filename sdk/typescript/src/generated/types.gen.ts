@@ -99,7 +99,7 @@ export type CreateGenerationInput = {
      */
     prompt_syntax?: PromptSyntax | null;
     /**
-     * What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one. A shorter prompt of the two is filled up with empty chunks. Default: "truncate".
+     * What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one, and before a textual inversion that it has no room for. A shorter prompt of the two is filled up with empty chunks. Default: "truncate".
      */
     long_prompt?: LongPrompt | null;
     /**
@@ -548,6 +548,10 @@ export type Model = {
      */
     max_clip_skip: number;
     /**
+     * How many attentions to the text each block of its U-Net has: what `ip_adapters[].scale` can name.
+     */
+    attention_blocks: ModelAttentionBlocks;
+    /**
      * Its U-Net sees image and mask: every request needs both.
      */
     inpainting: boolean;
@@ -819,7 +823,7 @@ export type GenerationRequest = {
      */
     prompt_syntax: PromptSyntax;
     /**
-     * What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one. A shorter prompt of the two is filled up with empty chunks.
+     * What becomes of a prompt (or of a section between two BREAKs) of more than 75 tokens. truncate: cut off, with a warning. chunk: encoded 75 tokens at a time and joined; a chunk ends at a comma when one of its last 20 tokens is one, and before a textual inversion that it has no room for. A shorter prompt of the two is filled up with empty chunks.
      */
     long_prompt: LongPrompt;
     /**
@@ -3104,6 +3108,24 @@ export type ModelScheduler = {
      * The most num_inference_steps it can take.
      */
     max_inference_steps: number;
+};
+
+/**
+ * How many attentions to the text each block of its U-Net has: what `ip_adapters[].scale` can name.
+ */
+export type ModelAttentionBlocks = {
+    /**
+     * Of down block 0, 1, …
+     */
+    down: Array<number>;
+    /**
+     * Of the middle block.
+     */
+    mid: Array<number>;
+    /**
+     * Of up block 0, 1, …
+     */
+    up: Array<number>;
 };
 
 /**
