@@ -162,8 +162,9 @@ export class Engine {
     const images: Record<string, Uint8Array> = {};
     const imageOf = async (stripes: number) => {
       const image = await stripesOf(side, stripes);
-      images[imageHash(image)] = image;
-      return { image: imageHash(image), mask: null };
+      const hash = await imageHash(image);
+      images[hash] = image;
+      return { image: hash, mask: null };
     };
     const own: object[] = [];
     for (const { stripes = 24, ...control } of controls) own.push({ ...control, ...(await imageOf(stripes)) });

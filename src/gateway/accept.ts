@@ -169,6 +169,10 @@ export async function findJob<R extends BaseRecord>(
   id: string,
 ): Promise<R> {
   const record = await queue.read(kind, id, owner);
-  if (record === undefined) throw new Refused(404, "not_found", `there is no ${kind.name} "${id}"`);
+  if (record === undefined) throw unknownJob(kind, id);
   return record;
+}
+
+export function unknownJob({ name }: Pick<JobKind, "name">, id: string): Refused {
+  return new Refused(404, "not_found", `there is no ${name} "${id}"`);
 }

@@ -21,6 +21,7 @@ import { refuseForeign } from "./foreign.ts";
 import { countHeld } from "./held.ts";
 import { rememberAnswers } from "./idempotency.ts";
 import { ImagesIn } from "./images-in.ts";
+import { Looks } from "./looks.ts";
 import { documentOptions } from "./openapi.ts";
 import type { Parts, Service } from "./parts.ts";
 import { answerUnknown, routerOptions, withoutPrefix } from "./paths.ts";
@@ -147,7 +148,8 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   const imagesIn = new ImagesIn(parts.config, { outbound: parts.outbound, uploads, decoders, held, kept });
   const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
   const room = new Room(parts.queue, parts.config.DATA_DIR);
-  const service: Service = { ...parts, bounds, fleet: new Fleet(parts.queue), uploads, imagesIn, room, followers };
+  const [fleet, looks] = [new Fleet(parts.queue), new Looks(parts.queue)];
+  const service: Service = { ...parts, bounds, fleet, uploads, imagesIn, room, looks, followers };
   checkRedis(app, parts.queue);
   metrics(app, service); // before the routes that it measures
   await app.register(documentation);

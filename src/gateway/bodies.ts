@@ -57,7 +57,7 @@ async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { j
   if (charset !== undefined && !UTF8.test(charset)) {
     throw new Refused(415, "unsupported_charset", `the charset ${charset} is not read: send UTF-8`);
   }
-  return parseJsonBody(pieces, jsonBytes);
+  return parseJsonBody(pieces, jsonBytes, Number(request.headers["content-length"] ?? 0));
 }
 
 /** Whether it is a form without a field, as `new FormData()` is: its last boundary alone. */

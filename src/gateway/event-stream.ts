@@ -17,7 +17,11 @@ export function takePlace(
 }
 
 /** Sends texts as they come; nothing is asked for before the client has taken what came before. */
-export function sendEvents({ bounds }: Pick<Service, "bounds">, reply: FastifyReply, texts: AsyncIterable<string>) {
+export function sendEvents(
+  { bounds }: Pick<Service, "bounds">,
+  reply: FastifyReply,
+  texts: AsyncIterable<string | Buffer>,
+) {
   const stream = Readable.from(readInTime(texts, reply.raw, bounds.writeMs), { objectMode: false, highWaterMark: 1 });
   return reply
     .header("Content-Type", "text/event-stream")
@@ -28,7 +32,11 @@ export function sendEvents({ bounds }: Pick<Service, "bounds">, reply: FastifyRe
 }
 
 /** The same texts; a client that does not read one in time is dropped, and can come again with the last that it has. */
-async function* readInTime(texts: AsyncIterable<string>, answer: ServerResponse, ms: number): AsyncGenerator<string> {
+async function* readInTime<Text extends string | Buffer>(
+  texts: AsyncIterable<Text>,
+  answer: ServerResponse,
+  ms: number,
+): AsyncGenerator<Text> {
   let late: NodeJS.Timeout | undefined;
   try {
     for await (const text of texts) {

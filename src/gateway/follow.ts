@@ -1,7 +1,5 @@
 /** The events of a job as they come, for whoever streams them. */
-import type { Redis } from "ioredis";
-import { isFinal, type JobEvent, readEvents } from "../jobs/events.ts";
-import { recordKey } from "../jobs/keys.ts";
+import { isFinal, type JobEvent } from "../jobs/events.ts";
 import { hasEnded } from "../jobs/record.ts";
 import type { Service } from "./parts.ts";
 
@@ -15,7 +13,7 @@ const REDIS_AWAY_MS = 500;
  * `signal` aborts. Redis may go and come back meanwhile.
  */
 export async function* follow(
-  { queue, bounds: { silenceMs } }: Pick<Service, "queue" | "bounds">,
+  { queue, looks, bounds: { silenceMs } }: Pick<Service, "queue" | "looks" | "bounds">,
   id: string,
   last: string,
   signal: AbortSignal,
@@ -23,9 +21,7 @@ export async function* follow(
   let heard = performance.now();
   while (!signal.aborted) {
     using listening = queue.listenForEvents(id); // before the look, so that no event falls between the two
-    // The status first: of a job that had ended by then, all events are there.
-    const look = (redis: Redis) => Promise.all([redis.hget(recordKey(id), "status"), readEvents(redis, id, last)]);
-    const [status, found] = await queue.ask(look).catch(() => [undefined, undefined]);
+    const [status, found] = await looks.look(id, last).catch(() => [undefined, undefined]);
     for (const event of found ?? []) {
       yield event;
       last = event.id;

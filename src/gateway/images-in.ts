@@ -97,16 +97,16 @@ export class ImagesIn {
   }
 
   /**
-   * The size of an image.
+   * The hash and the size of an image.
    * @param path of its field; empty when it is the whole body
    * @throws {Refused} 422 when it is none, is damaged, or has too many pixels
    */
-  async check(bytes: Buffer, owner: string, path = ""): Promise<Size> {
-    const hash = imageHash(bytes);
+  async check(bytes: Buffer, owner: string, path = ""): Promise<Size & { hash: string }> {
+    const hash = await imageHash(bytes);
     const checking = this.#checked.get(owner, hash) ?? this.#parts.decoders.check(bytes, () => MAX_IMAGE_PIXELS, owner);
     const size = await orRefused(path, checking);
     this.#checked.add(owner, hash, size);
-    return size;
+    return { hash, ...size };
   }
 
   /** Something that is made of an image's pixels; null where there is nothing to make. @throws {Refused} 422 */
@@ -121,7 +121,7 @@ export class ImagesIn {
     const byHash = new Map<string, Promise<TakenImage>>(); // one image can have many addresses
     const takeOne = async (source: string, path: string): Promise<TakenImage> => {
       const bytes = await read(source, path);
-      const hash = imageHash(bytes);
+      const hash = await imageHash(bytes);
       const known = byHash.get(hash);
       if (known !== undefined) return known;
       const taken = checkOne(bytes, hash, path, isOurs(source)).then(

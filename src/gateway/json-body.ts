@@ -6,11 +6,12 @@ type Container = Record<string, unknown>;
 
 /**
  * @param most bytes beside long data: URIs
+ * @param announced how many bytes are to come; 0 = nobody knows
  * @returns undefined when there is no body
  * @throws {Refused} 400 when it is not JSON in UTF-8
  */
-export async function parseJsonBody(pieces: AsyncIterable<Buffer>, most: number): Promise<unknown> {
-  const splitter = new JsonSplitter(most);
+export async function parseJsonBody(pieces: AsyncIterable<Buffer>, most: number, announced = 0): Promise<unknown> {
+  const splitter = new JsonSplitter(most, announced);
   let isEmpty = true;
   for await (const piece of pieces) {
     isEmpty = false;
@@ -42,6 +43,13 @@ function parse(text: string): unknown {
   }
 }
 
+/** The string that stands in JSON as these bytes. @throws {Refused} */
+function stringOf(bytes: Buffer): unknown {
+  const text = bytes.toString("latin1");
+  if (!/[^ -[\]-~]/.test(text)) return text; // as it is: to parse megabytes of base64 takes ten times as long
+  return parse(`"${textOf(bytes)}"`);
+}
+
 /** Puts data: URIs back. Not by recursion: what is nested 20,000 times would end it. */
 function restore(whole: Container, { mark, uris }: SplitJson): void {
   const containers = [whole];
@@ -50,7 +58,7 @@ function restore(whole: Container, { mark, uris }: SplitJson): void {
       if (key.startsWith(mark))
         throw new Refused(400, "invalid_request", "a field's name is a data: URI of more than 4096 bytes");
       if (typeof value === "string" && value.startsWith(mark)) {
-        const text = parse(`"${textOf(uris[Number(value.slice(mark.length))]!)}"`);
+        const text = stringOf(uris[Number(value.slice(mark.length))]!);
         Object.defineProperty(of, key, { value: text, enumerable: true, writable: true, configurable: true }); // __proto__ too
       } else if (typeof value === "object" && value !== null) {
         containers.push(value as Container);

@@ -8,6 +8,8 @@ import { GrowingBytes } from "./growing-bytes.ts";
 
 /** Shorter ones stay in the rest: they may be anything that begins like one. */
 const LONG_URI_BYTES = 4096;
+/** The rest of a body is likely to be of the same one as these. */
+const LARGE_BYTES = 2 ** 20;
 const URI = "data:";
 const QUOTATION_MARK = Buffer.from('"', "latin1");
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
@@ -28,13 +30,16 @@ export class JsonSplitter {
   readonly #rest = new GrowingBytes();
   /** The string that is being read, when one is: the end of a text that is no JSON may lie in one. */
   readonly #string = new GrowingBytes();
+  /** What is still to come of the body. */
+  #toCome: number;
   #inString = false;
   /** Whether an odd number of backslashes stands before the next byte of the string. */
   #escaped = false;
 
-  /** @param most bytes beside long data: URIs */
-  constructor(most: number) {
+  /** @param most bytes beside long data: URIs @param announced how many are to come in all; 0 = nobody knows */
+  constructor(most: number, announced = 0) {
     this.#most = most;
+    this.#toCome = announced;
   }
 
   /** @throws {Refused} 413 when there is more than may be beside data: URIs */
@@ -48,6 +53,8 @@ export class JsonSplitter {
       if (this.#inString) this.#endString();
       this.#inString = !this.#inString;
     }
+    this.#toCome -= piece.length;
+    if (this.#inString && this.#string.length > LARGE_BYTES) this.#string.expect(this.#string.length + this.#toCome);
     const open = this.#inString && !this.#mayBeUri() ? this.#string.length : 0;
     if (this.#rest.length + open > this.#most) throw tooLargeBody(this.#most, "the JSON, beside its data: URIs,");
   }

@@ -7,6 +7,7 @@ import type { Storage } from "../storage/storage.ts";
 import type { Uploads } from "../storage/uploads.ts";
 import type { Bounds } from "./bounds.ts";
 import type { ImagesIn } from "./images-in.ts";
+import type { Looks } from "./looks.ts";
 import type { Room } from "./room.ts";
 import type { Shares } from "./shares.ts";
 
@@ -27,6 +28,7 @@ export interface Service extends Parts {
   uploads: Uploads;
   imagesIn: ImagesIn;
   room: Room;
+  looks: Looks;
   /** Clients that follow events, by whatever API. */
   followers: Shares;
 }

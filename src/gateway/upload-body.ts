@@ -9,6 +9,7 @@ import type { Uploads } from "../storage/uploads.ts";
 import { arriving, tooLargeBody, upTo } from "./arriving.ts";
 import { ownerOf } from "./auth.ts";
 import type { Bounds } from "./bounds.ts";
+import { type FormPart, readForm } from "./form-parts.ts";
 import { readBytes } from "./held.ts";
 
 /** What the document says that is taken. */
@@ -59,7 +60,7 @@ export function readUploads(
     ofContent(await readBytes(request, body)),
   );
   app.addContentTypeParser("multipart/form-data", async (request: FastifyRequest, body: IncomingMessage) =>
-    ofContent(await fileOfForm(request, await readBytes(request, body))),
+    ofContent(fileOfForm(await readForm(request, body))),
   );
   app.addContentTypeParser("*", (_request, _body, done) => done(notAnImage()));
   app.addHook("onResponse", async ({ body }) => {
@@ -68,21 +69,13 @@ export function readUploads(
 }
 
 /** The one file of a form. @throws {Refused} */
-async function fileOfForm(request: FastifyRequest, body: Buffer): Promise<Buffer> {
-  if (/^(cross|same)-site$/.test(String(request.headers["sec-fetch-site"]))) {
-    // A form is the one kind of body that any page in a browser may send anywhere.
-    throw new Refused(400, "invalid_request", "forms of other sites' pages are not taken");
-  }
-  const headers = { "Content-Type": request.headers["content-type"]! };
-  const form = await new Response(new Uint8Array(body), { headers }).formData().catch(() => {
-    throw new Refused(400, "invalid_request", "the body is not a form (multipart/form-data)");
-  });
-  const [entry, ...more] = [...form];
-  if (entry === undefined || more.length > 0 || typeof entry[1] === "string") {
+function fileOfForm(parts: readonly FormPart[]): Buffer {
+  const [part, ...more] = parts;
+  if (part?.fileType === undefined || more.length > 0) {
     const message = "a form must have one field, `file`, that holds the file";
     throw new Refused(400, "invalid_request", message, [{ path: "file", message }]);
   }
-  return Buffer.from(await entry[1].arrayBuffer());
+  return part.content;
 }
 
 export function notAnImage(): Refused {

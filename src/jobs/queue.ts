@@ -11,6 +11,7 @@ import { script } from "../redis/script.ts";
 import { ENDED_CHANNEL, EVENT_CHANNEL, recordKey } from "./keys.ts";
 import type { BaseRecord, JobKind } from "./kind.ts";
 import { ALL_KINDS, type JobRecord, kindOf } from "./kinds.ts";
+import { ownerOfRecord } from "./list.ts";
 import { hasEnded, parseRecord } from "./record.ts";
 import { requestCancel } from "./stop.ts";
 import { type Idempotency, remembered, type Submission, submit, type Terms } from "./submit.ts";
@@ -102,6 +103,11 @@ export class JobQueue {
     if (kindOf(id).name !== kind.name) return undefined;
     const fields = await this.ask((redis) => redis.hgetall(recordKey(id)));
     return fields.owner === owner ? (parseRecord(id, fields) as R | undefined) : undefined;
+  }
+
+  /** Whether the owner has such a job. */
+  async has({ name }: Pick<JobKind, "name">, id: string, owner: string): Promise<boolean> {
+    return kindOf(id).name === name && (await this.ask((redis) => ownerOfRecord(redis, id))) === owner;
   }
 
   /** The job when it has ended, or as it stands when `signal` aborts. Redis may go and come back meanwhile. */

@@ -36,22 +36,36 @@ export class DiskStorage implements Storage {
   }
 
   async put(key: string, bytes: Uint8Array): Promise<void> {
-    await this.keep(await this.receive([bytes], bytes.length), key);
+    await this.keep({ name: await this.#write([bytes], bytes.length, () => {}) }, key);
   }
 
   async receive(chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>, announced = 0): Promise<Received> {
+    const hash = createHash("sha256");
+    let [bytes, head] = [0, Buffer.alloc(0)];
+    const name = await this.#write(chunks, announced, (chunk) => {
+      if (head.length < HEAD) head = Buffer.concat([head, chunk.subarray(0, HEAD - head.length)]);
+      hash.update(chunk);
+      bytes += chunk.length;
+    });
+    return { name, bytes, sha256: hash.digest("hex"), head };
+  }
+
+  /** Writes what comes in to a file of its own. Returns the file's name. @throws {NoRoom} */
+  async #write(
+    chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
+    announced: number,
+    see: (chunk: Uint8Array) => void,
+  ): Promise<string> {
     const name = randomUUID();
     const path = join(this.#received, name);
     await mkdir(this.#received, { recursive: true });
     await reserve(this.#received, announced);
-    const hash = createHash("sha256");
-    let [bytes, looked, head] = [0, 0, Buffer.alloc(0)];
+    let [bytes, looked] = [0, 0];
     try {
       const file = await open(path, "wx");
       try {
         for await (const chunk of chunks) {
-          if (head.length < HEAD) head = Buffer.concat([head, chunk.subarray(0, HEAD - head.length)]);
-          hash.update(chunk);
+          see(chunk);
           bytes += chunk.length;
           if (bytes - looked >= LOOK_BYTES) {
             await reserve(this.#received, chunk.length);
@@ -67,10 +81,10 @@ export class DiskStorage implements Storage {
       await rm(path, { force: true });
       throw error;
     }
-    return { name, bytes, sha256: hash.digest("hex"), head };
+    return name;
   }
 
-  async keep({ name }: Received, key: string): Promise<void> {
+  async keep({ name }: Pick<Received, "name">, key: string): Promise<void> {
     const [received, path] = [join(this.#received, name), this.#path(key)];
     await mkdir(dirname(path), { recursive: true });
     try {

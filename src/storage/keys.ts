@@ -1,10 +1,24 @@
 /** The keys under which a job's files are kept. */
 import { createHash } from "node:crypto";
+import { setImmediate } from "node:timers/promises";
 import { kindOf } from "../jobs/kinds.ts";
 
+/** So much is hashed at a time: 1 ms. */
+const SLICE = 2 ** 20;
+
+/** A hash in hex. Whatever else the process does goes on meanwhile. */
+export async function hashOf(algorithm: "sha256" | "md5", bytes: Uint8Array): Promise<string> {
+  const hash = createHash(algorithm);
+  for (let at = 0; at < bytes.length; at += SLICE) {
+    if (at > 0) await setImmediate();
+    hash.update(bytes.subarray(at, at + SLICE));
+  }
+  return hash.digest("hex");
+}
+
 /** The name of an image in the echo of a request. */
-export function imageHash(bytes: Uint8Array): string {
-  return `sha256:${createHash("sha256").update(bytes).digest("hex")}`;
+export async function imageHash(bytes: Uint8Array): Promise<string> {
+  return `sha256:${await hashOf("sha256", bytes)}`;
 }
 
 /** The folder of a generation's images, in and out, or of what a training was given and shows. */

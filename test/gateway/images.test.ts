@@ -514,7 +514,8 @@ test("a CMYK image is checked without its colours being computed on the gateway'
   const images = imagesIn({});
   await images.check(png, "ann"); // so that a process is there
   const before = performance.eventLoopUtilization();
-  assert.deepEqual(await images.check(cmyk, "ann"), { width: 4000, height: 4000 });
+  const { width, height } = await images.check(cmyk, "ann");
+  assert.deepEqual({ width, height }, { width: 4000, height: 4000 });
   const { active } = performance.eventLoopUtilization(before);
   assert.ok(active < 100, `${active} ms`); // computed there they take 300
 });

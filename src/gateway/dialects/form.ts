@@ -2,15 +2,14 @@
 import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { z } from "zod";
-import { Refused } from "../../errors.ts";
-import { readBytes } from "../held.ts";
+import { type FormPart, readForm } from "../form-parts.ts";
 
 type Tree = { [key: string]: unknown } | unknown[];
 
-/** A file of a form as a data: URI. */
-async function dataUri(file: File): Promise<string> {
-  const type = file.type === "" ? "application/octet-stream" : file.type.replaceAll(/[,;].*/g, "");
-  return `data:${type};base64,${Buffer.from(await file.arrayBuffer()).toString("base64")}`;
+/** What a part of a form is in JSON: a text, a file as a data: URI. */
+function jsonOf({ fileType, content }: FormPart): string {
+  if (fileType === undefined) return content.toString();
+  return `data:${fileType.replace(/[,;].*/, "").toLowerCase()};base64,${content.toString("base64")}`;
 }
 
 /** `controls[][image]` as ["controls", "", "image"]; "" = the next place of a list. */
@@ -75,17 +74,8 @@ export function fromText(schema: z.ZodType, value: unknown): unknown {
 /** Makes a plugin take forms: what its routes get is an object of texts, files as data: URIs. */
 export function takeForms(app: FastifyInstance): void {
   app.addContentTypeParser("multipart/form-data", async (request: FastifyRequest, body: IncomingMessage) => {
-    if (/^(cross|same)-site$/.test(String(request.headers["sec-fetch-site"]))) {
-      // A form is the one kind of body that any page in a browser may send anywhere.
-      throw new Refused(400, "invalid_request", "forms of other sites' pages are not taken");
-    }
-    const headers = { "Content-Type": request.headers["content-type"]! };
-    const bytes = new Uint8Array(await readBytes(request, body));
-    const form = await new Response(bytes, { headers }).formData().catch(() => {
-      throw new Refused(400, "invalid_request", "the body is not a form (multipart/form-data)");
-    });
     const tree: Record<string, unknown> = Object.create(null);
-    for (const [name, value] of form) put(tree, pathOf(name), typeof value === "string" ? value : await dataUri(value));
+    for (const part of await readForm(request, body)) put(tree, pathOf(part.name), jsonOf(part));
     return { ...tree };
   });
 }

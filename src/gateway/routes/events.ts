@@ -5,7 +5,7 @@ import type { Addresses } from "../../jobs/addresses.ts";
 import { BEGINNING, EVENT_ID, isFinal, type JobEvent } from "../../jobs/events.ts";
 import type { JobKind } from "../../jobs/kind.ts";
 import { ALL_KINDS, kindOf } from "../../jobs/kinds.ts";
-import { findJob } from "../accept.ts";
+import { unknownJob } from "../accept.ts";
 import { ownerOf } from "../auth.ts";
 import { sendEvents, takePlace } from "../event-stream.ts";
 import { follow } from "../follow.ts";
@@ -71,7 +71,8 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
         },
       },
       async (request, reply) => {
-        const { id } = await findJob(service, kind, ownerOf(request), request.params.id);
+        const { id } = request.params;
+        if (!(await service.queue.has(kind, id, ownerOf(request)))) throw unknownJob(kind, id);
         const last = lastSeen(request.headers["last-event-id"], request.query);
         if (isFinal(last)) return reply.code(204).send(undefined);
         takePlace(service, request, reply);
@@ -89,16 +90,23 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
     last: string,
     addresses: Addresses,
     signal: AbortSignal,
-  ): AsyncGenerator<string> {
+  ): AsyncGenerator<string | Buffer> {
     yield `retry: ${RETRY_MS}\n\n`;
     for await (const event of follow(service, id, last, signal)) {
       yield event === null ? ": still there\n\n" : textOf(id, event, addresses);
     }
   }
 
-  function textOf(job: string, { id, event, data }: JobEvent, addresses: Addresses): string {
+  /** Those who follow one job are told the same: it is written once. */
+  const written = new WeakMap<JobEvent, { text: Buffer; addresses: Addresses }>();
+  function textOf(job: string, told: JobEvent, addresses: Addresses): Buffer {
+    const known = written.get(told);
+    if (known?.addresses === addresses) return known.text;
+    const { id, event, data } = told;
     const kind = kindOf(job);
     const shown = event === "progress" ? kind.showStep(job, data, addresses) : kind.show(data, addresses);
-    return `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(shown)}\n\n`;
+    const text = Buffer.from(`id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(shown)}\n\n`);
+    written.set(told, { text, addresses });
+    return text;
   }
 };

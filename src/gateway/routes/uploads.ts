@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 import type { FastifyPluginAsyncZod, ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -72,9 +71,8 @@ function create(app: FastifyInstance, { bounds, config, imagesIn, storage, uploa
         return send(await uploads.putArchive(ownerOf(request), body.received, facts), facts);
       }
       if (!Buffer.isBuffer(body)) throw notAnImage();
-      const { width, height } = await imagesIn.check(body, ownerOf(request));
-      const sha256 = createHash("sha256").update(body).digest("hex");
-      const facts = { bytes: body.length, width, height, sha256 };
+      const { hash, width, height } = await imagesIn.check(body, ownerOf(request));
+      const facts = { bytes: body.length, width, height, sha256: hash.slice("sha256:".length) };
       return send(await uploads.put(ownerOf(request), body, facts), facts);
     },
   );

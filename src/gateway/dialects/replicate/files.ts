@@ -1,5 +1,4 @@
 /** Files: what Replicate's clients send first and name in a prediction's input. Here they are uploads, with a name. */
-import { createHash } from "node:crypto";
 import type { FastifyInstance } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import type { Redis } from "ioredis";
@@ -7,6 +6,7 @@ import { z } from "zod";
 import { Refused } from "../../../errors.ts";
 import { redisNow } from "../../../redis/time.ts";
 import { closed } from "../../../schema/closed.ts";
+import { hashOf } from "../../../storage/keys.ts";
 import { REPLICATE } from "../../../webhooks/prediction.ts";
 import { ownerOf } from "../../auth.ts";
 import type { Service } from "../../parts.ts";
@@ -30,7 +30,6 @@ type KeptFile = Record<string, unknown> & { id: string; expires_at: string };
 
 const typeOf = (uri: string) => uri.slice("data:".length, uri.indexOf(";"));
 const bytesOf = (uri: string) => Buffer.from(uri.slice(uri.indexOf(",") + 1), "base64");
-const hash = (name: string, bytes: Buffer) => createHash(name).update(bytes).digest("hex");
 
 function metadataOf(sent: string | undefined): unknown {
   if (sent === undefined) return {};
@@ -75,8 +74,8 @@ export function files(instance: FastifyInstance, service: Service): void {
       );
     }
     const about = metadataOf(metadata);
-    const { width, height } = await service.imagesIn.check(bytes, owner, "content");
-    const sha256 = hash("sha256", bytes);
+    const { hash, width, height } = await service.imagesIn.check(bytes, owner, "content");
+    const [sha256, md5] = [hash.slice("sha256:".length), await hashOf("md5", bytes)];
     const { id, createdAt, expiresAt } = await uploads.put(owner, bytes, {
       bytes: bytes.length,
       width,
@@ -88,8 +87,8 @@ export function files(instance: FastifyInstance, service: Service): void {
       name: request.body.filename ?? id,
       content_type: typeOf(content),
       size: bytes.length,
-      etag: hash("md5", bytes),
-      checksums: { sha256, md5: hash("md5", bytes) },
+      etag: md5,
+      checksums: { sha256, md5 },
       metadata: about,
       created_at: createdAt.toISOString(),
       expires_at: expiresAt.toISOString(),
