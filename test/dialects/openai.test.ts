@@ -194,6 +194,22 @@ test("who hangs up ends the generation", async () => {
   });
 });
 
+test("a stream's head and first preview come while the generation runs, which ends when the stream is left", async () => {
+  const asked = { model: "base", prompt: "long", size: "64x64", stream: true, partial_images: 3 } as const;
+  const { data: stream, response } = await client.images
+    .generate({ ...asked, ...ours({ num_inference_steps: 150, seed: 2 }) })
+    .withResponse();
+  assert.match(response.headers.get("content-type")!, /^text\/event-stream/);
+  const latest = async () => (await gateway.http.get("/v1/generations?limit=1").set(authorized)).body.data[0];
+  assert.match((await latest()).status, /queued|processing/);
+  for await (const { type } of stream) {
+    assert.equal(type, "image_generation.partial_image");
+    assert.equal((await latest()).status, "processing");
+    break;
+  }
+  await until("it to be canceled", async () => (await latest()).status === "canceled" || undefined);
+});
+
 test("a form of another site's page is not taken", async () => {
   const form = new FormData();
   form.set("prompt", "a house");

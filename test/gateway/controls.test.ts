@@ -176,4 +176,5 @@ test("a picture that its annotator cannot read fails the generation with the rea
   const annotator = { name: "canny", params: { detect_resolution: 2048 } };
   const { body } = await post(control({ image: strip, annotator }));
   assert.equal(body.error.code, "too_many_pixels");
+  assert.match(body.error.message, /^controls\[0\]: .*becomes/);
 });

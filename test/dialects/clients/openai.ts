@@ -34,6 +34,7 @@ export function openai(url: string): Call[] {
         prompt: "a lake",
         image: await image(),
         mask: await image(),
+        num_inference_steps: 2,
         stream: true,
       } as const;
       const types: string[] = [];

@@ -4,7 +4,7 @@ import { mapModes } from "../../../src/image/map-modes.ts";
 import type { Pixels } from "../../../src/image/pixels.ts";
 import type { GenerationRequest } from "../../../src/schema/generation-request.ts";
 import type { PoseJson } from "../../../src/schema/pose.ts";
-import type { MapTask } from "./made.ts";
+import { MapError, type MapTask } from "./made.ts";
 import type { Maps, Stopping } from "./maps.ts";
 
 /** A control's map, at the pictures' size. */
@@ -31,6 +31,7 @@ export const isAnnotated = ({ annotator }: Control) => annotator !== null && ann
 /**
  * @param files the images' bytes by their hashes
  * @returns the maps, and what the client should know of them
+ * @throws {MapError} when one cannot be made, which says of which control
  */
 export async function makeControlMaps(
   { controls, width, height }: GenerationRequest,
@@ -48,7 +49,9 @@ export async function makeControlMaps(
       await stopping.turn();
       const picture = hash === null ? null : files[hash]!;
       const task: MapTask = { choice: annotator, picture, mask: null, pose, maxPixels };
-      const one = await maps.make(task, [hash], stopping);
+      const one = await maps.make(task, [hash], stopping).catch((error) => {
+        throw error instanceof MapError ? new MapError(error.code, `controls[${control}]: ${error.message}`) : error;
+      });
       const map = mapModes[resize_mode](one.map, width, height);
       made.push({ control, picture: hashes.length > 1 ? i : null, map, pose: one.pose });
       warnings.push(...one.warnings.map((warning) => `controls[${control}]: ${warning}`));
