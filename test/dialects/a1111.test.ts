@@ -343,6 +343,7 @@ const refusals: [name: string, fields: Record<string, unknown>, says: RegExp][] 
   ["a VAE of its own", { override_settings: { sd_vae: "x.pt" } }, /sd_vae/],
   ["an unknown option", { override_settings: { img2img_fix_steps: true } }, /img2img_fix_steps/],
   ["an unknown model", { override_settings: { sd_model_checkpoint: "v1-5" } }, /v1-5.*base/],
+  ["less fresh noise", { sampler_name: "Euler a", eta: 0.5 }, /^eta: .*must be 1/],
   ["an unknown sampler", { sampler_name: "DPM adaptive" }, /DPM adaptive.*Euler a/],
   ["a schedule that a sampler has not", { sampler_name: "Heun", scheduler: "Karras" }, /Heun.*Karras.*Uniform/],
   ["a prompt that changes on the way", { prompt: "a [cat:dog:0.5]" }, /\[a:b:0\.5\]/],
@@ -406,6 +407,24 @@ for (const [name, fields, says] of refusals) {
     assert.deepEqual(Object.keys(body), ["error", "detail", "body", "errors"]);
   });
 }
+
+test("the body that the web UI's documentation fills in is taken as it is, on both routes", async () => {
+  const body = {
+    ...{ enable_hr: false, firstphase_width: 0, hr_scale: 2, hr_upscaler: "", hr_prompt: "", firstpass_image: "" },
+    ...{ styles: [""], subseed: -1, subseed_strength: 0, seed_resize_from_h: -1, sampler_index: "Euler a", eta: 0 },
+    ...{ s_churn: 0, s_tmax: 0, s_noise: 0, script_name: "", script_args: [], comments: {}, refiner_checkpoint: "" },
+    ...{ distilled_cfg_scale: 3.5, override_settings: {}, alwayson_scripts: {}, tiling: false, force_task_id: "" },
+  };
+  const sent = { ...small, ...body, sampler_name: "", seed: "-1", cfg_scale: "7", denoising_strength: 0.5 };
+  for (const [route, more] of [
+    ["txt2img", {}],
+    ["img2img", { init_images: [white], mask: null, mask_blur_x: 4, latent_mask: "", inpaint_full_res: true }],
+  ] as const) {
+    const { status, body: answer } = await post(`/sdapi/v1/${route}`, { ...sent, ...more });
+    assert.equal(status, 200, answer.detail);
+    assert.equal((await latest()).scheduler, "euler", "Euler a without its noise");
+  }
+});
 
 test("a mask that is to be blended is refused, and what to send instead is said", async () => {
   const sent = { ...small, init_images: [white], mask: white };

@@ -6,7 +6,11 @@ import { z } from "zod";
 import { closed } from "../../../schema/closed.ts";
 
 const text = z.string().nullish();
-const number = z.number().nullish();
+/** Numbers may be written as text, as the web UI reads them. */
+const numeric = <T extends z.ZodType>(type: T) =>
+  z.preprocess((value) => (typeof value === "string" && NUMBER.test(value) ? Number(value) : value), type.nullish());
+const NUMBER = /^-?\d{1,17}(\.\d{1,17})?$/;
+const number = numeric(z.number());
 const flag = z.boolean().nullish();
 /** A field that does nothing here, and nothing to the picture there either, as long as `only` holds. */
 const anything = z.unknown().optional();
@@ -26,19 +30,19 @@ const NO_HIRES = "hires fix is not there here: make the picture larger, or send 
 const shared = {
   prompt: text,
   negative_prompt: text,
-  seed: z.int().nullish(),
+  seed: numeric(z.int()),
   sampler_name: text,
   sampler_index: text,
   scheduler: text,
-  batch_size: z.int().min(1).nullish(),
-  n_iter: z.int().min(1).nullish(),
-  steps: z.int().nullish(),
+  batch_size: numeric(z.int().min(1)),
+  n_iter: numeric(z.int().min(1)),
+  steps: numeric(z.int()),
   cfg_scale: number,
-  width: z.int().nullish(),
-  height: z.int().nullish(),
+  width: numeric(z.int()),
+  height: numeric(z.int()),
   denoising_strength: number,
   eta: number,
-  clip_skip: z.int().nullish(),
+  clip_skip: numeric(z.int()),
   override_settings: z.record(z.string(), z.unknown()).nullish(),
   override_settings_restore_afterwards: flag,
   alwayson_scripts: z.record(z.string(), z.unknown()).nullish(),
@@ -46,7 +50,7 @@ const shared = {
   send_images: flag,
   force_task_id: z.string().max(200).nullish(),
 
-  styles: absent(["[]"], "there are no styles here: write them into the prompt"),
+  styles: absent(["", "[]", '[""]'], "there are no styles here: write them into the prompt"),
   subseed: anything, // with a strength alone
   subseed_strength: absent([0], "variations of a seed are not there here: must be 0"),
   seed_resize_from_h: absent(["<=0"], "is not there here: must be 0"),
@@ -56,7 +60,7 @@ const shared = {
   s_churn: absent([0], "is not there here: must be 0"),
   s_tmin: absent([0], "is not there here: must be 0"),
   s_tmax: anything, // with s_churn alone
-  s_noise: absent([1], "is not there here: must be 1"),
+  s_noise: number,
   s_min_uncond: absent([0], "is not there here: must be 0"),
   refiner_checkpoint: absent(["", "None"], "a refiner is not there here"),
   refiner_switch_at: anything, // with a refiner alone
@@ -65,16 +69,8 @@ const shared = {
   disable_extra_networks: absent([false], "write the prompt without them instead"),
   infotext: absent([""], "send the fields instead"),
   comments: absent(["{}"], "is not there here"),
+  distilled_cfg_scale: anything, // of Flux alone
   enable_hr: absent([false], NO_HIRES),
-  // Whether files are written on the server: each picture is kept all the same, for as long as any.
-  save_images: flag,
-  do_not_save_samples: flag,
-  do_not_save_grid: flag,
-  use_deprecated_controlnet: flag, // says which of two fields holds the units; both are read
-};
-
-export const TextToImageBody = closed({
-  ...shared,
   // Of the second pass, with enable_hr alone.
   firstphase_width: anything,
   firstphase_height: anything,
@@ -91,7 +87,15 @@ export const TextToImageBody = closed({
   hr_additional_modules: anything,
   hr_cfg: anything,
   hr_distilled_cfg: anything,
-});
+  firstpass_image: anything,
+  // Whether files are written on the server: each picture is kept all the same, for as long as any.
+  save_images: flag,
+  do_not_save_samples: flag,
+  do_not_save_grid: flag,
+  use_deprecated_controlnet: flag, // says which of two fields holds the units; both are read
+};
+
+export const TextToImageBody = closed(shared);
 
 const DENOISED_WHOLE = "pictures are not blended with the one that they began with here: must be 0";
 
@@ -111,7 +115,7 @@ export const ImageToImageBody = closed({
   include_init_images: flag,
   image_cfg_scale: number, // of models that edit by instructions alone
   initial_noise_multiplier: absent([1], "is not there here: must be 1"),
-  latent_mask: absent([], "is not there here: send mask"),
+  latent_mask: absent([""], "is not there here: send mask"),
 });
 
 export type Body = z.infer<typeof TextToImageBody>;

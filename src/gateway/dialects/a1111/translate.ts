@@ -65,18 +65,26 @@ export async function translate(
   return { input: data, showsMap: units.map(({ showsMap }) => showsMap) };
 }
 
+/** What a sampler that draws noise is when `eta` is 0, and it draws none. */
+const WITHOUT_NOISE: Partial<Record<SchedulerName, SchedulerName>> = {
+  euler_ancestral: "euler",
+  dpm2_ancestral: "dpm2",
+};
+
 /** The scheduler, and `eta` where it has a meaning. */
 function sampling(body: Body, model: Model | undefined): { scheduler?: SchedulerName; eta?: number } {
-  const said = body.sampler_name ?? body.sampler_index;
+  const said = [body.sampler_name, body.sampler_index].find((name) => name != null && name !== "");
   const isOffered = (name: string) => model?.schedulers.some(({ id }) => id === name) ?? true;
   if (said == null && body.scheduler == null && !isOffered("euler")) return {};
   const scheduler = schedulerOf(said ?? "Euler", body.scheduler);
   const { fields, stochastic } = SCHEDULER_FACTS[scheduler];
   if (fields.includes("eta")) return { scheduler, eta: body.eta ?? 0 };
-  if (stochastic && body.eta != null && body.eta !== 1) {
-    throw refuseA1111("eta", `of ${said ?? "Euler"} must be 1 here: less fresh noise is not there`);
-  }
-  return { scheduler }; // of the others, eta does nothing in the web UI either
+  const plain = body.eta === 0 ? WITHOUT_NOISE[scheduler] : undefined;
+  if (plain !== undefined) return { scheduler: plain };
+  for (const field of ["eta", "s_noise"] as const)
+    if (stochastic && body[field] != null && body[field] !== 1)
+      throw refuseA1111(field, `of ${said ?? "Euler"} must be 1 here: less fresh noise is not there`);
+  return { scheduler }; // of the others, eta and s_noise do nothing in the web UI either
 }
 
 /** Below 1 the web UI goes on towards the negative prompt; here guidance is off then. */
