@@ -5,8 +5,8 @@ import { recordKey, SCRIPT_NAMES } from "./keys.ts";
 
 const runCountFiles = script(new URL("lua/count-files.lua", import.meta.url), SCRIPT_NAMES);
 
-/** The archive as it came; what it unpacks to; pictures that it has made to show; its curve. */
-type Part = "dataset" | "unpacked" | "pictures" | "curve";
+/** The archive as it came; what it unpacks to; what it goes on from while it is not done; pictures that it has made to show; its curve. */
+type Part = "dataset" | "unpacked" | "work" | "pictures" | "curve";
 
 /** Says how many bytes a part of a job's files has now. */
 export async function countFiles(redis: Redis, id: string, part: Part, bytes: number): Promise<void> {

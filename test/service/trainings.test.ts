@@ -193,8 +193,9 @@ test("from an archive to a ControlNet that the running service offers and uses",
   assert.ok(!existsSync(join(data, "trainings", whole.id)), "its work folder is gone");
   const kept = join(data, "artifacts/trainings", whole.id);
   const bytes = readdirSync(kept).reduce((sum, name) => sum + statSync(join(kept, name)).size, 0);
-  const counted = await gateway.connection.hmget(`training:${whole.id}`, "files", "files_pictures", "files_unpacked");
-  assert.deepEqual([counted[0], Number(counted[1]) > 0, counted[2]], [String(bytes), true, "0"]);
+  const fields = ["files", "files_pictures", "files_unpacked", "files_work"];
+  const [counted, pictures, ...gone] = await gateway.connection.hmget(`training:${whole.id}`, ...fields);
+  assert.deepEqual([counted, Number(pictures) > 0, gone], [String(bytes), true, ["0", "0"]]);
 });
 
 test("nobody else sees it; metrics count it", async () => {
@@ -265,6 +266,9 @@ test("asked to stop, a worker saves a training and hands it back; the next one g
   await kill(first.child, "SIGTERM");
   assert.equal(first.child.exitCode, 0);
   assert.equal((await read(training)).status, "processing");
+  const state = statSync(join(data, "trainings", training.id, "work-1/state.safetensors")).size;
+  const work = Number(await gateway.connection.hget(`training:${training.id}`, "files_work"));
+  assert.ok(work > state, `${work} bytes are counted as its owner's, where its state alone has ${state}`);
   await trainHere(t);
   const done = await ended(training);
   assert.equal(done.status, "succeeded");

@@ -8,6 +8,9 @@ import { stampOfFile } from "./stamp.ts";
 
 /** Asked for instead of watched: network disks and mounts of containers tell of nothing. */
 const EVERY_MS = 1000;
+/** A look at many files, or at a slow disk, is followed by a pause so many times as long, up to this: it takes a hundredth of a core. */
+const PAUSE = 100;
+const MOST_MS = 10_000;
 /** Folders below MODELS_DIR; links may make them endless. */
 const MOST_DEPTH = 8;
 
@@ -44,9 +47,13 @@ export function watchShelves(dir: string, onChange: () => void): AbortController
   const watch = async () => {
     let known = await stateOf(dir);
     let before = known;
+    let took = 0;
     while (!signal.aborted) {
-      await sleep(EVERY_MS, undefined, { signal, ref: false });
+      const pause = Math.min(MOST_MS, Math.max(EVERY_MS, PAUSE * took));
+      await sleep(pause, undefined, { signal, ref: false });
+      const began = performance.now();
       const now = await stateOf(dir);
+      took = performance.now() - began;
       if (now === before && now !== known) {
         known = now;
         onChange();

@@ -22,7 +22,7 @@ export async function cleanUp(
   // It can have been canceled while it was brought to its place.
   else if (await place.withdraw()) await redis.publish(MODELS_CHANNEL, name);
   await storage.remove(datasetKey(id));
-  for (const part of ["dataset", "unpacked"] as const) await countFiles(redis, id, part, 0);
+  for (const part of ["dataset", "unpacked", "work"] as const) await countFiles(redis, id, part, 0);
   await rm(trainingFolder(config, id), { recursive: true, force: true });
 }
 

@@ -15,12 +15,16 @@ import { lossKey, validationKey } from "../../src/storage/keys.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import type { Running } from "./running.ts";
 import type { FromThread, TrainingTask } from "./thread.ts";
+import { workSize } from "./work-size.ts";
 
 type Ending = Exclude<FromThread, { type: "step" | "memory" | "unpacked" }>;
 type Step = Extract<FromThread, { type: "step" }>;
 
 /** How long a step that could not be told of waits before it is tried again. */
 const TELL_AGAIN_MS = 1000;
+
+/** How often what a training has on the disk is counted: rows of a large dataset are made for hours before the first step. */
+const COUNT_MS = 5000;
 
 /** What a training is told with. */
 export interface Telling {
@@ -63,10 +67,15 @@ export async function compute(
     told = told.then(() => tellSurely(telling, message, task, claimed, job, log)); // none after one that could not be told of
     told.catch(() => {}); // it is in the log
   });
+  const count = () => countWork(telling.redis, claimed.record.id, task, log);
+  let counted = Promise.resolve();
+  const counting = setInterval(() => (counted = count()), COUNT_MS);
   thread.on("error", reject);
   thread.on("exit", () => reject(new Error("the training's thread has ended without a word")));
-  const ending = await promise.finally(() => told.catch(() => {}));
+  const ending = await promise.finally(() => told.catch(() => {})).finally(() => clearInterval(counting));
   await thread.terminate();
+  // None after this one: it may be cleaned up next. A Redis that is away keeps nobody who is to stop.
+  await Promise.race([counted.then(count), sleep(TELL_AGAIN_MS, undefined, { ref: false })]);
   const all = await told.then(
     () => true,
     () => false,
@@ -107,6 +116,13 @@ async function tell(
   const report = { step, total: progress.total, loss, learning_rate, validation };
   if (!(await reportStep(redis, claimed, report))) job.ask("cancel");
   job.told = step;
+}
+
+/** Counts what the training has on this disk as its owner's, until it is cleaned up. */
+async function countWork(redis: Redis, id: string, { folders, archive }: TrainingTask, log: Logger): Promise<void> {
+  await countFiles(redis, id, "work", await workSize(folders.work, archive)).catch((error) =>
+    log.warn({ err: error }, "its files are not counted"),
+  );
 }
 
 /** Keeps what a training shows at a step at which it was saved. */
