@@ -91,6 +91,7 @@ export function writeConfigs(folder: string, vocabulary: number): void {
     "vae/config.json": VAE,
     "unet/config.json": UNET,
     "text_encoder/config.json": textEncoder(vocabulary),
+    "tokenizer/tokenizer_config.json": { model_max_length: textEncoder(vocabulary).max_position_embeddings },
     "scheduler/scheduler_config.json": SCHEDULER,
     "model_index.json": INDEX, // last: its being there says that all are
   };
