@@ -21,13 +21,45 @@ export function readIfThere<T extends object = Record<string, unknown>>(path: st
   return (existsSync(path) ? readJson(path) : {}) as T;
 }
 
+/** Special tokens that a tokenizer has anyway. */
+const OWN = ["bos_token", "eos_token", "unk_token", "pad_token"];
+const LISTS = ["additional_special_tokens", "extra_special_tokens"];
+
+/** Further special tokens, which stand there without their numbers: under names of their own, and in lists. */
+function furtherTokens(dir: string): Said[] {
+  const config = readIfThere(join(dir, "tokenizer_config.json"));
+  const map = readIfThere(join(dir, "special_tokens_map.json"));
+  const named = Object.entries({ ...map, ...config }).filter(([key]) => key.endsWith("_token") && !OWN.includes(key));
+  const lists = LISTS.flatMap((key) => Object.values(config[key] ?? map[key] ?? {}) as unknown[]);
+  return [...named.map(([, value]) => value), ...lists].flatMap((value): Said[] => {
+    if (typeof value === "string") return [{ content: value, special: true }];
+    const isSaid = typeof value === "object" && value !== null && "content" in value;
+    return isSaid ? [{ special: true, ...(value as Said) }] : [];
+  });
+}
+
+/** Those that have no number yet get the next ones, as in transformers. */
+function numbered(further: readonly Said[], known: readonly AddedToken[], vocab: Readonly<Record<string, number>>) {
+  const contents = new Set(known.map(({ content }) => content));
+  let next = Math.max(Object.keys(vocab).length, ...known.map(({ id }) => id + 1));
+  return further.flatMap((said) => {
+    if (contents.has(said.content)) return [];
+    contents.add(said.content);
+    return [token(vocab[said.content] ?? next++, said)];
+  });
+}
+
 /**
  * The tokens of a tokenizer's folder beside its special ones: of added_tokens.json ({content: id}), tokenizer.json's
  * `added_tokens`, and tokenizer_config.json's `added_tokens_decoder`, which wins (transformers,
- * tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained).
+ * tokenization_utils_base.py, PreTrainedTokenizerBase._from_pretrained); then those that are named without a number.
  * @throws CheckpointError for one without content or id
  */
-export function addedTokens(dir: string, specials: ReadonlySet<string>): AddedToken[] {
+export function addedTokens(
+  dir: string,
+  specials: ReadonlySet<string>,
+  vocab: Readonly<Record<string, number>>,
+): AddedToken[] {
   const plain = Object.entries(readIfThere<Record<string, number>>(join(dir, "added_tokens.json")));
   const whole = readIfThere<{ added_tokens?: (Said & { id: number })[] }>(join(dir, "tokenizer.json"));
   const decoder = readIfThere<{ added_tokens_decoder?: Record<string, Said> }>(join(dir, "tokenizer_config.json"));
@@ -40,7 +72,10 @@ export function addedTokens(dir: string, specials: ReadonlySet<string>): AddedTo
     ...Object.entries(decoder.added_tokens_decoder ?? {}).map(([id, said]) => token(Number(id), said)),
   ];
   const byContent = new Map(all.map((one) => [one.content, one]));
-  return [...byContent.values()].filter(({ content }) => content !== "" && !specials.has(content));
+  const known = [...byContent.values()];
+  return [...known, ...numbered(furtherTokens(dir), known, vocab)].filter(
+    ({ content }) => content !== "" && !specials.has(content),
+  );
 }
 
 function token(id: number, said: Said | null): AddedToken {

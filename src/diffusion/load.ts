@@ -4,13 +4,26 @@ import type { BaseModel, ControlNet } from "../models/opened.ts";
 import { deepOutput } from "../models/shallow.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { LoadedControlNet, LoadedModel, Run } from "./model.ts";
-import { loadTokenizer } from "./tokenizer.ts";
+import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 /** Makes a network runnable; it may load it at the first run. */
 export type Runner = (network: Network) => Run;
 
 /** The outputs of a network that has no inputs, and is not run again. */
 export type Once = (network: Network) => Promise<Readonly<Record<string, Tensor>>>;
+
+/** Refuses the words that a fine-tune's tokenizer has and its text encoder has not. */
+function within(words: number, tokenizer: Tokenizer): Tokenizer {
+  return {
+    ...tokenizer,
+    encode(text) {
+      const ids = tokenizer.encode(text);
+      const beyond = ids.find((id) => id >= words);
+      if (beyond === undefined) return ids;
+      throw new Error(`the prompt has the token "${tokenizer.decode([beyond])}", which the text encoder does not have`);
+    },
+  };
+}
 
 /**
  * A checkpoint's base model, with its tokenizers read (which takes some 100 ms).
@@ -23,7 +36,7 @@ export function loadModel(model: BaseModel, runner: Runner, remembering: Runner)
     scheduler: model.scheduler as Record<string, unknown>,
     text: model.text.map(({ config, tokenizerFolder, network }) => ({
       config,
-      tokenizer: loadTokenizer(tokenizerFolder),
+      tokenizer: within(config.vocab_size, loadTokenizer(tokenizerFolder)),
       run: remembering(network),
     })),
     run: {

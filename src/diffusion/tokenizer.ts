@@ -159,7 +159,7 @@ export function readTokenizer(dir: string) {
   };
   const [bos, eos, pad] = [idOf(specials.bos), idOf(specials.eos), idOf(specials.pad)];
   const different = new Map(Object.values(specials).map((token) => [token.content, token]));
-  const added = addedTokens(dir, new Set(different.keys()));
+  const added = addedTokens(dir, new Set(different.keys()), vocab);
   return { vocab, merges, specials: [...different.values()], added, bos, eos, pad };
 }
 

@@ -23,6 +23,11 @@ function tokensOf(tokenizerFolder: string, positions: number): number {
       `tokenizer_config.json: ${side} ${JSON.stringify(said[side])} is not supported, only "right"`,
     );
   }
+  if (said.split_special_tokens) {
+    throw new UnsupportedError(
+      `tokenizer_config.json: split_special_tokens ${said.split_special_tokens} is not supported`,
+    );
+  }
   const { model_max_length: tokens } = said;
   if (tokens === undefined) {
     // There a prompt is padded to a number beyond all bounds, which fails.

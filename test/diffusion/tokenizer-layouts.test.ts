@@ -18,6 +18,7 @@ const head = [1012, 320, 66, 536, 268, 580, 344];
 const tail = [267, 518, 567, 320, 256, 1013];
 const SPELLED = [...head, 283, 66, 536, 268, 580, 344, 29, ...tail];
 const ADDED = [...head, WORDS, ...tail];
+const SECOND = [...head, WORDS + 1, ...tail];
 
 const token = (content: string) => ({ content, lstrip: false, rstrip: false, single_word: false, normalized: false });
 const [bos, eos] = [token("<|startoftext|>"), token("<|endoftext|>")];
@@ -53,6 +54,24 @@ const LAYOUTS: Record<string, [copied: readonly string[], written: Record<string
     ["tokenizer_config.json"],
     { "tokenizer.json": { ...whole, added_tokens: [...whole.added_tokens, { id: WORDS, ...added }] } },
     ADDED,
+  ],
+  "a special token without a number": [
+    [...PAIRS, "tokenizer_config.json"],
+    { "special_tokens_map.json": { additional_special_tokens: ["<cat-toy>"] } },
+    ADDED,
+  ],
+  "special tokens without numbers in both files": [
+    PAIRS,
+    {
+      "tokenizer_config.json": { ...config, extra_special_tokens: ["<dog>", "<cat-toy>"] },
+      "special_tokens_map.json": { extra_special_tokens: ["<cat-toy>"] },
+    },
+    SECOND,
+  ],
+  "a special token without a number after one with a name": [
+    PAIRS,
+    { "tokenizer_config.json": { ...config, extra_special_tokens: ["<cat-toy>"], dog_token: token("<dog>") } },
+    SECOND,
   ],
 };
 

@@ -90,6 +90,11 @@ const FORMS: Record<string, { change: (base: string) => void; reason?: RegExp }>
       edit(join(base, "tokenizer/tokenizer_config.json"), (config) => ({ ...config, padding_side: "left" })),
     reason: /padding_side "left" is not supported/,
   },
+  "a tokenizer that spells special tokens": {
+    change: (base) =>
+      edit(join(base, "tokenizer/tokenizer_config.json"), (config) => ({ ...config, split_special_tokens: true })),
+    reason: /split_special_tokens true is not supported/,
+  },
   "a tokenizer of another kind": {
     change: (base) =>
       edit(join(base, "model_index.json"), (index) => ({ ...index, tokenizer: ["transformers", "T5Tokenizer"] })),
@@ -172,6 +177,15 @@ for (const [form, { change, reason }] of Object.entries(FORMS)) {
     assert.ok(found >= 57, `${found} dB`);
   });
 }
+
+test("a prompt with a word that the tokenizer has and the text encoder has not: the generation says which", async (t) => {
+  const models = mkdtempSync(join(tmpdir(), "wild-"));
+  t.after(() => rmSync(models, { recursive: true }));
+  cpSync(join(SD15, "base"), join(models, "base"), { recursive: true });
+  writeFileSync(join(models, "base/tokenizer/added_tokens.json"), '{"<cat-toy>": 1014}');
+  const asked = { ...readRequest(CASE), model: "base", prompt: "a <cat-toy>" };
+  await assert.rejects(serve(models, asked), /the token "<cat-toy>", which the text encoder does not have/);
+});
 
 /** A changed file of an SDXL folder, what it says then, and why it is refused. */
 const SDXL_FORMS: Record<string, [file: string, said: object, reason: RegExp]> = {
