@@ -41,10 +41,13 @@ function saidInMetadata(metadata: Readonly<Record<string, string>>): Said {
   return prediction_type === undefined ? {} : { prediction_type };
 }
 
-/** The .yaml of the same name beside a file, where it is a model's; "" where there is none. */
+/** The .yaml of the same name beside a file, where it is a model's; "" where there is none. @throws UnsupportedError for a web page */
 export function yamlBeside(file: string): string {
   const yaml = file.replace(/\.safetensors$/i, ".yaml");
   const text = yaml !== file && existsSync(yaml) ? readFileSync(yaml, "utf8") : "";
+  if (/^\s*<(!doctype|html)/i.test(text)) {
+    throw new UnsupportedError("the .yaml beside it is a web page, not a model's config: the download went wrong");
+  }
   return /^model:/m.test(text) ? text : "";
 }
 

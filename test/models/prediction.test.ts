@@ -41,6 +41,7 @@ const CASES: Record<string, [Record<string, string>, string | null, string[], ob
   "sgm's yaml with epsilon": [{}, sgm("EpsScaling"), [], EPSILON],
   "sgm's yaml of another noise": [{}, sgm("EDMScaling"), [], REFUSED],
   "sgm's yaml that says nothing of it": [{}, "model:\n  target: sgm.models.diffusion.DiffusionEngine\n", [], {}],
+  "a yaml that is a web page": [{}, "\n<!DOCTYPE html>\n<html>", [], REFUSED],
   "a yaml that is no model's": [{}, "notes: v\n", [], {}],
   "the metadata above the yaml": [spec("epsilon"), yaml("    parameterization: v\n"), [], EPSILON],
   "NoobAI's empty tensors above all": [

@@ -27,7 +27,6 @@ function half(bits: number): number {
 
 /** What is done to the folder of a good checkpoint, and what must come of it: the same picture, or a reason. */
 const FORMS: Record<string, { change: (base: string) => void; reason?: RegExp }> = {
-  "a folder as it is": { change: () => {} },
   "half-precision weights beside the index of float32 files that are not there": {
     change(base) {
       renameSync(join(base, `${UNET}.safetensors`), join(base, `${UNET}.fp16.safetensors`));
