@@ -8,7 +8,7 @@ import { stampOfFile } from "./stamp.ts";
 
 /** Asked for instead of watched: network disks and mounts of containers tell of nothing. */
 const EVERY_MS = 1000;
-/** A look at many files, or at a slow disk, is followed by a pause so many times as long, up to this: it takes a hundredth of a core. */
+/** A look at many files is followed by a pause of so many times what it has taken of a processor, up to this. */
 const PAUSE = 100;
 const MOST_MS = 10_000;
 /** Folders below MODELS_DIR; links may make them endless. */
@@ -51,9 +51,10 @@ export function watchShelves(dir: string, onChange: () => void): AbortController
     while (!signal.aborted) {
       const pause = Math.min(MOST_MS, Math.max(EVERY_MS, PAUSE * took));
       await sleep(pause, undefined, { signal, ref: false });
-      const began = performance.now();
+      const began = process.threadCpuUsage();
       const now = await stateOf(dir);
-      took = performance.now() - began;
+      const { user, system } = process.threadCpuUsage(began);
+      took = (user + system) / 1000;
       if (now === before && now !== known) {
         known = now;
         onChange();
