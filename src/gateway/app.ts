@@ -146,7 +146,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   const kept = (owner: string, hash: string) =>
     parts.queue.ask((redis) => findImage(redis, parts.storage, owner, hash));
   const imagesIn = new ImagesIn(parts.config, { outbound: parts.outbound, uploads, decoders, held, kept });
-  const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events");
+  const followers = new Shares(bounds.streams, bounds.streamsOfOwner, "clients that follow events or wait");
   const room = new Room(parts.queue, parts.config.DATA_DIR);
   const [fleet, looks] = [new Fleet(parts.queue), new Looks(parts.queue)];
   const service: Service = { ...parts, bounds, fleet, uploads, imagesIn, room, looks, followers };

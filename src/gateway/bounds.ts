@@ -14,7 +14,7 @@ export const BOUNDS = {
   idleBytes: 4096,
   /** Uploads that are kept of an owner: two files each. */
   uploadsOfOwner: 10_000,
-  /** Clients that follow events. */
+  /** Clients that follow events, or wait for an end. */
   streams: 2000,
   streamsOfOwner: 1000,
   /** A sign of life after so long without an event tells proxies that the connection lives, and the server whether the client does. */

@@ -1,17 +1,12 @@
-/** Answers that are streams of events: so many clients at once, and none that does not read. */
+/** Answers that take their time, streams of events among them: so many clients at once, and none that does not read. */
 import type { ServerResponse } from "node:http";
 import { Readable } from "node:stream";
-import type { FastifyReply, FastifyRequest } from "fastify";
-import { ownerOf } from "./auth.ts";
+import type { FastifyReply } from "fastify";
 import type { Service } from "./parts.ts";
 
-/** Takes a place among those who follow events, until the answer is over. @throws {NotReady} when there is none */
-export function takePlace(
-  { followers }: Pick<Service, "followers">,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): void {
-  const follower = followers.open(ownerOf(request));
+/** Takes a place among those who follow events or wait for an end, until the answer is over. @throws {NotReady} when there is none */
+export function takePlace({ followers }: Pick<Service, "followers">, owner: string, reply: FastifyReply): void {
+  const follower = followers.open(owner);
   follower.add(1);
   reply.raw.once("close", () => follower.release());
 }

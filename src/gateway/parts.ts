@@ -29,6 +29,6 @@ export interface Service extends Parts {
   imagesIn: ImagesIn;
   room: Room;
   looks: Looks;
-  /** Clients that follow events, by whatever API. */
+  /** Clients that follow events, or wait for an end, by whatever API. */
   followers: Shares;
 }

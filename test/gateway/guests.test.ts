@@ -210,6 +210,31 @@ describe("clients that follow events", async () => {
     });
   });
 
+  for (const [how, path, body] of [
+    ["for an end", "/v1/generations", { prompt: "x" }],
+    ["for a prediction", "/v1/predictions", { version: "anyone/base:base", input: { prompt: "x" } }],
+    ["for a picture of the web UI's API", "/sdapi/v1/txt2img", { prompt: "x" }],
+  ] as const) {
+    test(`count as well when they wait ${how}`, async () => {
+      const gone = new AbortController();
+      const ask = async () => {
+        const headers = { Authorization: `Bearer ${ANN}`, "Content-Type": "application/json", Prefer: "wait=60" };
+        const init = { method: "POST", headers, body: JSON.stringify(body), signal: gone.signal };
+        return (await fetch(`${gateway.config.PUBLIC_URL}${path}`, init)).status;
+      };
+      const answers: (number | "waits")[] = [];
+      const asking = [];
+      do {
+        const asked = ask().catch(() => 0);
+        asking.push(asked);
+        answers.push(await Promise.race([asked, sleep(200, "waits" as const)]));
+      } while (answers.at(-1) === "waits" && answers.length < 4);
+      assert.deepEqual([answers.at(-1), answers.length <= 3], [503, true], String(answers));
+      gone.abort();
+      await Promise.all(asking);
+    });
+  }
+
   test("and do not read what they are sent are dropped", async () => {
     const ann = await begin(ANN);
     const { id, leave } = await ann();

@@ -90,7 +90,7 @@ async function make(
   { name, closing }: { name: EventName; closing: AbortSignal },
 ) {
   const { input, wanted } = readBody(body);
-  if (wanted.stream) takePlace(service, request, reply);
+  takePlace(service, ownerOf(request), reply);
   const accepted = await acceptOf(service, "openai", request, input);
   const finish = async () => {
     const record = await waitForPictures(service, request, reply, accepted, closing);

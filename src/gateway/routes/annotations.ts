@@ -10,6 +10,7 @@ import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
 import { acceptedFormats, refuseOtherPictures } from "../accepted-picture.ts";
 import { acceptAnnotation, findMap, waitForAnnotation } from "../annotate.ts";
 import { ownerOf } from "../auth.ts";
+import { takePlace } from "../event-stream.ts";
 import { idempotencyHeader } from "../idempotency.ts";
 import { binary, problems } from "../openapi.ts";
 import type { Service } from "../parts.ts";
@@ -52,12 +53,13 @@ export const annotations: FastifyPluginAsyncZod<Service> = async (app, service) 
     async (request, reply) => {
       const owner = ownerOf(request);
       refuseOtherPictures(request.headers.accept, ["png"]);
-      const submitted = await acceptAnnotation(service, request.body, submitterOf(request));
-      reply.header("Location", `${request.addresses.publicUrl}/v1/annotations/${submitted.id}`);
       const wantsMap = acceptedFormats(request.headers.accept).includes("png");
       const preferred = preferredWait(request.headers.prefer);
-      if (preferred !== undefined) reply.header("Preference-Applied", `wait=${preferred}`);
       const wait = preferred ?? (wantsMap ? MAX_WAIT_SECONDS : undefined);
+      if (wait !== undefined) takePlace(service, owner, reply);
+      const submitted = await acceptAnnotation(service, request.body, submitterOf(request));
+      reply.header("Location", `${request.addresses.publicUrl}/v1/annotations/${submitted.id}`);
+      if (preferred !== undefined) reply.header("Preference-Applied", `wait=${preferred}`);
       if (wait === undefined) return reply.code(202).send(annotation.show(submitted, request.addresses));
       const record = await waitForAnnotation(service, submitted, owner, untilNoLonger(reply, closing.signal, wait));
       if (closing.signal.aborted) reply.header("Connection", "close"); // kept alive, it would keep the gateway

@@ -75,7 +75,7 @@ export const events: FastifyPluginAsyncZod<Service> = async (app, service) => {
         if (!(await service.queue.has(kind, id, ownerOf(request)))) throw unknownJob(kind, id);
         const last = lastSeen(request.headers["last-event-id"], request.query);
         if (isFinal(last)) return reply.code(204).send(undefined);
-        takePlace(service, request, reply);
+        takePlace(service, ownerOf(request), reply);
         const gone = new AbortController();
         reply.raw.once("close", () => gone.abort());
         const texts = textFrom(id, last, request.addresses, AbortSignal.any([gone.signal, closing.signal]));

@@ -9,6 +9,7 @@ import { MAX_WAIT_SECONDS } from "../../schema/fields.ts";
 import { Generation } from "../../schema/generation.ts";
 import { CONTENT_TYPES, GenerationInput } from "../../schema/generation-request.ts";
 import { ownerOf } from "../auth.ts";
+import { takePlace } from "../event-stream.ts";
 import { acceptGeneration, findControlMap, findPicture, waitForGeneration } from "../generate.ts";
 import { letGo } from "../held.ts";
 import { idempotencyHeader } from "../idempotency.ts";
@@ -67,10 +68,11 @@ export const generations: FastifyPluginAsyncZod<Service> = async (app, service) 
     async (request, reply) => {
       const owner = ownerOf(request);
       checkFormat(request, request.body);
+      const wait = preferredWait(request.headers.prefer);
+      if (wait !== undefined) takePlace(service, owner, reply);
       const submitted = await acceptGeneration(service, request.body, submitterOf(request));
       letGo(request);
       reply.header("Location", `${request.addresses.publicUrl}/v1/generations/${submitted.id}`);
-      const wait = preferredWait(request.headers.prefer);
       if (wait !== undefined) reply.header("Preference-Applied", `wait=${wait}`);
       if (wait === undefined) return reply.code(202).send(generation.show(submitted, request.addresses));
       const signal = untilNoLonger(reply, closing.signal, wait);

@@ -8,6 +8,7 @@ import { MAX_CONTROLS } from "../../../schema/fields.ts";
 import { PoseJson } from "../../../schema/pose.ts";
 import { findMap } from "../../annotate.ts";
 import { ownerOf } from "../../auth.ts";
+import { takePlace } from "../../event-stream.ts";
 import type { Service } from "../../parts.ts";
 import { annotateAtOnce } from "../at-once.ts";
 import { detailOf, fieldErrors } from "../issues.ts";
@@ -107,6 +108,7 @@ async function mapsOf(
     if (error !== undefined) throw refuseA1111("controlnet_module", detailOf(fieldErrors(error)));
     return data;
   });
+  takePlace(service, ownerOf(request), reply);
   const records = await Promise.all(checked.map((input) => annotateAtOnce(service, request, reply, input, closing)));
   const images: string[] = [];
   for (const { id } of records) {

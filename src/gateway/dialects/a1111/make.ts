@@ -4,6 +4,7 @@ import { withText } from "../../../image/png-text.ts";
 import type { GenerationRecord } from "../../../jobs/generation.ts";
 import { inputKey } from "../../../storage/keys.ts";
 import { ownerOf } from "../../auth.ts";
+import { takePlace } from "../../event-stream.ts";
 import { findControlMap } from "../../generate.ts";
 import type { Service } from "../../parts.ts";
 import { acceptOf, filesOf, waitForPictures } from "../at-once.ts";
@@ -41,6 +42,7 @@ export async function make(
     return `data:image/png;base64,${negative!.toString("base64")}`;
   };
   const { input, showsMap } = await translate(body, options, catalog, inverted);
+  takePlace(service, owner, reply);
   const accepted = await acceptOf(service, "a1111", request, input);
   const record = await waitForPictures(service, request, reply, accepted, closing);
   const info = infoOf(record);

@@ -1,5 +1,4 @@
 /** Predictions: made, read, listed, canceled, followed. */
-import { Readable } from "node:stream";
 import type { FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
 import type { ZodTypeProvider } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -12,6 +11,7 @@ import { linkToken, opens } from "../../../webhooks/links.ts";
 import { type Prediction, predictionOf, REPLICATE } from "../../../webhooks/prediction.ts";
 import { findJob } from "../../accept.ts";
 import { ownerOf } from "../../auth.ts";
+import { sendEvents, takePlace } from "../../event-stream.ts";
 import { follow } from "../../follow.ts";
 import { findPicture, waitForGeneration } from "../../generate.ts";
 import { paging } from "../../paging.ts";
@@ -70,8 +70,9 @@ function creation(instance: FastifyInstance, service: Service, shown: Shown, clo
     }
     const model = modelOf(field, said, await service.fleet.catalog());
     const input = readInput(body, model, request.addresses.publicUrl);
-    const accepted = await acceptOf(service, "replicate", request, input);
     const wait = preferredWait(request.headers.prefer?.toString());
+    if (wait !== undefined) takePlace(service, ownerOf(request), reply);
+    const accepted = await acceptOf(service, "replicate", request, input);
     if (wait === undefined) return reply.code(201).send(await shown(request, accepted));
     const signal = untilNoLonger(reply, closing, wait);
     const record = await waitForGeneration(service, accepted, ownerOf(request), signal);
@@ -115,20 +116,13 @@ function withoutKey(instance: FastifyInstance, service: Service, closing: AbortS
   const ofStream = { hide: true, querystring, params: z.object({ id: z.string() }) };
   app.get("/predictions/:id/stream", { ...options, schema: ofStream }, async (request, reply) => {
     const { id } = request.params;
-    await findJob(service, generation, await opened(id, request.query.token), id);
+    const owner = await opened(id, request.query.token);
+    await findJob(service, generation, owner, id);
+    takePlace(service, owner, reply);
     const gone = new AbortController();
     reply.raw.once("close", () => gone.abort());
     const signal = AbortSignal.any([gone.signal, closing]);
-    return reply
-      .header("Content-Type", "text/event-stream")
-      .header("Cache-Control", "no-store")
-      .header("Connection", "close")
-      .header("X-Accel-Buffering", "no")
-      .send(
-        Readable.from(tell(service, id, request.query.token, request.addresses.publicUrl, signal), {
-          objectMode: false,
-        }),
-      );
+    return sendEvents(service, reply, tell(service, id, request.query.token, request.addresses.publicUrl, signal));
   });
 }
 
