@@ -212,7 +212,7 @@ describe("clients that follow events", async () => {
 
   for (const [how, path, body] of [
     ["for an end", "/v1/generations", { prompt: "x" }],
-    ["for a prediction", "/v1/predictions", { version: "anyone/base:base", input: { prompt: "x" } }],
+    ["for a prediction", "/replicate/v1/predictions", { version: "anyone/base:base", input: { prompt: "x" } }],
     ["for a picture of the web UI's API", "/sdapi/v1/txt2img", { prompt: "x" }],
   ] as const) {
     test(`count as well when they wait ${how}`, async () => {
