@@ -25,7 +25,7 @@ const FETCH_MS = 15_000;
 const TAKE_MS = 60_000;
 /** Requests that read images from elsewhere at once; each can hold {@link IMAGES_TOGETHER} in memory. */
 const READING = 32;
-/** Those of one owner: slow servers that he names hold up nobody else. */
+/** Those of one owner: slow servers that one names hold up nobody else. */
 const READING_OF_OWNER = 8;
 /** Addresses that one request reads at once. */
 const FETCHING_OF_REQUEST = 8;
