@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fstatSync, openSync, readdirSync, readFileSync, readSync, realpathSync } from "node:fs";
+import { closeSync, existsSync, readdirSync, readFileSync, readSync, realpathSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { otherThing } from "./recognize-bytes.ts";
+import { openRegularFile } from "./regular-file.ts";
 import { CheckpointError, headerLength, LENGTH_BYTES, parseHeader } from "./safetensors.ts";
 import type { WeightSource } from "./weights.ts";
 
@@ -40,9 +41,8 @@ export function readCheckpoint(file: string): CheckpointFile {
     throw new CheckpointError(`${basename(file)} is missing`);
   }
   const real = realpathSync(file);
-  const descriptor = openSync(real, "r");
+  const { descriptor, size } = openRegularFile(real);
   try {
-    const { size } = fstatSync(descriptor);
     const start = Buffer.alloc(HEAD_BYTES);
     const head = start.subarray(0, readSync(descriptor, start, 0, HEAD_BYTES, 0));
     const json = new Uint8Array(lengthOf(head, size));
@@ -140,6 +140,15 @@ export function findCheckpoint(dir: string, stem: string): Checkpoint {
   );
 }
 
+function readText(file: string): string {
+  const { descriptor } = openRegularFile(file);
+  try {
+    return readFileSync(descriptor, "utf8");
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
 /** @throws CheckpointError when the file is missing or not a JSON object. */
 export function readJson(file: string): object {
   const name = join(basename(dirname(file)), basename(file));
@@ -149,7 +158,7 @@ export function readJson(file: string): object {
   let json: unknown;
   try {
     // Python writes a bare -Infinity into scheduler_config.json (lambda_min_clipped), where it is the default.
-    json = JSON.parse(readFileSync(file, "utf8").replaceAll(/:\s*-Infinity\b/g, ": null"));
+    json = JSON.parse(readText(file).replaceAll(/:\s*-Infinity\b/g, ": null"));
   } catch (cause) {
     throw new CheckpointError(`${name} is not JSON`, { cause });
   }

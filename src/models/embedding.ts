@@ -18,6 +18,8 @@ export interface Embedding {
 
 /** The most vectors that can be of use: the text tower reads no more. */
 const MAX_VECTORS = 75;
+/** Characters: file systems allow no longer name. */
+const LONGEST_TOKEN = 255;
 const TOWERS = ["clip_l", "clip_g"];
 /** Names of vectors that are no token: AUTOMATIC1111's, in safetensors and in pickles. */
 const NO_TOKEN = ["emb_params", "string_to_param.*", "*", ...TOWERS];
@@ -44,8 +46,10 @@ export function openEmbedding(file: string): Embedding {
   if (new Set(shapes.map(([count]) => count)).size > 1) {
     throw new CheckpointError(`clip_l has ${shapes[0]![0]} vectors, clip_g ${shapes[1]![0]}`);
   }
+  const token = NO_TOKEN.includes(own[0]!) ? parse(file).name : own[0]!;
+  if (token.length > LONGEST_TOKEN) throw new CheckpointError(`its token has ${token.length} characters`);
   return {
-    token: NO_TOKEN.includes(own[0]!) ? parse(file).name : own[0]!,
+    token,
     shapes,
     network: storedNetwork(checkpoint, (w) => ({
       inputs: [],

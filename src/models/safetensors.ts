@@ -37,6 +37,8 @@ export class CheckpointError extends Error {}
 /** The bound of the reference implementation: a longer header is an attack, not a model. */
 export const MAX_HEADER_BYTES = 100_000_000;
 export const LENGTH_BYTES = 8;
+/** Four times as many as a LoKr of all layers of SDXL has: to read the names of a million takes half a minute and gigabytes. */
+const MOST_TENSORS = 50_000;
 
 /** Length of the JSON header, from the first 8 bytes of a file of `fileBytes` bytes. */
 export function headerLength(start: Uint8Array, fileBytes: number): number {
@@ -99,6 +101,8 @@ function parseObject(json: Uint8Array): Record<string, unknown> {
   return header as Record<string, unknown>;
 }
 
+const OFFSETS = '"data_offsets"';
+
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function parseTensor(name: string, entry: unknown, dataStart: number, fileBytes: number): StoredTensor {
@@ -124,6 +128,15 @@ function parseTensor(name: string, entry: unknown, dataStart: number, fileBytes:
   return { dtype: dtype as StoredDType, shape, offset: dataStart + start, length };
 }
 
+/** Before anything is made of them. @throws CheckpointError */
+function requireFewTensors(json: Uint8Array): void {
+  const bytes = Buffer.from(json.buffer, json.byteOffset, json.length);
+  let count = 0;
+  for (let at = bytes.indexOf(OFFSETS); at >= 0; at = bytes.indexOf(OFFSETS, at + 1)) count++;
+  if (count > MOST_TENSORS)
+    throw new CheckpointError(`${count} tensors are more than the ${MOST_TENSORS} of any model`);
+}
+
 export interface Header {
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** What the writer says of the file; only what is text. */
@@ -137,6 +150,7 @@ export interface Header {
 export function parseHeader(json: Uint8Array, fileBytes: number): Header {
   const dataStart = LENGTH_BYTES + json.length;
   const tensors = new Map<string, StoredTensor>();
+  requireFewTensors(json);
   const header = parseObject(json);
   const said = Object.entries((header.__metadata__ ?? {}) as Record<string, unknown>);
   const metadata = Object.fromEntries(said.filter((entry): entry is [string, string] => typeof entry[1] === "string"));

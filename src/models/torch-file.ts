@@ -1,9 +1,10 @@
-import { closeSync, fstatSync, openSync, readSync, realpathSync } from "node:fs";
+import { closeSync, readSync, realpathSync } from "node:fs";
 import { basename, dirname } from "node:path";
 import type { ByteSource } from "../onnx/wire.ts";
 import { type Checkpoint, readCheckpoint } from "./checkpoint.ts";
 import { isTensor, type Pickled, type PickledTensor, readPickle } from "./pickle.ts";
 import { LONGEST_PICKLE, PickleBytes } from "./pickle-bytes.ts";
+import { openRegularFile } from "./regular-file.ts";
 import { CheckpointError, elementBytes } from "./safetensors.ts";
 import type { WeightSource } from "./weights.ts";
 import { readZip, type ZipEntry } from "./zip.ts";
@@ -24,9 +25,8 @@ const WRAPPERS = ["state_dict", "model", "params"];
  */
 export function readTorchFile(file: string): Checkpoint {
   const real = realpathSync(file);
-  const descriptor = openSync(real, "r");
+  const { descriptor, size } = openRegularFile(real);
   try {
-    const { size } = fstatSync(descriptor);
     const source: ByteSource = {
       size,
       read(offset, length) {

@@ -3,7 +3,8 @@
  * names a folder with more cases (<family>/{loras, ip_adapters, …, cases}).
  */
 import assert from "node:assert/strict";
-import { cpSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import type { Generation } from "../../src/schema/generation.ts";
@@ -107,9 +108,9 @@ const SPOILED = {
       const [name, { dtype, shape }] = first(tensors);
       tensors.set(name, { dtype, shape: [0, ...shape.slice(1)], bytes: new Uint8Array() });
     }),
-  "with 20,000 keys": (file) =>
+  "with 60,000 keys": (file) =>
     rewritten(file, (tensors) => {
-      for (let i = 0; i < 20_000; i++)
+      for (let i = 0; i < 60_000; i++)
         tensors.set(`nothing.${i}.weight`, { dtype: "F16", shape: [1], bytes: new Uint8Array(2) });
     }),
 } satisfies Record<string, (file: Buffer) => Uint8Array>;
@@ -133,6 +134,16 @@ async function shelf(kind: Kind) {
 
 const idOf = (name: string) => name.replaceAll(/\W+/g, "-");
 
+/** What stands on a shelf and is no file that can be read, by its id. */
+function putOddThings(shelf: string): string[] {
+  const at = (id: string) => join(shelf, `${id}.safetensors`);
+  symlinkSync(at("a-loop"), at("a-loop"));
+  mkdirSync(at("a-folder"));
+  execFileSync("mkfifo", [at("a-pipe")]);
+  writeFileSync(at("n".repeat(230)), "");
+  return ["a-loop", "a-folder.safetensors", "a-pipe", "n".repeat(230)];
+}
+
 test("a file of a stranger gives one error that says why, and the worker lives", async () => {
   scratch = await temporaryFolder(stack);
   const { models, worker } = services.get("sd15")!;
@@ -144,12 +155,20 @@ test("a file of a stranger gives one error that says why, and the worker lives",
     cpSync(join(FOLDER, "sd15", file), join(models, kind, "twice/config.json"));
   }
   const names = [...Object.keys(SPOILED).map(idOf), "twice"];
+  const odd = putOddThings(join(models, "loras"));
   for (const kind of Object.keys(KINDS) as Kind[]) {
     await until(`${kind} are read`, async () => {
       const { offered, refused } = await shelf(kind);
       return names.every((name) => offered.includes(name) || refused.includes(name));
     });
   }
+  const { refused } = await shelf("loras");
+  assert.deepEqual(
+    odd.filter((id) => !refused.includes(id)),
+    [],
+  );
+  for (const id of odd)
+    rmSync(join(models, "loras", `${id.replace(/\.safetensors$/, "")}.safetensors`), { recursive: true });
   for (const [kind, { use }] of Object.entries(KINDS)) {
     for (const name of Object.keys(SPOILED)) {
       const answer = await post("sd15", { ...PLAIN, ...use(idOf(name)) });

@@ -2,7 +2,7 @@
  * Where in MODELS_DIR the things of each shelf lie: in this project's own folders, in those of AUTOMATIC1111's web UI and ComfyUI, in
  * sub-folders of all of them, and in the cache of a Hugging Face hub (`models--org--name/snapshots/…`), where it goes by `org/name`.
  */
-import { type Dirent, existsSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { type Dirent, existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { LORA_WEIGHTS } from "../../src/models/lora/lora.ts";
 import { PEFT_CONFIG, PEFT_WEIGHTS } from "../../src/models/lora/peft-config.ts";
@@ -12,6 +12,7 @@ import { TORCH_FILE } from "../../src/models/torch-file.ts";
 import type { ShelfName } from "../../src/schema/catalog.ts";
 import { DECODERS } from "./decoders.ts";
 import { otherFile } from "./other-files.ts";
+import { entriesOf, statOf } from "./stamp.ts";
 
 /** Something that stands on a shelf, or would if it could be served. */
 export interface Found {
@@ -65,12 +66,11 @@ const MARKS = [
 const isModel = (path: string) => MARKS.some((name) => existsSync(join(path, name)));
 
 const isFolder = (parent: string, entry: Dirent) =>
-  entry.isDirectory() ||
-  (entry.isSymbolicLink() && statSync(join(parent, entry.name), { throwIfNoEntry: false })?.isDirectory() === true);
+  entry.isDirectory() || (entry.isSymbolicLink() && statOf(join(parent, entry.name))?.isDirectory() === true);
 
 /** Whether anything below could be a model. */
 function holdsModels(path: string, depth = 0): boolean {
-  return readdirSync(path, { withFileTypes: true }).some((entry) => {
+  return entriesOf(path).some((entry) => {
     if (!isFolder(path, entry)) {
       return SINGLE_FILE.test(entry.name) || PICKLE.test(entry.name);
     }
@@ -87,8 +87,9 @@ function snapshotOf(path: string): string | null {
   if (named !== "" && existsSync(named)) {
     return named;
   }
-  const all = existsSync(snapshots) ? readdirSync(snapshots).map((name) => join(snapshots, name)) : [];
-  return all.sort((a, b) => statSync(a).mtimeMs - statSync(b).mtimeMs).at(-1) ?? null;
+  const all = entriesOf(snapshots).map(({ name }) => join(snapshots, name));
+  const written = (one: string) => statOf(one)?.mtimeMs ?? 0;
+  return all.sort((a, b) => written(a) - written(b)).at(-1) ?? null;
 }
 
 function classOf(path: string): string {
@@ -101,8 +102,8 @@ function classOf(path: string): string {
 
 /** Another ControlNet's weights beside a folder's own, as xinsir publishes the Union and ProMax: each goes by the folder and the file. */
 function* furtherWeights({ shelf, id, path }: Pick<Found, "shelf" | "id" | "path">): Generator<Found> {
-  const files = shelf === "controlnets" ? readdirSync(path) : [];
-  for (const file of files.filter((name) => FURTHER.test(name))) {
+  const files = shelf === "controlnets" ? entriesOf(path) : [];
+  for (const { name: file } of files.filter(({ name }) => FURTHER.test(name))) {
     yield { shelf, id: `${id}/${file.replace(SINGLE_FILE, "")}`, path: join(path, file), folder: false };
   }
 }
@@ -115,7 +116,9 @@ function* findInHub(path: string, org: string, name: string): Generator<Found> {
     yield { shelf: "models", id, path, folder: true, reason: "the hub's cache has no snapshot of it" };
     return;
   }
-  const files = readdirSync(snapshot).filter((file) => SINGLE_FILE.test(file));
+  const files = entriesOf(snapshot)
+    .map(({ name: file }) => file)
+    .filter((file) => SINGLE_FILE.test(file));
   if (isModel(snapshot) || files.length === 0) {
     const loraFile = [LORA_WEIGHTS, PEFT_WEIGHTS].some((file) => existsSync(join(snapshot, file)));
     const lora = loraFile && !existsSync(join(snapshot, "model_index.json"));
@@ -176,8 +179,7 @@ function* findInFolder(at: At, name: string, shelves: ReadonlyMap<string, ShelfN
 /** Folders before files, and of those .safetensors first, so that of two things of one id the first is served. */
 function* walk(at: At, shelves: ReadonlyMap<string, ShelfName>): Generator<Found> {
   const { dir, shelf, prefix } = at;
-  const entries = existsSync(dir) ? readdirSync(dir, { withFileTypes: true }) : [];
-  const visible = entries.filter(({ name }) => !name.startsWith("."));
+  const visible = entriesOf(dir).filter(({ name }) => !name.startsWith("."));
   for (const entry of visible.filter((one) => isFolder(dir, one))) {
     yield* findInFolder(at, entry.name, shelves);
   }

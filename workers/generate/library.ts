@@ -5,6 +5,7 @@ import { DEMO_MODELS_DIR } from "../../src/config/config.ts";
 import type { BaseModel } from "../../src/models/opened.ts";
 import { openSafetyChecker, SAFETY_CHECKER, type SafetyChecker } from "../../src/models/safety-checker.ts";
 import type { Catalog, ShelfName, Unavailable } from "../../src/schema/catalog.ts";
+import { Id } from "../../src/schema/fields.ts";
 import { DECODERS, lendDecoder, openDecoders, type TinyDecoders } from "./decoders.ts";
 import { type Found, findAll } from "./finding.ts";
 import type { Shelf } from "./shelf.ts";
@@ -24,6 +25,9 @@ export const placeOf = (shelf: ShelfName, id: string) => `${shelf}/${id}`;
 /** Each shelf by where in MODELS_DIR its things lie. */
 const PLACES = new Map(Object.entries(SHELVES).map(([shelf, { place }]) => [place, shelf as ShelfName]));
 
+/** Characters: a name in a file can be a megabyte long, and the catalog is told every few seconds. */
+const LONGEST_REASON = 1000;
+
 /** A shelf's things and their entries; `skip` is told what cannot be served, and why. */
 function fill<T, Entry>(
   { openFolder, openFile, describe }: Shelf<T, Entry>,
@@ -40,6 +44,9 @@ function fill<T, Entry>(
       if (reason !== undefined) {
         throw new Error(reason);
       }
+      if (!Id.safeParse(id).success) {
+        throw new Error(`its name has ${id.length} characters, which is too long`);
+      }
       const earlier = things.find((one) => one.id === id);
       if (opened.has(id) && earlier !== undefined) {
         throw new Error(`the ${earlier.folder ? "folder" : "file"} "${relative(dir, earlier.path)}" has the same id`);
@@ -50,7 +57,7 @@ function fill<T, Entry>(
       entries.push(describe(id, one, { models: models ?? new Map(), safety_checker, forTraining }));
       opened.set(id, one);
     } catch (error) {
-      skip(found, (error as Error).message);
+      skip(found, (error as Error).message.slice(0, LONGEST_REASON));
     }
   }
   return { opened, entries };

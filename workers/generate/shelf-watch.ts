@@ -31,7 +31,7 @@ async function note(folder: string, depth: number, files: string[]): Promise<voi
 }
 
 /** Differs where any file of a folder does. */
-async function stateOf(folder: string): Promise<string> {
+export async function stateOf(folder: string): Promise<string> {
   const files: string[] = [];
   await note(folder, 0, files);
   return createHash("sha256").update(files.sort().join("\n")).digest("hex");
@@ -39,13 +39,14 @@ async function stateOf(folder: string): Promise<string> {
 
 /**
  * Calls `onChange` for each change, once it has come to rest: a file that is being copied is not opened yet.
+ * @param state that of the folder before it was read
  * @returns what ends it
  */
-export function watchShelves(dir: string, onChange: () => void): AbortController {
+export function watchShelves(dir: string, state: string, onChange: () => void): AbortController {
   const stopping = new AbortController();
   const { signal } = stopping;
   const watch = async () => {
-    let known = await stateOf(dir);
+    let known = state;
     let before = known;
     let took = 0;
     while (!signal.aborted) {

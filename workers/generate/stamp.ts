@@ -1,5 +1,5 @@
 /** Whether things of MODELS_DIR are still what they were when they were opened. */
-import { readdirSync, type Stats, statSync } from "node:fs";
+import { type Dirent, readdirSync, type Stats, statSync } from "node:fs";
 import { join } from "node:path";
 
 /** Parts of a model lie in folders of its own. */
@@ -8,13 +8,33 @@ const MOST_DEPTH = 2;
 /** Another text where a file is another: by size, time and place on the disk. */
 export const stampOfFile = ({ size, mtimeMs, ino }: Stats) => `${size} ${mtimeMs} ${ino}`;
 
+/** undefined for what is not there, or cannot be looked at: a link to itself, a folder of somebody else's. */
+export function statOf(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
+  }
+}
+
+/** None where a folder cannot be read. */
+export function entriesOf(path: string): Dirent[] {
+  try {
+    return readdirSync(path, { withFileTypes: true });
+  } catch {
+    return [];
+  }
+}
+
 /** Another text where a file, or any file of a folder, is another. */
 function stampOf(path: string, depth = 0): string {
-  const found = statSync(path, { throwIfNoEntry: false });
+  const found = statOf(path);
   if (found === undefined) return "";
   if (!found.isDirectory()) return stampOfFile(found);
   if (depth > MOST_DEPTH) return "";
-  const names = readdirSync(path).sort();
+  const names = entriesOf(path)
+    .map(({ name }) => name)
+    .sort();
   return names.map((name) => `${name} ${stampOf(join(path, name), depth + 1)}`).join("\n");
 }
 

@@ -21,7 +21,7 @@ import { measureAnnotations, measureGenerations } from "./measures.ts";
 import type { EngineSettings } from "./messages.ts";
 import { type GenerationParts, performGeneration } from "./perform.ts";
 import { Presence } from "./presence.ts";
-import { watchShelves } from "./shelf-watch.ts";
+import { stateOf, watchShelves } from "./shelf-watch.ts";
 
 const engineSettings = (config: Config): EngineSettings => ({
   modelsDir: config.MODELS_DIR,
@@ -49,6 +49,7 @@ export async function startWorker(
   const presence = new Presence(redis, name, log);
   const { promise: read, resolve: start, reject: die } = Promise.withResolvers<void>();
   read.catch(() => {}); // nobody listens once it has started
+  const shelves = await stateOf(config.MODELS_DIR);
   const engine = new EngineClient(
     engineFile,
     engineSettings(config),
@@ -68,7 +69,7 @@ export async function startWorker(
   const registry = openRegistry(`worker-${name}`);
   const publishing = publishMetrics(redis, "worker", `worker-${name}`, registry);
   const changes = await hearChanges(redis, engine);
-  const watching = watchShelves(config.MODELS_DIR, () => engine.reload());
+  const watching = watchShelves(config.MODELS_DIR, shelves, () => engine.reload());
   const thread = new MapThread();
   const parts = { config, redis, storage: openStorage(config), engine };
   const taking = await takeJobs(generation, redis, config, log, workOf(parts, measureGenerations(registry), onDeath));

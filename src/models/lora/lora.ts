@@ -72,6 +72,16 @@ function headerAlpha(metadata: Readonly<Record<string, string>>): Lora["alphaOf"
   };
 }
 
+/** @throws CheckpointError for an alpha that is not one number */
+function requireOneAlpha({ tensors }: Checkpoint, changes: readonly LayerChange[]): void {
+  for (const { parts } of changes) {
+    const shape = tensors.get(parts.alpha ?? "")?.shape ?? [];
+    if (shape.some((dim) => dim !== 1)) {
+      throw new CheckpointError(`"${parts.alpha}" has the shape [${shape}]: one number is needed`);
+    }
+  }
+}
+
 /** peft's own keys, under a name that says of no config beside them. @throws CheckpointError: without it alpha is unknown */
 function requireAlpha({ tensors, metadata }: CheckpointFile, changes: readonly LayerChange[]): void {
   const ofPeft = [...tensors.keys()].some((key) => key.startsWith(PEFT_PREFIX));
@@ -92,6 +102,7 @@ export function openLora(file: string): Lora {
   const checkpoint = readCheckpoint(file);
   const peft = findPeftConfig(file);
   const keyed = layerChanges(checkpoint.tensors);
+  requireOneAlpha(checkpoint, keyed);
   if (peft === null) {
     requireAlpha(checkpoint, keyed);
     return {
