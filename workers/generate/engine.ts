@@ -191,10 +191,12 @@ export class Engine {
     const { made: maps, warnings } = await span("annotate", {}, () =>
       makeControlMaps(request, images, this.#maps, this.#settings.maxPixels, stopping),
     );
+    using ending = new DisposableStack();
     const plan = await span("encode", {}, async () => {
       const added = await chooseAdapters(request, images, turn, this.#take, this.#remembering);
       const warn = (warning: string) => void warnings.push(warning);
       const model = await adapt(base, loaded, added, this.#runners);
+      ending.defer(model.free);
       return prepare(request, model, chosen, await readImages(request, images, turn, maps, warn), added);
     });
     const clear = await alphaWarnings(request, images, turn);

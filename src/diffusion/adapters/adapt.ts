@@ -86,6 +86,8 @@ export type Adapted = LoadedModel & {
   /** What an error calls the U-Net. */
   readonly unetName: string;
   readonly unetFor: (rows: number, cells: readonly [number, number]) => Promise<UnetRuns>;
+  /** Frees what LoRA add, once nothing runs any more: left to the collector, those of several requests lie in memory. */
+  readonly free: () => void;
 };
 
 /** The U-Net, with what a request adds to it. */
@@ -118,6 +120,11 @@ export async function adapt(
     ...loaded,
     warnings: added.warnings,
     unetName: nameOf(chosen),
+    free() {
+      for (const { feeds } of [added.unet, added.text_encoder, added.text_encoder_2]) {
+        for (const { data } of Object.values(feeds)) (data.buffer as ArrayBuffer).transfer(0);
+      }
+    },
     text: loaded.text.map((tower, t) => towerWith(base, tower, t, added, words, remembering)),
     async unetFor(rows, cells) {
       const images = await addIpAdapters(base, chosen.ip_adapters, rows, cells);
