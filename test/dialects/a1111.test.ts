@@ -469,20 +469,12 @@ test("what is not there says why", async () => {
 test("node-sd-webui's route for units, which the extension has dropped, is there", async () => {
   const client = sdwebui({ apiUrl: base }); // it knows no key
   await assert.rejects(client.txt2img({ prompt: "x" }), /Unauthorized/);
-  const open = await startGateway(stack);
-  await open.work();
-  const free = sdwebui({ apiUrl: open.config.PUBLIC_URL });
-  const { images } = await free.txt2img({
-    prompt: "a house",
-    steps: 2,
-    width: 64,
-    height: 64,
-    samplingMethod: "DPM++ 2M Karras" as never,
-    extensions: { controlNet: [{ inputImageData: white, model: "canny", resizeMode: "Just Resize" as never }] },
-  });
+  const units = [{ module: "none", model: "canny", weight: 1, resize_mode: "Just Resize", input_image: white }];
+  const sent = { ...small, sampler_name: "DPM++ 2M Karras", controlnet_units: units };
+  const { images } = (await post("/controlnet/txt2img", sent)).body;
   assert.equal(images.length, 2);
-  const info = await free.pngInfo({ imageData: images[0]! });
-  assert.deepEqual([info.prompt, info.samplingMethod, info.width, info.model], ["a house", "DPM++ 2M", 64, "base"]);
+  const { parameters } = (await post("/sdapi/v1/png-info", { image: images[0] })).body;
+  assert.deepEqual([parameters.Sampler, parameters.Size, parameters.Model], ["DPM++ 2M", "64x64", "base"]);
 });
 
 test("a1111-webui-api sends its units without enabled, and its sampler by name", async () => {
