@@ -9,7 +9,7 @@ export const paging = {
     .min(1)
     .max(100)
     .default(20)
-    .describe("The most entries of a page.")
+    .describe("The most entries of a page; one of long requests has fewer, and a `next_cursor`.")
     .meta({ examples: [20] }),
   cursor: z
     .string()

@@ -14,6 +14,20 @@ export interface Page {
   before?: number | undefined;
 }
 
+/** What the requests of a page may have together: a hundred usual ones, or four of the longest. */
+const PAGE_BYTES = 256 * 1024;
+
+/** How many of these, from the first, a page has room for: one at least. */
+async function fitting(redis: Redis, ids: readonly string[]): Promise<number> {
+  const sizes = await Promise.all(ids.map((id) => redis.hget(recordKey(id), "bytes")));
+  let bytes = 0;
+  for (const [index, size] of sizes.entries()) {
+    bytes += Number(size);
+    if (bytes > PAGE_BYTES && index > 0) return index;
+  }
+  return ids.length;
+}
+
 /** A page of an owner's jobs of a kind, newest first. */
 export async function listRecords<R extends BaseRecord>(
   redis: Redis,
@@ -25,11 +39,12 @@ export async function listRecords<R extends BaseRecord>(
   const key = ownedKey(kind, owner, status);
   const page = await redis.zrange(key, top, "-inf", "BYSCORE", "REV", "LIMIT", 0, limit + 1, "WITHSCORES");
   const ids = page.filter((_, index) => index % 2 === 0).slice(0, limit);
-  const records = await readRecords(redis, ids);
+  const count = await fitting(redis, ids);
+  const records = await readRecords(redis, ids.slice(0, count));
   return {
     // What has changed its status, or was removed, between the two looks is left out.
     data: records.filter((record) => record !== undefined && (status ?? record.status) === record.status),
-    next: page.length > 2 * limit ? Number(page[2 * limit - 1]) : undefined,
+    next: page.length > 2 * count ? Number(page[2 * count - 1]) : undefined,
   } as unknown as { data: R[]; next: number | undefined };
 }
 

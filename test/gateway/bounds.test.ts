@@ -156,3 +156,14 @@ test("Redis says the time as JavaScript does", async () => {
   const run = script(new URL("../fixtures/iso.lua", import.meta.url));
   for (const ms of days) assert.equal(await run(connection, ["any"], ms), new Date(ms).toISOString());
 });
+
+test("a page of long requests is shorter, and the next one goes on where it ends", async () => {
+  const eve = agentOf(gateway, EVE);
+  const long = "雪".repeat(10_000);
+  const made: string[] = [];
+  for (let n = 0; n < 5; n++) made.push((await make(eve, { prompt: long, negative_prompt: long })).body.id);
+  const first = conforms(await eve.get("/v1/generations?limit=100")).body;
+  const second = conforms(await eve.get(`/v1/generations?limit=100&cursor=${first.next_cursor}`)).body;
+  const ids = [first, second].map(({ data }) => data.map(({ id }: Generation) => id));
+  assert.deepEqual([ids[0].length, ids.flat(), second.next_cursor], [4, made.reverse(), null]);
+});
