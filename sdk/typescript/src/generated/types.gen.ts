@@ -5984,7 +5984,7 @@ export type ListGenerationsData = {
          */
         status?: JobStatus;
         /**
-         * The most entries of a page.
+         * The most entries of a page; one of long requests has fewer, and a `next_cursor`.
          */
         limit?: number;
         /**
@@ -6374,7 +6374,7 @@ export type ListAnnotationsData = {
          */
         status?: JobStatus;
         /**
-         * The most entries of a page.
+         * The most entries of a page; one of long requests has fewer, and a `next_cursor`.
          */
         limit?: number;
         /**
@@ -6693,7 +6693,7 @@ export type ListTrainingsData = {
          */
         status?: JobStatus;
         /**
-         * The most entries of a page.
+         * The most entries of a page; one of long requests has fewer, and a `next_cursor`.
          */
         limit?: number;
         /**
@@ -7351,7 +7351,7 @@ export type ListWebhookDeliveriesData = {
          */
         annotation?: string;
         /**
-         * The most entries of a page.
+         * The most entries of a page; one of long requests has fewer, and a `next_cursor`.
          */
         limit?: number;
         /**
