@@ -23,7 +23,7 @@ interface Sent {
 /** The events that a stream sends until the server closes it, or `signal` aborts; with the moments at which they came. */
 async function listen(
   url: string,
-  { last, signal, most }: { last?: string; signal?: AbortSignal; most?: number } = {},
+  { last, signal, most, hear }: { last?: string; signal?: AbortSignal; most?: number; hear?: () => void } = {},
 ) {
   const headers: Record<string, string> = last === undefined ? {} : { "Last-Event-ID": last };
   const answer = await fetch(`${url}/events`, { headers, signal: signal ?? null });
@@ -39,6 +39,7 @@ async function listen(
       const match = /^id: (.*)\nevent: (.*)\ndata: (.*)$/.exec(block);
       if (match) events.push({ id: match[1]!, event: match[2]!, data: JSON.parse(match[3]!) });
     }
+    if (events.length > 0) hear?.();
     if (most !== undefined && events.length >= most) break;
   }
   return events;
@@ -152,7 +153,9 @@ describe("a generation's life", async () => {
 
   await test("events: a Redis that goes and comes back costs a listener none of them", async () => {
     const made = await make();
-    const whole = listen(`${config.PUBLIC_URL}${path(made)}`);
+    const { promise: heard, resolve: hear } = Promise.withResolvers<void>();
+    const whole = listen(`${config.PUBLIC_URL}${path(made)}`, { hear });
+    await heard;
     await gateway.redis.stop();
     await gateway.redis.start();
     const claimed = (await claimJob(connection, made.id))!;
