@@ -15,6 +15,7 @@ import type { Generation } from "../../src/schema/generation.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { pace } from "../../test/support/pace.ts";
 import { startNode, until } from "../../test/support/processes.ts";
+import { REQUEST } from "../../test/support/queue.ts";
 import { startService } from "../../test/support/service.ts";
 import { printTable, spread } from "../table.ts";
 
@@ -83,19 +84,7 @@ async function listen(stack: AsyncDisposableStack, key: string) {
 
 /** A generation that goes through all its states, without a worker. */
 async function end(redis: Redis, id: string, url: string, before = () => {}): Promise<void> {
-  const request = GenerationRequest.parse({
-    model: "base",
-    prompt: "a red house by the sea",
-    width: 64,
-    height: 64,
-    scheduler: "ddim",
-    seed: 7,
-    controls: [],
-    image: null,
-    mask_image: null,
-    strength: null,
-    webhook: { url },
-  });
+  const request = GenerationRequest.parse({ ...REQUEST, prompt: "a red house by the sea", webhook: { url } });
   await submit(redis, id, request, OWNER_WITHOUT_KEYS, {});
   const claimed = (await claimJob(redis, id))!;
   before();

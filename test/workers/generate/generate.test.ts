@@ -13,24 +13,13 @@ import { GenerationRequest } from "../../../src/schema/generation-request.ts";
 import { startWorker } from "../../../workers/generate/worker.ts";
 import { log } from "../../support/gateway.ts";
 import { dataFolder, kill, startNode, startRedis, until } from "../../support/processes.ts";
+import { REQUEST as SMALL } from "../../support/queue.ts";
 import { SD15 } from "../../support/tiny.ts";
 
 const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
-const REQUEST = GenerationRequest.parse({
-  model: "base",
-  prompt: "a red house by the sea",
-  width: 64,
-  height: 64,
-  num_inference_steps: 2,
-  scheduler: "ddim",
-  seed: 7,
-  controls: [],
-  image: null,
-  mask_image: null,
-  strength: null,
-});
+const REQUEST: GenerationRequest = { ...SMALL, prompt: "a red house by the sea", num_inference_steps: 2 };
 /** Some seconds of work. */
 const LONG: GenerationRequest = { ...REQUEST, num_inference_steps: 150, width: 128, height: 128 };
 
