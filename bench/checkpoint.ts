@@ -132,7 +132,6 @@ export async function writeSd15(dir: string, controlnets: readonly string[], wid
   const [tower] = families.sd1.towers;
   cpSync(tower!.tokenizerFolder, join(base, "tokenizer"), { recursive: true });
   cpSync(join(tower!.tokenizerFolder, "../merges.txt"), join(base, "tokenizer/merges.txt"));
-  writeFileSync(join(base, "tokenizer/tokenizer_config.json"), JSON.stringify({ model_max_length: 77 }));
   mkdirSync(join(base, "scheduler"));
   writeFileSync(join(base, "scheduler", "scheduler_config.json"), JSON.stringify(families.sd1.scheduler));
   writeFileSync(join(base, "model_index.json"), JSON.stringify(INDEX));

@@ -4,6 +4,7 @@ import type { Embedding } from "../../models/embedding.ts";
 import { CheckpointError } from "../../models/safetensors.ts";
 import type { Tensor } from "../../onnx/tensor.ts";
 import type { GenerationRequest } from "../../schema/generation-request.ts";
+import { allFinite } from "../finite.ts";
 import type { Once } from "../load.ts";
 import type { Run } from "../model.ts";
 import type { Tokenizer } from "../tokenizer.ts";
@@ -33,8 +34,7 @@ export async function readWords(chosen: readonly ChosenEmbedding[], once: Once):
     const outputs = await once(embedding.network);
     const vectors = embedding.shapes.map(([count, width], t) => {
       const data = outputs[`tower_${t}`]!.data as Float32Array;
-      if (!data.every(Number.isFinite))
-        throw new CheckpointError(`the embedding "${id}" has a value that is no number`);
+      if (!allFinite(data)) throw new CheckpointError(`the embedding "${id}" has a value that is no number`);
       return Array.from({ length: count }, (_, i) => data.subarray(i * width, (i + 1) * width));
     });
     words.push({ token: own, vectors });
@@ -72,14 +72,8 @@ const names = ({ token, vectors }: Word) => vectors[0]!.map((_, i) => (i === 0 ?
 export function withWords(tokenizer: Tokenizer, words: readonly Word[], first: number): Tokenizer {
   const tokens = words.flatMap(names);
   const ids = new Map(tokens.map((token, i) => [token.toLowerCase(), first + i]));
-  const whole = new Map<string, number[]>();
-  for (const word of words) {
-    const from = first + [...whole.values()].flat().length;
-    whole.set(
-      word.token,
-      names(word).map((_, i) => from + i),
-    );
-  }
+  let next = first;
+  const whole = new Map(words.map((word) => [word.token, names(word).map(() => next++)]));
   const longest = [...tokens].sort((a, b) => b.length - a.length).map(quoted);
   const pattern = new RegExp(`(${longest.join("|")})`, "giu");
   const between = (text: string) => (text.trim() === "" ? [] : tokenizer.encode(text).slice(1, -1));
