@@ -58,6 +58,15 @@ const dtypes: Partial<Record<StoredDType, DType>> = {
   I64: "int64",
 };
 
+/** What its bytes are to a graph. @throws CheckpointError for what is no weight: whole numbers of few bits, truth values */
+export function weightDType(name: string, { dtype }: Pick<WeightSource, "dtype">): DType {
+  const known = dtypes[dtype];
+  if (known === undefined) {
+    throw new CheckpointError(`"${name}" is stored as ${dtype}, not as one of ${Object.keys(dtypes).join(", ")}`);
+  }
+  return known;
+}
+
 /** Beside a weight in float8: the number, or one for each row, that it is to be multiplied by (ComfyUI's forms, before and now). */
 const SCALES = ["scale_weight", "weight_scale"];
 /** Other programs' scales: of blocks, of scales. */
@@ -90,12 +99,7 @@ export class StoredWeights implements WeightStore {
         `"${name}" has the shape ${show(source.shape)}, but the network's config needs ${show(shape)}`,
       );
     }
-    const dtype = dtypes[source.dtype];
-    if (dtype === undefined) {
-      throw new CheckpointError(
-        `"${name}" is stored as ${source.dtype}, not as one of ${Object.keys(dtypes).join(", ")}`,
-      );
-    }
+    const dtype = weightDType(name, source);
     let value = this.#values.get(name);
     if (value === undefined) {
       value = this.#scaled(name, asFloat32(name, dtype, shape, source));

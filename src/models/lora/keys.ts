@@ -4,7 +4,7 @@
  */
 import { UnsupportedError } from "../config.ts";
 import { CheckpointError } from "../safetensors.ts";
-import type { WeightSource } from "../weights.ts";
+import { type WeightSource, weightDType } from "../weights.ts";
 import { refuseForeignLora } from "./foreign.ts";
 
 /** What a tensor is of the change of a layer; the names of LyCORIS but for down and up. */
@@ -136,8 +136,10 @@ function isWholeLokr(parts: Readonly<Record<string, string>>): boolean {
 export function layerChanges(tensors: ReadonlyMap<string, WeightSource>): LayerChange[] {
   refuseForeignLora(tensors.keys());
   const layers = new Map<string, { at: Pick<LayerChange, "component" | "layer">; parts: Record<string, string> }>();
-  for (const [key, { shape }] of tensors) {
+  for (const [key, source] of tensors) {
     const { name, part } = partOf(key);
+    const { shape } = source;
+    weightDType(key, source);
     if (shape.includes(0)) {
       throw new CheckpointError(`"${key}" has the shape [${shape}]: nothing of rank 0 is a change`);
     }

@@ -7,6 +7,7 @@ import { addLoras, dora } from "../../../src/diffusion/adapters/loras.ts";
 import { openBase } from "../../../src/models/base.ts";
 import { loraMisfit, matchLora, openLora } from "../../../src/models/lora/lora.ts";
 import { runOnce } from "../../../workers/runtime/runtime.ts";
+import { writeRaw } from "../../support/rewrite.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "lora-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -139,6 +140,37 @@ test("a bad file is refused with its reason", () => {
   for (const [name, [tensors, reason]] of Object.entries(BAD)) {
     assert.throws(() => openLora(write(tensors)), reason, name);
   }
+});
+
+test("numbers that are no weights are refused by name when the file is opened, those of every kind of weight are not", () => {
+  const bytes = { F64: 8, I64: 8, F32: 4, F16: 2, BF16: 2, F8_E4M3: 1, BOOL: 1, I8: 1, U8: 1, I16: 2, I32: 4, U64: 8 };
+  const refused = Object.entries(bytes).filter(([dtype, size]) => {
+    const file = write({});
+    const tensor = (shape: number[], of = dtype, width = size) => ({
+      dtype: of,
+      shape,
+      bytes: new Uint8Array(shape.reduce((a, b) => a * b, width)),
+    });
+    writeRaw(
+      file,
+      new Map([
+        [`lora_unet_${FLAT}.lora_down.weight`, tensor([2, 16], "F32", 4)],
+        [`lora_unet_${FLAT}.lora_up.weight`, tensor([16, 2], "F32", 4)],
+        [`lora_unet_${FLAT}.alpha`, tensor([])],
+      ]),
+    );
+    try {
+      openLora(file);
+      return false;
+    } catch (error) {
+      assert.match((error as Error).message, new RegExp(`^"lora_unet_${FLAT}\\.alpha" is stored as ${dtype}, not as`));
+      return true;
+    }
+  });
+  assert.deepEqual(
+    refused.map(([dtype]) => dtype),
+    ["BOOL", "I8", "U8", "I16", "I32", "U64"],
+  );
 });
 
 test("what does not fit a model is told: a key that matches nothing, both shapes, another family, two names of a layer", () => {
