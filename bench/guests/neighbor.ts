@@ -7,6 +7,8 @@ export interface Seen {
   /** Milliseconds of each GET of a finished picture, each generation from its sending to its end, each upload. */
   gets: number[];
   generations: number[];
+  /** The longest that a generation took, or had taken when the time was over. */
+  longest: number;
   uploads: number[];
   /** From an event to the client's having it, by the machine's one clock. */
   events: number[];
@@ -27,7 +29,7 @@ export async function live(
   request: object,
   png: Buffer,
   over: AbortSignal,
-  seen: Seen = { gets: [], generations: [], uploads: [], events: [], refused: 0, failures: [] },
+  seen: Seen = { gets: [], generations: [], longest: 0, uploads: [], events: [], refused: 0, failures: [] },
 ): Promise<Seen> {
   const authorization = `Bearer ${key}`;
   let latest: string | undefined;
@@ -60,8 +62,10 @@ export async function live(
     if (answer.status !== 202) return over.aborted ? undefined : fail("generation", await answer.text());
     const { id } = (await answer.json()) as Generation;
     const ended = await follow(id);
+    const took = performance.now() - sent;
+    seen.longest = Math.max(seen.longest, took);
     if (ended === undefined) return;
-    seen.generations.push(performance.now() - sent);
+    seen.generations.push(took);
     if (ended.status !== "succeeded") fail("generation", JSON.stringify(ended.error));
     else latest = id;
   }

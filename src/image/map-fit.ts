@@ -27,8 +27,11 @@ export function fitMap(map: Pixels, width: number, height: number): Pixels {
 export function countColours({ data }: Pixels, limit: number): number {
   const seen = new Uint8Array(2 ** 21);
   let count = 0;
+  let before = -1;
   for (let i = 0; i < data.length && count < limit; i += 3) {
     const colour = (data[i]! << 16) | (data[i + 1]! << 8) | data[i + 2]!;
+    if (colour === before) continue; // maps have large areas of one
+    before = colour;
     const bit = 1 << (colour & 7);
     if (seen[colour >> 3]! & bit) continue;
     seen[colour >> 3]! |= bit;

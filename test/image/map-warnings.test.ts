@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { annotate } from "../../src/image/annotators.ts";
-import { mapWarnings } from "../../src/image/map-warnings.ts";
+import { lookAt, mapWarnings } from "../../src/image/map-warnings.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { ANNOTATORS } from "../../src/schema/annotators.ts";
+import type { MapKind } from "../../src/schema/map-kinds.ts";
 import { drawn } from "./drawn.ts";
 
 const SIDE = 64;
@@ -12,16 +13,17 @@ function painted(colour: (x: number, y: number) => readonly [number, number, num
   for (let p = 0; p < SIDE * SIDE; p++) data.set(colour(p % SIDE, Math.floor(p / SIDE)), p * 3);
   return { width: SIDE, height: SIDE, data };
 }
+const warningsOf = (map: Pixels, kind: MapKind) => mapWarnings(lookAt(map)!, kind);
 const grey = (level: number) => [level, level, level] as const;
 const lines = painted((x) => grey(x % 16 === 0 ? 255 : 0));
 const ramp = painted((x) => grey(4 * x));
 const regions = painted((x) => (x < 32 ? [120, 120, 120] : [4, 200, 3]));
 
 test("maps as their ControlNets know them give no warning", () => {
-  assert.deepEqual(mapWarnings(lines, "canny"), []);
-  assert.deepEqual(mapWarnings(ramp, "depth"), []);
-  assert.deepEqual(mapWarnings(regions, "segmentation"), []);
-  assert.deepEqual(mapWarnings(drawn("noise", [SIDE, SIDE]), "tile"), []);
+  assert.deepEqual(warningsOf(lines, "canny"), []);
+  assert.deepEqual(warningsOf(ramp, "depth"), []);
+  assert.deepEqual(warningsOf(regions, "segmentation"), []);
+  assert.deepEqual(warningsOf(drawn("noise", [SIDE, SIDE]), "tile"), []);
 });
 
 for (const [what, map, kind, says] of [
@@ -40,5 +42,5 @@ for (const [what, map, kind, says] of [
   ["nothing at all", painted(() => grey(0)), "pose", /all of one color/],
 ] as const)
   test(`${what} is warned of`, () => {
-    assert.match(mapWarnings(map, kind).join("; "), says);
+    assert.match(warningsOf(map, kind).join("; "), says);
   });

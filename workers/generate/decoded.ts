@@ -1,6 +1,7 @@
 import { decodeImage } from "../../src/image/decode.ts";
 import type { Pixels } from "../../src/image/pixels.ts";
 import { MAX_IMAGE_PIXELS } from "../../src/schema/fields.ts";
+import { Lately } from "./lately.ts";
 
 /** Pixels that are kept: the largest image, or hundreds of a usual size. */
 const KEPT_BYTES = 3 * MAX_IMAGE_PIXELS;
@@ -10,17 +11,6 @@ const KEPT_BYTES = 3 * MAX_IMAGE_PIXELS;
  * long as there is room for it.
  */
 export function decodingOnce(files: Readonly<Record<string, Uint8Array>>): (hash: string) => Promise<Pixels> {
-  const kept = new Map<string, Pixels>(); // the one that was used last is the last
-  let bytes = 0;
-  return async (hash) => {
-    const pixels = kept.get(hash) ?? (await decodeImage(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS }));
-    if (!kept.delete(hash)) bytes += pixels.data.length;
-    kept.set(hash, pixels);
-    for (const [oldest, { data }] of kept) {
-      if (bytes <= KEPT_BYTES) break;
-      kept.delete(oldest);
-      bytes -= data.length;
-    }
-    return pixels;
-  };
+  const kept = new Lately<Pixels>(KEPT_BYTES, ({ data }) => data.length);
+  return (hash) => kept.get(hash, () => decodeImage(files[hash]!, { maxPixels: MAX_IMAGE_PIXELS }));
 }

@@ -19,6 +19,7 @@ import { Residents } from "../runtime/residents.ts";
 import { type Provider, runOnce } from "../runtime/runtime.ts";
 import { chooseAdapters, type Take } from "./adapters.ts";
 import { alphaWarnings } from "./alpha-warnings.ts";
+import { Fitted } from "./fitted.ts";
 import { readImages } from "./images.ts";
 import { type Library, openLibrary, placeOf } from "./library.ts";
 import { makeImages } from "./make-images.ts";
@@ -33,40 +34,15 @@ import { inspection } from "./safety.ts";
 import { decodeState, StateSaver } from "./saved-state.ts";
 import type { Opened } from "./shelves.ts";
 import { StageTimes } from "./stage-times.ts";
+import { AskedToStop, begun, endIfCanceled, turnOf, type UnderWay } from "./under-way.ts";
 
 /** Says something to the main thread; the buffers move there. */
 export type Tell = (message: FromEngine, moved?: ArrayBuffer[]) => void;
 type Task = Extract<ToEngine, { type: "generate" }>;
 type AnnotateTask = Extract<ToEngine, { type: "annotate" }>;
 
-/** The generation under way, and whether it is to stop. */
-interface Running {
-  readonly id: string;
-  asked: "cancel" | "yield" | null;
-  /** Aborts when it is asked to stop. */
-  readonly stop: AbortController;
-}
-
 /** What a job of each kind is called among the spans. */
 const SPANS = { generation: "generate", annotation: "annotation" } as const;
-
-const begun = (id: string): Running => ({ id, asked: null, stop: new AbortController() });
-
-/** Somebody wants the generation to stop. */
-class Asked extends Error {
-  override readonly name = "Asked";
-}
-
-/** Lets a cancel in. @throws {Asked} when it is to stop */
-async function turnOf(running: Running): Promise<void> {
-  await setImmediate();
-  if (running.asked !== null) throw new Asked();
-}
-
-/** A worker that is to yield makes the pictures first. @throws {Asked} */
-function endIfCanceled(running: Running): void {
-  if (running.asked === "cancel") throw new Asked();
-}
 
 /** Bytes of encoded prompts and hints that are kept: a prompt takes 0.5 MB, a hint at 512² 5 MB. */
 const MEMO_BYTES = 256 * 2 ** 20;
@@ -81,8 +57,9 @@ export class Engine {
   readonly #ready = new Map<string, unknown>();
   #library: Library;
   /** What runs: one generation at most, and annotations between its evaluations. */
-  readonly #running = new Map<string, Running>();
+  readonly #running = new Map<string, UnderWay>();
   readonly #maps: Maps;
+  readonly #fitted = new Fitted();
   readonly #fileOf: MakeFile;
 
   private constructor(settings: EngineSettings, provider: Provider, fileOf: MakeFile, tell: Tell) {
@@ -137,7 +114,7 @@ export class Engine {
     const running = this.#running.get(id);
     if (running === undefined || running.asked === "cancel") return;
     running.asked = what;
-    running.stop.abort(new Asked());
+    running.stop.abort(new AskedToStop());
   }
 
   /** Makes a map by networks, and says what has become of it. */
@@ -160,7 +137,7 @@ export class Engine {
     id: string,
     kind: "generation" | "annotation",
     attributes: Attributes,
-    work: (running: Running, times: StageTimes) => Promise<FromEngine>,
+    work: (running: UnderWay, times: StageTimes) => Promise<FromEngine>,
   ): Promise<FromEngine> {
     const running = begun(id);
     this.#running.set(id, running);
@@ -169,7 +146,7 @@ export class Engine {
     try {
       return await span(SPANS[kind], { id, ...attributes }, () => work(running, times));
     } catch (error) {
-      if (error instanceof Asked) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
+      if (error instanceof AskedToStop) return { type: running.asked === "cancel" ? "canceled" : "yielded", id };
       const known = error instanceof NotFinite || error instanceof MapError;
       const code = known ? error.code : `${kind}_failed`;
       return { type: "failed", id, code, message: (error as Error).message };
@@ -179,7 +156,7 @@ export class Engine {
     }
   }
 
-  async #carryOut(task: Task, running: Running, times: StageTimes): Promise<FromEngine> {
+  async #carryOut(task: Task, running: UnderWay, times: StageTimes): Promise<FromEngine> {
     const { id, request, images, state, safety } = task;
     this.#residents.beginGeneration();
     const { base, loaded } = this.#model(request.model);
@@ -197,7 +174,7 @@ export class Engine {
       const warn = (warning: string) => void warnings.push(warning);
       const model = await adapt(base, loaded, added, this.#runners);
       ending.defer(model.free);
-      return prepare(request, model, chosen, await readImages(request, images, turn, maps, warn), added);
+      return prepare(request, model, chosen, await readImages(request, images, turn, maps, warn, this.#fitted), added);
     });
     const clear = await alphaWarnings(request, images, turn);
     const start = (state && decodeState(state, this.#provider.name)) ?? plan.start;
@@ -223,7 +200,7 @@ export class Engine {
     plan: Plan,
     start: GenerationState,
     request: GenerationRequest,
-    running: Running,
+    running: UnderWay,
   ): Promise<GenerationState> {
     const { total } = plan.sampler;
     const saver = new StateSaver(running.id, this.#provider.name, this.#tell);
@@ -232,7 +209,7 @@ export class Engine {
     while (state.step < total) {
       await setImmediate(); // lets a cancel in
       if (running.asked === "yield") saver.save(fresh);
-      if (running.asked !== null) throw new Asked();
+      if (running.asked !== null) throw new AskedToStop();
       let shown: Uint8Array | null = null;
       const see = async (denoised: Tensor) => {
         shown = await previewJpeg(plan.model, denoised);

@@ -1,12 +1,12 @@
 import type { Images } from "../../src/diffusion/pipeline.ts";
 import { inpaint } from "../../src/image/annotators/inpaint.ts";
-import { type ResizeMode, resizeModes } from "../../src/image/fit.ts";
+import type { ResizeMode } from "../../src/image/fit.ts";
 import { grey, hint, mask, sample } from "../../src/image/hint.ts";
-import { mapWarnings } from "../../src/image/map-warnings.ts";
-import type { Pixels } from "../../src/image/pixels.ts";
+import { type Look, lookAt, mapWarnings } from "../../src/image/map-warnings.ts";
 import type { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { mapKindOf } from "../../src/schema/map-kinds.ts";
 import { decodingOnce } from "./decoded.ts";
+import { Fitted } from "./fitted.ts";
 import { type ControlMap, isAnnotated } from "./maps/controls.ts";
 
 /**
@@ -15,6 +15,7 @@ import { type ControlMap, isAnnotated } from "./maps/controls.ts";
  * @param turn comes before each image; when it throws, reading ends
  * @param maps the control images that annotators have made
  * @param warn hears what the client should know of a control image
+ * @param fitted keeps what is made of the images
  */
 export async function readImages(
   request: GenerationRequest,
@@ -22,17 +23,22 @@ export async function readImages(
   turn: () => Promise<void>,
   maps: readonly ControlMap[] = [],
   warn: (warning: string) => void = () => {},
+  fitted = new Fitted(),
 ): Promise<Images> {
   const { width, height, controls, image, mask_image } = request;
   const decoded = decodingOnce(files);
-  const read = async (hash: string) => {
+  const fit = async (hash: string, mode: ResizeMode = "stretch") => {
     await turn();
-    return decoded(hash);
+    return fitted.fit(hash, mode, width, height, () => decoded(hash));
   };
-  const fit = async (hash: string, mode: ResizeMode = "stretch") => resizeModes[mode](await read(hash), width, height);
   const tensor = (data: Float32Array) => ({ dims: [1, data.length / (width * height), height, width], data });
-  const look = (index: number, map: Pixels) => {
-    for (const warning of looksWrong(request, index, map)) warn(warning);
+  /** @param look at the map as it came: resized, black and white have become gray */
+  const judge = async (index: number, look: () => Look | null | Promise<Look | null>) => {
+    const { controlnet } = controls[index]!;
+    const kind = mapKindOf(controlnet);
+    const looks = kind === null ? null : await look();
+    if (kind === null || looks === null) return;
+    for (const says of mapWarnings(looks, kind)) warn(`controls[${index}]: the map for "${controlnet}" ${says}`);
   };
 
   const hints = controls.map((control, index) => {
@@ -43,14 +49,15 @@ export async function readImages(
       return maps
         .filter((made) => made.control === index)
         .map(({ map }) => async () => {
-          look(index, map);
+          await turn();
+          await judge(index, () => lookAt(map));
           return tensor(hint(map));
         });
     }
     return [control.image!].flat().map((hash) => async () => {
-      const pixels = await read(hash);
-      look(index, pixels); // before it is resized, which makes grey of black and white
-      return tensor(hint(resizeModes[control.resize_mode](pixels, width, height)));
+      const pixels = await fit(hash, control.resize_mode);
+      await judge(index, () => fitted.look(hash, () => decoded(hash)));
+      return tensor(hint(pixels));
     });
   });
   const masks: Images["masks"][number][] = [];
@@ -65,14 +72,4 @@ export async function readImages(
           mask: mask_image === null ? null : tensor(mask(await fit(mask_image))),
         };
   return { hints, masks, source };
-}
-
-/** A map of more pixels is not looked at: it would take its time. */
-const MOST_LOOKED_AT = 2 ** 24;
-
-function looksWrong({ controls }: GenerationRequest, index: number, map: Pixels): string[] {
-  const { controlnet } = controls[index]!;
-  const kind = mapKindOf(controlnet);
-  if (kind === null || map.width * map.height > MOST_LOOKED_AT) return [];
-  return mapWarnings(map, kind).map((says) => `controls[${index}]: the map for "${controlnet}" ${says}`);
 }

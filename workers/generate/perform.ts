@@ -128,8 +128,8 @@ function tellOf(
   const telling = {
     steps: 0,
     saving: { states: 0, bytes: 0, ms: 0 },
-    /** Whether the last state that was to be saved is. */
-    saved: Promise.resolve(false),
+    /** Whether the last state that was to be saved is; before there is one, nothing would be lost. */
+    saved: Promise.resolve(true),
     hear(news: News): void {
       if (news.type === "progress") {
         const { step, total, preview } = news;

@@ -3,9 +3,13 @@
  * waits, it is saved as for a takeover and goes back to its place in the queue; what it gave way to is taken before it. So one
  * generation computes at a time, within MEMORY_BUDGET as ever, and its bytes are those it has alone.
  *
- * One that would be done as soon as it could be stopped and got ready anew goes on. No stream of short ones keeps it from its end: it lets nothing go first that is longer than half of what is left of it, and
- * before it gives way again to one as urgent it does as much work as the last one took. So at most one and a half times its own
+ * One that would be done as soon as it could be stopped and got ready anew goes on. No stream of short ones keeps it from its end: it
+ * lets nothing go first that is longer than half of what is left of it, and before it gives way again to one as urgent it does as much work as the last one took. So at most one and a half times its own
  * work comes in between.
+ *
+ * Getting ready may take longer than all evaluations, as with dozens of large images: then it gives way before the first one, and
+ * the worker keeps what it has made of them. Should that be gone when it goes on, it gets further all the same, for each such turn is
+ * as long as all before it.
  */
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
@@ -18,6 +22,8 @@ import { freeBytes, RESERVE_BYTES } from "../../src/storage/room.ts";
 
 /** How often is looked whether something shorter waits. */
 const LOOK_MS = 200;
+/** A turn in which it only gets ready; or as long as all its turns before. */
+const PREPARING_MS = 2000;
 /** A turn, in which it computes; and of what it took to get there so many times. */
 const TURN_MS = 500;
 const TIMES_PREPARED = 2;
@@ -37,6 +43,7 @@ export interface GenerationTurn extends Disposable {
 /** What of a generation under way a turn goes by: when its evaluations were done. */
 class Pace {
   readonly #from: number;
+  readonly #preparingMs: number;
   readonly #begun = performance.now();
   #first: number | null = null;
   #prepared: number | null = null;
@@ -45,8 +52,10 @@ class Pace {
   /** It began anew, for nothing that was saved could be taken up: what is saved now could be lost in the same way. */
   #isAnew = false;
 
-  constructor(from: number) {
+  /** @param workedMs for how long it has been worked on before */
+  constructor(from: number, workedMs: number) {
     this.#from = from;
+    this.#preparingMs = Math.max(PREPARING_MS, workedMs);
     this.#step = from;
   }
 
@@ -65,8 +74,14 @@ class Pace {
     return performance.now() - this.#begun - (this.#prepared ?? 0);
   }
 
+  /** No evaluation is done yet. */
+  get isPreparing(): boolean {
+    return this.#first === null;
+  }
+
   /** Whether it has had its turn, and would lose at most the evaluation under way. */
   get isOver(): boolean {
+    if (this.isPreparing) return this.computedMs >= this.#preparingMs;
     if (this.#prepared === null || this.#isAnew) return false;
     if (this.#fresh <= this.#from || this.#step - this.#fresh > 1) return false;
     return this.computedMs >= Math.max(TURN_MS, TIMES_PREPARED * this.#prepared);
@@ -96,7 +111,7 @@ export function watchGeneration(
   log: Logger,
 ): GenerationTurn {
   const { request, progress } = claimed.record;
-  const pace = new Pace(progress.step);
+  const pace = new Pace(progress.step, claimed.workedMs);
   const costOfOne = generationCost(request) / progress.total;
   let givesWay: GivesWay | null = null;
   const look = async () => {
@@ -105,9 +120,9 @@ export function watchGeneration(
     const owed = Math.max(0, claimed.owed - costOfOne * pace.done);
     // Where the disk is full nothing is saved, and it would begin anew.
     if ((await freeBytes(dataDir)) < RESERVE_BYTES) return;
-    const first = await shorterThan(redis, claimed, left, owed > 0);
+    const first = await shorterThan(redis, claimed, left, owed > 0 && !pace.isPreparing);
     if (first === null || givesWay !== null) return;
-    givesWay = { first: first.id, left, owed: first.isMoreUrgent ? owed : first.cost };
+    givesWay = { first: first.id, left, owed: first.isMoreUrgent ? owed : Math.max(owed, first.cost) };
     log.info({ to: first.id, step: pace.step }, "gives way");
     stop();
   };

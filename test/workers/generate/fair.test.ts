@@ -2,14 +2,16 @@
 import assert from "node:assert/strict";
 import { tmpdir } from "node:os";
 import { after, test } from "node:test";
+import { setImmediate } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import type { Logger } from "pino";
 import type { Claim } from "../../../src/jobs/attempt.ts";
 import type { GenerationRecord } from "../../../src/jobs/generation.ts";
 import type { Generation } from "../../../src/schema/generation.ts";
 import { GenerationRequest } from "../../../src/schema/generation-request.ts";
-import { runInTime } from "../../../workers/generate/perform.ts";
+import { performGeneration, runInTime } from "../../../workers/generate/perform.ts";
 import { watchGeneration } from "../../../workers/generate/turn.ts";
+import { TurnOver } from "../../../workers/take-jobs.ts";
 import { kill, startNode, until } from "../../support/processes.ts";
 import { startService } from "../../support/service.ts";
 
@@ -135,19 +137,63 @@ test("its time is that of all its turns", async () => {
   assert.deepEqual([timedOut, asked], [true, ["cancel"]]);
 });
 
+/** A Redis whose scripts all answer the same. */
+function answering(answer: unknown): Redis {
+  const redis = { defineCommand: (name: string) => Object.assign(redis, { [name]: async () => answer }) };
+  return redis as unknown as Redis;
+}
+const log = { info() {}, debug: assert.fail } as unknown as Logger;
+const request = GenerationRequest.parse({ ...SHORT, ...UNUSED, model: "base", width: 64, height: 64 });
+
+test("one that gets ready for long gives way as well; when it goes on, after as long as all turns before", async (t) => {
+  t.mock.timers.enable({ apis: ["setInterval"] });
+  let now = 0;
+  t.mock.method(performance, "now", () => now);
+  const redis = answering(["gen_2", 100, 0]);
+  const record = { id: "gen_1", request, metrics: {}, progress: { step: 0, total: 20 } };
+  for (const [workedMs, turnMs] of [
+    [0, 2000],
+    [1000, 2000],
+    [8000, 8000],
+  ] as const) {
+    const { promise: yielded, resolve } = Promise.withResolvers<{ type: "yielded"; id: string }>();
+    const asked: string[] = [];
+    const engine = {
+      carryOut: () => yielded,
+      ask(what: string, id: string) {
+        asked.push(what);
+        resolve({ type: "yielded", id });
+      },
+    };
+    const parts = { config: { RUN_TIMEOUT: 3600, DATA_DIR: tmpdir() }, redis, storage: {}, engine };
+    const claimed = { record, attempt: 2, workedMs, owed: 1e6, state: null } as unknown as Claim<GenerationRecord>;
+    const begun = now;
+    const ending = performGeneration(parts as never, claimed, log, new AbortController().signal).catch(
+      (error) => error,
+    );
+    await setImmediate(); // it has been begun
+    now = begun + turnMs - 1;
+    t.mock.timers.tick(200);
+    assert.deepEqual(asked, []);
+    now = begun + turnMs;
+    t.mock.timers.tick(200);
+    const error = await ending;
+    assert.ok(error instanceof TurnOver, String(error));
+    assert.deepEqual([asked, error.givesWay?.first], [["yield"], "gen_2"]);
+  }
+});
+
 test("one that is nearly done goes on, also when an urgent one waits; one that is not gives way", async (t) => {
   t.mock.timers.enable({ apis: ["setInterval"] });
   let now = 0;
   t.mock.method(performance, "now", () => now);
-  const urgent = { defineCommand: (name: string) => Object.assign(urgent, { [name]: async () => ["gen_2", 1e6, 1] }) };
-  const log = { info() {}, debug: assert.fail } as unknown as Logger;
-  const request = GenerationRequest.parse({ ...SHORT, ...UNUSED, model: "base", width: 64, height: 64 });
+  const urgent = answering(["gen_2", 1e6, 1]);
   /** One that has done seven evaluations of so many, of 100 ms each. */
   const watch = (total: number, stop: () => void) => {
     const record = { id: "gen_1", request, progress: { step: 0, total } };
     const claimed = { record, attempt: 1, owed: 0 } as unknown as Claim<GenerationRecord>;
     now = 0;
-    const turn = watchGeneration(urgent as unknown as Redis, claimed, tmpdir(), stop, log);
+    const turn = watchGeneration(urgent, claimed, tmpdir(), stop, log);
     for (let step = 1; step <= 7; step++) {
       now = 100 * step;
       turn.hear(step);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { encodeImage } from "../../../src/image/encode.ts";
+import { Fitted } from "../../../workers/generate/fitted.ts";
 import { readImages } from "../../../workers/generate/images.ts";
 import { request } from "../../support/tiny.ts";
 
@@ -45,7 +46,38 @@ test("an image that a request names 72 times is decoded once", async () => {
   const control = asked.controls[0]!;
   const [hash] = Object.keys(files);
   const many = { ...control, image: Array(8).fill(hash), mask: hash! };
-  const { hints, masks } = await readImages({ ...asked, controls: Array(8).fill(many) }, counted, async () => {});
+  const kept = new Fitted();
+  const read = async () => {
+    const controls = Array(8).fill(many);
+    const { hints, masks } = await readImages(
+      { ...asked, controls },
+      counted,
+      async () => {},
+      [],
+      () => {},
+      kept,
+    );
+    for (const hint of hints.flat()) await hint();
+    return [hints.flat().length, masks.length, reads];
+  };
+  assert.deepEqual(await read(), [64, 8, 1]);
+  assert.deepEqual(await read(), [64, 8, 1], "nor by a generation that has given way");
+});
+
+test("of an image that a request names many times what it looks like is told of each, and looked at once", async () => {
+  const kept = new Fitted();
+  let looks = 0;
+  const look = kept.look.bind(kept);
+  kept.look = (hash, read) =>
+    look(hash, () => {
+      looks++;
+      return read();
+    });
+  const controls = [0, 1].map(() => ({ ...asked.controls[1]!, controlnet: "canny", mask: null }));
+  const warnings: string[] = [];
+  const warn = (says: string) => void warnings.push(says);
+  const { hints } = await readImages({ ...asked, controls }, files, async () => {}, [], warn, kept);
   for (const hint of hints.flat()) await hint();
-  assert.deepEqual([hints.flat().length, masks.length, reads], [64, 8, 1]);
+  assert.deepEqual([warnings.length, looks], [2, 1]);
+  for (const [i, says] of warnings.entries()) assert.match(says, new RegExp(`^controls\\[${i}\\].*all of one color`));
 });

@@ -12,11 +12,14 @@ import type { Run } from "../../../src/diffusion/model.ts";
 import { isNetworkChoice, type NetworkChoice, type PlainChoice } from "../../../src/schema/annotator-choice.ts";
 import type { Catalog } from "../../../src/schema/catalog.ts";
 import type { Loadable } from "../../runtime/runtime.ts";
+import { Lately } from "../lately.ts";
 import { Stamps } from "../stamp.ts";
-import { MapCache } from "./cache.ts";
 import type { MadeMap, MapTask } from "./made.ts";
 import { NetworkMaps } from "./networks.ts";
 import { MapThread } from "./thread-client.ts";
+
+/** Bytes of maps that are kept: at 512² a map takes 0.8 MB. */
+const KEPT_BYTES = 128 * 2 ** 20;
 
 /** How a map under way hears that it is to stop. */
 export interface Stopping {
@@ -29,7 +32,7 @@ export class Maps {
   readonly #dir: string;
   readonly #networks: NetworkMaps;
   readonly #thread = new MapThread();
-  readonly #cache = new MapCache();
+  readonly #cache = new Lately<MadeMap>(KEPT_BYTES, ({ map }) => map.data.length);
   #library: AnnotatorLibrary;
   #stamps: Stamps;
 
