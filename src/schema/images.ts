@@ -98,15 +98,13 @@ export function mapImages(
   const into = (inner: unknown, part: unknown, at = path) => mapImages(inner as z.ZodType, part, replace, at);
   switch (def.type) {
     case "object": {
-      const shape = def.shape as Record<string, z.ZodType>;
-      const own = Object.entries(value as Record<string, unknown>);
-      const known = own.filter(([key]) => key in shape);
-      const absent = Object.keys(shape).filter((key) => !(key in (value as object)));
-      const mapped = [...known, ...absent.map((key) => [key, undefined] as const)].flatMap(([key, part]) => {
-        const made = into(shape[key], part, path === "" ? key : `${path}.${key}`);
-        return made === undefined ? [] : [[key, made]];
-      });
-      return { ...(value as object), ...Object.fromEntries(mapped) };
+      const whole = value as Record<string, unknown>;
+      const mapped: Record<string, unknown> = { ...whole };
+      for (const [key, inner] of fieldsWithImages(schema)) {
+        const made = into(inner, whole[key], path === "" ? key : `${path}.${key}`);
+        if (made !== undefined) mapped[key] = made;
+      }
+      return mapped;
     }
     case "array":
       return (value as unknown[]).map((part, i) => into(def.element, part, `${path}[${i}]`));
@@ -126,6 +124,34 @@ export function mapImages(
 }
 
 const isImage = (schema: z.ZodType) => marked.get(schema) !== undefined;
+
+const known = new WeakMap<z.ZodType, readonly (readonly [key: string, schema: z.ZodType])[]>();
+
+/** The few fields of an object in which there may be images. They are looked for once: to walk all of them costs as much as to validate them. */
+function fieldsWithImages(schema: z.ZodType) {
+  const { shape } = schema._zod.def as z.core.$ZodObjectDef<Record<string, z.ZodType>>;
+  const fields = known.get(schema) ?? Object.entries(shape).filter(([, inner]) => mayHoldImages(inner));
+  known.set(schema, fields);
+  return fields;
+}
+
+function mayHoldImages(schema: z.ZodType): boolean {
+  const def = schema._zod.def as z.core.$ZodTypeDef & { [part: string]: unknown };
+  switch (def.type) {
+    case "object":
+      return fieldsWithImages(schema).length > 0;
+    case "array":
+      return mayHoldImages(def.element as z.ZodType);
+    case "union":
+      return isImage(schema) || (def.options as z.ZodType[]).some(mayHoldImages);
+    case "optional":
+    case "nullable":
+    case "default":
+      return mayHoldImages(def.innerType as z.ZodType);
+    default:
+      return isImage(schema);
+  }
+}
 
 /** Every image of a value, by the path of its field. */
 export function imagesOf(schema: z.ZodType, value: unknown): Map<string, string> {
