@@ -52,15 +52,15 @@ export function blackAndWhite(
   isWhite: (level: number) => boolean,
 ): Pixels {
   const data = new Uint8Array(width * height * 3);
-  const to = words(data);
+  const [from, to] = [words(levels), words(data)];
   const white = Int32Array.from({ length: 256 }, (_, level) => (isWhite(level) ? -1 : 0)); // all bits of a word, or none
-  const fours = levels.length >> 2;
-  for (let k = 0, p = 0, i = 0; k < fours; k++, p += 4, i += 3) {
-    const [b, c] = [white[levels[p + 1]!]!, white[levels[p + 2]!]!];
-    to[i] = (white[levels[p]!]! & ~LAST) | (b & LAST);
+  for (let k = 0, i = 0; k < from.length; k++, i += 3) {
+    const four = from[k]!;
+    const [b, c] = [white[(four >> 8) & 255]!, white[(four >> 16) & 255]!];
+    to[i] = (white[four & 255]! & ~LAST) | (b & LAST);
     to[i + 1] = (b & 0xffff) | (c & ~0xffff);
-    to[i + 2] = (c & 0xff) | (white[levels[p + 3]!]! & ~0xff);
+    to[i + 2] = (c & 0xff) | (white[four >>> 24]! & ~0xff);
   }
-  for (let p = 4 * fours; p < levels.length; p++) data.fill(white[levels[p]!]!, 3 * p, 3 * p + 3);
+  for (let p = 4 * from.length; p < levels.length; p++) data.fill(white[levels[p]!]!, 3 * p, 3 * p + 3);
   return { width, height, data };
 }
