@@ -142,36 +142,53 @@ export function blurFloat(
 ): void {
   const half = floatKernel(sigma);
   const radius = half.length - 1;
-  const padded = new Float32Array((width + 2 * radius) * channels);
+  // Numbers of float32, kept in doubles: multiplying two at a time then converts only what it rounds.
+  const padded = new Float64Array((width + 2 * radius) * channels);
   const source = Int32Array.from(padded, (_, i) => {
     const x = Math.floor(i / channels) - radius;
     return reflect(x, width) * channels + (i % channels);
   });
-  const across = (y: number, sums: Float32Array) => {
+  const sums = new Float32Array(width * channels);
+  const at = (k: number) => padded.subarray((radius + k) * channels);
+  const across = (y: number, row: Float64Array) => {
     const start = y * width * channels;
     for (let i = 0; i < padded.length; i++) padded[i] = data[start + source[i]!]!;
-    sums.fill(0);
-    for (let k = -radius; k <= radius; k++) addOne(sums, padded.subarray((radius + k) * channels), half[Math.abs(k)]!);
+    for (let i = 0; i < sums.length; i++) sums[i] = half[radius]! * padded[i]!;
+    for (let k = -radius + 1; k < radius; k += 2)
+      addTwo(sums, at(k), half[Math.abs(k)]!, at(k + 1), half[Math.abs(k + 1)]!);
+    row.set(sums);
   };
-  const sums = new Float32Array(width * channels);
   goDown(
     radius,
     height,
-    () => new Float32Array(sums.length),
+    () => new Float64Array(sums.length),
     across,
     (y, near) => {
-      sums.fill(0);
-      addOne(sums, near(0), half[0]!);
-      for (let k = 1; k <= radius; k++) addRounded(sums, near(k), near(-k), half[k]!);
+      const middle = near(0);
+      for (let i = 0; i < sums.length; i++) sums[i] = half[0]! * middle[i]!;
+      for (let k = 1; k <= radius; k += 2) {
+        // Of an odd number of pairs, the last is followed by one that weighs nothing.
+        const next = Math.min(k + 1, radius);
+        addTwoPairs(sums, near(k), near(-k), half[k]!, near(next), near(-next), next === k ? 0 : half[next]!);
+      }
       row(y, sums);
     },
   );
 }
 
-function addOne(sums: Float32Array, a: Float32Array, weight: number): void {
-  for (let i = 0; i < sums.length; i++) sums[i]! += weight * a[i]!;
+function addTwo(sums: Float32Array, a: Float64Array, near: number, b: Float64Array, far: number): void {
+  for (let i = 0; i < sums.length; i++) sums[i] = Math.fround(sums[i]! + near * a[i]!) + far * b[i]!;
 }
 
-function addRounded(sums: Float32Array, a: Float32Array, b: Float32Array, weight: number): void {
-  for (let i = 0; i < sums.length; i++) sums[i]! += weight * Math.fround(a[i]! + b[i]!);
+function addTwoPairs(
+  sums: Float32Array,
+  a: Float64Array,
+  b: Float64Array,
+  near: number,
+  c: Float64Array,
+  d: Float64Array,
+  far: number,
+): void {
+  for (let i = 0; i < sums.length; i++)
+    sums[i] = Math.fround(sums[i]! + near * Math.fround(a[i]! + b[i]!)) + far * Math.fround(c[i]! + d[i]!);
 }
