@@ -175,22 +175,28 @@ function blocks({ width: stride, data }: Pixels, width: number, height: number, 
   return { width, height, data: out };
 }
 
-/** The inputs that each output covers, from `start[i]` to before `start[i + 1]`, with the share of it that each fills. */
+/**
+ * The inputs that each output covers, and the share of it that each fills: the t-th ones of all outputs lie together, output i's at
+ * `t * outSize + i`. Where an output covers fewer than the most, the last share is 0.
+ */
 interface Shares {
-  readonly start: Int32Array;
+  readonly taps: number;
   readonly input: Int32Array;
-  readonly share: Float32Array;
+  readonly share: Float64Array;
 }
 
 function shares(inSize: number, outSize: number): Shares {
   const scale = scaleOf(inSize, outSize);
-  const [input, share]: [number[], number[]] = [[], []];
-  const start = new Int32Array(outSize + 1);
-  const add = (at: number, part: number) => {
-    input.push(at);
-    share.push(part);
-  };
+  const taps = Math.ceil(scale) + 2;
+  const input = new Int32Array(taps * outSize);
+  const share = new Float64Array(taps * outSize);
   for (let i = 0; i < outSize; i++) {
+    let place = i;
+    const add = (at: number, part: number) => {
+      input[place] = at;
+      share[place] = f(part);
+      place += outSize;
+    };
     const begin = i * scale;
     const size = Math.min(scale, inSize - begin);
     const last = Math.min(Math.floor(begin + scale), inSize - 1);
@@ -199,9 +205,9 @@ function shares(inSize: number, outSize: number): Shares {
     for (let whole = first; whole < last; whole++) add(whole, 1 / size);
     const rest = begin + scale - last;
     if (rest > 1e-3) add(last, Math.min(rest, 1, size) / size);
-    start[i + 1] = input.length;
   }
-  return { start, input: Int32Array.from(input), share: Float32Array.from(share) };
+  const most = share.findLastIndex((part) => part > 0);
+  return { taps: Math.floor(most / outSize) + 1, input, share };
 }
 
 /** Adding and taking it away again rounds a small float32 to a whole number, half to even. */
@@ -213,8 +219,9 @@ function covered(pixels: Pixels, width: number, height: number): Pixels {
   const out = new Uint8Array(height * width * 3);
   for (let y = 0, read = -1; y < height; y++) {
     sums.fill(0);
-    for (let k = rows.start[y]!; k < rows.start[y + 1]!; k++) {
-      const [input, part] = [rows.input[k]!, rows.share[k]!];
+    for (let t = 0; t < rows.taps; t++) {
+      const [input, part] = [rows.input[t * height + y]!, rows.share[t * height + y]!];
+      if (part === 0) break;
       if (input !== read) narrow(row, pixels.data, input * pixels.width * 3, columns); // two outputs share a row
       read = input;
       for (let i = 0; i < sums.length; i++) sums[i] = sums[i]! + f(row[i]! * part);
@@ -224,20 +231,17 @@ function covered(pixels: Pixels, width: number, height: number): Pixels {
   return { width, height, data: out };
 }
 
-/** The row at `offset`, made narrower. Every sum is rounded to float32. */
-function narrow(row: Float32Array, data: Uint8Array, offset: number, { start, input, share }: Shares): void {
-  for (let x = 0, o = 0; o < row.length; x++, o += 3) {
-    let [red, green, blue] = [0, 0, 0];
-    for (let k = start[x]!; k < start[x + 1]!; k++) {
+/** The row at `offset`, made narrower, a tap of all outputs after the other. Every sum is rounded to float32. */
+function narrow(row: Float32Array, data: Uint8Array, offset: number, { taps, input, share }: Shares): void {
+  row.fill(0);
+  for (let t = 0, k = 0; t < taps; t++) {
+    for (let o = 0; o < row.length; o += 3, k++) {
       const i = offset + input[k]! * 3;
-      const weight = share[k]!;
-      red = f(red + f(data[i]! * weight));
-      green = f(green + f(data[i + 1]! * weight));
-      blue = f(blue + f(data[i + 2]! * weight));
+      const part = share[k]!;
+      row[o] = row[o]! + f(data[i]! * part);
+      row[o + 1] = row[o + 1]! + f(data[i + 1]! * part);
+      row[o + 2] = row[o + 2]! + f(data[i + 2]! * part);
     }
-    row[o] = red;
-    row[o + 1] = green;
-    row[o + 2] = blue;
   }
 }
 
