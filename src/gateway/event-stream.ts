@@ -39,6 +39,7 @@ async function* readInTime<Text extends string | Buffer>(
       yield text;
       clearTimeout(late);
     }
+    answer.socket?.setTimeout(ms); // of the last one, which may be a whole picture, something is to be read each time
   } finally {
     clearTimeout(late);
   }
