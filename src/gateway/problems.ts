@@ -27,7 +27,7 @@ export function problem(status: number, code: string, detail: string, errors: Fi
 export function problemOf(error: FastifyError | Error, log: FastifyBaseLogger, bodyLimit?: number): Problem {
   if (error instanceof Refused) return problem(error.status, error.code, error.message, error.errors);
   if (error instanceof NotReady) {
-    log.warn({ err: error }, "not ready");
+    log.warn({ reasons: error.reasons, err: error.cause }, "not ready"); // where it was thrown says nothing, and takes its time
     return problem(503, "not_ready", `${error.message}; try again later`);
   }
   if (hasZodFastifySchemaValidationErrors(error)) {
