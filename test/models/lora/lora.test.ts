@@ -112,6 +112,25 @@ test("scale 0 adds nothing, and two LoRA are as one of both ranks", async () => 
   assert.equal(up[2], -up[0]!);
 });
 
+test("of SDXL each text tower gets its own change", async () => {
+  const sdxl = openBase(join(import.meta.dirname, "../../fixtures/sdxl/base"));
+  const layer = "encoder.layers.0.self_attn.q_proj";
+  const [width = 0, second = 0] = sdxl.text.map(({ config }) => config.hidden_size);
+  const change = (prefix: string, size: number, value: number): Tensors => ({
+    [`${prefix}_text_model_${layer.replaceAll(".", "_")}.lora_down.weight`]: [[1, size], () => 1],
+    [`${prefix}_text_model_${layer.replaceAll(".", "_")}.lora_up.weight`]: [[size, 1], () => value],
+  });
+  const lora = openLora(write({ ...change("lora_te1", width, 2), ...change("lora_te2", second, 3) }));
+  const { text_encoder, text_encoder_2 } = await addLoras(sdxl, [{ id: "one", lora, scale: 1 }], once, 1e9);
+  const ups = [text_encoder, text_encoder_2].map(({ feeds }) =>
+    Object.entries(feeds).flatMap(([name, { data }]) => (name.endsWith(":up") ? [data.length, data[0]] : [])),
+  );
+  assert.deepEqual(ups, [
+    [width, 2],
+    [second, 3],
+  ]);
+});
+
 test("DoRA gives each output, or each input, the norm that is stored", () => {
   const norm = (values: number[]) => Math.hypot(...values);
   const [weight, delta] = [Float32Array.of(1, 2, 3, 4), { dims: [2, 2], data: Float32Array.of(1, 0, 0, 1) }];
