@@ -55,9 +55,6 @@ declare module "fastify" {
   }
 }
 
-/** How long a request's head may take to arrive. Of a body it is the idle time that is bounded: see arriving.ts. */
-const HEAD_MS = 30_000;
-
 /** A resource is a file, and a row here. */
 const ROUTES: readonly FastifyPluginAsyncZod<Service>[] = [
   page,
@@ -98,14 +95,15 @@ async function documentation(app: FastifyInstance): Promise<void> {
 }
 
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {
+  const bounds = boundsOf(parts.config, parts.bounds);
   const app = Fastify({
     loggerInstance,
     routerOptions,
     rewriteUrl: withoutPrefix(parts.config.PUBLIC_URL),
     trustProxy: parts.config.TRUST_PROXY,
     bodyLimit: parts.config.MAX_BODY_BYTES,
-    requestTimeout: 0,
-    http: { headersTimeout: HEAD_MS },
+    requestTimeout: 0, // of a body it is the idle time that is bounded: see arriving.ts
+    http: { headersTimeout: bounds.headMs, connectionsCheckingInterval: bounds.headMs / 10 },
     clientErrorHandler: refuseBytes,
     genReqId: () => randomUUID(),
     frameworkErrors: (error, request, reply) =>
@@ -121,7 +119,6 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   app.addHook("onRoute", (route) => {
     if (!route.config?.anyQuery && !route.schema?.hide) route.schema = { querystring: closed({}), ...route.schema };
   });
-  const bounds = boundsOf(parts.config, parts.bounds);
   const held = new Shares(bounds.heldBytes, bounds.heldBytesOfOwner, "bytes of requests on their way");
   const isAllowed = allowOrigins(app, parts.config.CORS_ORIGINS);
   if (parts.config.API_KEYS.length === 0) refuseForeign(app, parts.config, isAllowed);

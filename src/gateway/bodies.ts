@@ -45,7 +45,7 @@ export function readBodies(app: FastifyInstance, bounds: Bounds): void {
 }
 
 /** @throws {Refused} */
-async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { jsonBytes }: Bounds): Promise<unknown> {
+async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { textBytes }: Bounds): Promise<unknown> {
   const type = typeOf(request);
   if (!JSON_TYPE.test(type)) {
     const head = await beginningOf(pieces);
@@ -57,7 +57,7 @@ async function parse(request: FastifyRequest, pieces: AsyncIterable<Buffer>, { j
   if (charset !== undefined && !UTF8.test(charset)) {
     throw new Refused(415, "unsupported_charset", `the charset ${charset} is not read: send UTF-8`);
   }
-  return parseJsonBody(pieces, jsonBytes, Number(request.headers["content-length"] ?? 0));
+  return parseJsonBody(pieces, textBytes, Number(request.headers["content-length"] ?? 0));
 }
 
 /** Whether it is a form without a field, as `new FormData()` is: its last boundary alone. */

@@ -7,8 +7,10 @@ export const BOUNDS = {
   /** Bytes of bodies, images and large answers that are held in memory for clients at once; of bodies as announced. */
   heldBytes: 192 * MIB,
   heldBytesOfOwner: 64 * MIB,
-  /** JSON beside the data: URIs in it: enough for 72 addresses and the longest prompts. */
-  jsonBytes: 512 * 1024,
+  /** Text of a body, JSON or a form's fields, beside the data: URIs and files in it: enough for 72 addresses and the longest prompts. */
+  textBytes: 512 * 1024,
+  /** How long a request's head may take to arrive. */
+  headMs: 30_000,
   /** While a body comes in, so many bytes must come in each such time. */
   idleMs: 30_000,
   idleBytes: 4096,

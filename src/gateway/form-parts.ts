@@ -6,7 +6,8 @@ import type { IncomingMessage } from "node:http";
 import type { FastifyRequest } from "fastify";
 import { Refused } from "../errors.ts";
 import { tooLargeBody } from "./arriving.ts";
-import { readBytes } from "./held.ts";
+import type { Bounds } from "./bounds.ts";
+import { boundsFor, readBytes } from "./held.ts";
 
 export interface FormPart {
   name: string;
@@ -19,8 +20,6 @@ export interface FormPart {
 const MOST_PARTS = 1000;
 /** Of what stands before a part's content. */
 const MOST_HEAD_BYTES = 4096;
-/** Of texts together, but for data: URIs: as JSON may have. */
-const MOST_TEXT_BYTES = 512 * 1024;
 
 const [CRLF, BLANK_LINE] = ["\r\n", "\r\n\r\n"];
 const BOUNDARY = /;\s*boundary=(?:"([^"]+)"|([^\s;"]+))/i;
@@ -39,11 +38,11 @@ export async function readForm(request: FastifyRequest, body: IncomingMessage): 
   const [, quoted, bare] = BOUNDARY.exec(request.headers["content-type"]!) ?? [];
   const boundary = quoted ?? bare;
   if (boundary === undefined) throw notAForm("its Content-Type names no boundary");
-  return partsOf(await readBytes(request, body), boundary);
+  return partsOf(await readBytes(request, body), boundary, boundsFor(request));
 }
 
 /** @throws {Refused} */
-export function partsOf(body: Buffer, boundary: string): FormPart[] {
+export function partsOf(body: Buffer, boundary: string, { textBytes }: Pick<Bounds, "textBytes">): FormPart[] {
   const [first, delimiter] = [Buffer.from(`--${boundary}`, "latin1"), Buffer.from(`\r\n--${boundary}`, "latin1")];
   const parts: FormPart[] = [];
   let text = 0;
@@ -57,8 +56,7 @@ export function partsOf(body: Buffer, boundary: string): FormPart[] {
     if (part.fileType === undefined && !/^data:/i.test(part.content.toString("latin1", 0, 5)))
       text += part.content.length;
     if (parts.push(part) > MOST_PARTS) throw notAForm(`it has more than ${MOST_PARTS} fields`);
-    if (text > MOST_TEXT_BYTES)
-      throw tooLargeBody(MOST_TEXT_BYTES, "the text of the form, beside its files and data: URIs,");
+    if (text > textBytes) throw tooLargeBody(textBytes, "the text of the form, beside its files and data: URIs,");
     at = end + delimiter.length;
   }
   return parts;

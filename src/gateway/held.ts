@@ -28,6 +28,9 @@ export function countHeld(app: FastifyInstance, held: Shares, bounds: Bounds): v
   });
 }
 
+/** What the installation bounds requests by. */
+export const boundsFor = (request: FastifyRequest): Bounds => counted.get(request)!.bounds;
+
 /** A body in one buffer, for routes that take bytes. */
 export async function readBytes(request: FastifyRequest, body: IncomingMessage): Promise<Buffer> {
   const bytes = new GrowingBytes(Number(request.headers["content-length"] ?? 0)); // made when the first are there: see heldPieces

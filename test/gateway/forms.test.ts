@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Refused } from "../../src/errors.ts";
+import { BOUNDS } from "../../src/gateway/bounds.ts";
 import { partsOf } from "../../src/gateway/form-parts.ts";
 
 const part = (head: string, content: string) => `--x\r\n${head}\r\n\r\n${content}\r\n`;
 const field = (name: string, content = "1") => part(`Content-Disposition: form-data; name="${name}"`, content);
 const partsIn = (text: string) =>
-  partsOf(Buffer.from(text), "x").map(({ name, fileType, content }) => [name, fileType, content.toString("latin1")]);
+  partsOf(Buffer.from(text), "x", BOUNDS).map(({ name, fileType, content }) => [
+    name,
+    fileType,
+    content.toString("latin1"),
+  ]);
 
 test("a form's parts come in their order, files as they are, in every spelling of the head", async () => {
   const form = new FormData();
@@ -15,7 +20,7 @@ test("a form's parts come in their order, files as they are, in every spelling o
   const sent = new Response(form);
   const boundary = sent.headers.get("content-type")!.split("boundary=")[1]!;
   const bytes = Buffer.from(await sent.arrayBuffer());
-  const [text, file] = partsOf(bytes, boundary);
+  const [text, file] = partsOf(bytes, boundary, BOUNDS);
   assert.deepEqual([text!.name, text!.fileType, text!.content.toString()], ['a "b"', undefined, "ü\r\n--"]);
   assert.deepEqual([file!.name, file!.fileType, [...file!.content]], ["file", "image/png", [0, 13, 10, 255]]);
   assert.equal(file!.content.buffer, bytes.buffer, "a file is copied");

@@ -85,7 +85,7 @@ describe("bodies in memory", async () => {
 });
 
 describe("JSON", async () => {
-  const gateway = await startGateway(stack, {}, log, { jsonBytes: 20_000 });
+  const gateway = await startGateway(stack, {}, log, { textBytes: 20_000 });
   await gateway.offer(CATALOG);
   const generate = (body: string) => gateway.http.post("/v1/generations").type("json").send(body);
 
@@ -152,6 +152,14 @@ describe("a body that comes slowly", async () => {
       assert.equal(await statusOf(socket), 408);
     });
   }
+});
+
+test("a head that does not come to its end is answered 408", async () => {
+  const gateway = await startGateway(stack, {}, log, { headMs: 500 });
+  const socket = connect(gateway.config.PORT, gateway.config.HOST);
+  stack.defer(() => void socket.destroy());
+  socket.write("GET /health HTTP/1.1\r\nHost: loc");
+  assert.equal(await statusOf(socket), 408);
 });
 
 describe("clients that follow events", async () => {
