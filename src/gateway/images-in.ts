@@ -77,22 +77,15 @@ export class ImagesIn {
    */
   async take(named: ReadonlyMap<string, string>, owner: string): Promise<Map<string, TakenImage>> {
     if (named.size === 0) return new Map();
-    const ended = new AbortController();
-    const late = setTimeout(() => {
-      ended.abort(new NotReady(["the images of too many requests are being read and checked"]));
-    }, TAKE_MS);
     const share = this.#parts.held.open(owner);
-    const takeAll = () => this.#takeAll(named, owner, share, ended.signal);
     const elsewhere = [...named.values()].some((source) => !isData(source));
     try {
-      return await (elsewhere ? this.#reading.take(owner, takeAll, ended.signal) : takeAll());
-    } catch (error) {
-      ended.signal.throwIfAborted(); // it was too late, whatever came of it
-      throw error;
+      return await inTime((signal) => {
+        const takeAll = () => this.#takeAll(named, owner, share, signal);
+        return elsewhere ? this.#reading.take(owner, takeAll, signal) : takeAll();
+      });
     } finally {
-      clearTimeout(late);
       share.release();
-      ended.abort(); // the first that fails speaks for all: the others need not be read or checked
     }
   }
 
@@ -100,18 +93,20 @@ export class ImagesIn {
    * The hash and the size of an image.
    * @param path of its field; empty when it is the whole body
    * @throws {Refused} 422 when it is none, is damaged, or has too many pixels
+   * @throws {NotReady} when too many others are being checked
    */
   async check(bytes: Buffer, owner: string, path = ""): Promise<Size & { hash: string }> {
     const hash = await imageHash(bytes);
-    const checking = this.#checked.get(owner, hash) ?? this.#parts.decoders.check(bytes, () => MAX_IMAGE_PIXELS, owner);
-    const size = await orRefused(path, checking);
+    const check = (signal: AbortSignal) => this.#parts.decoders.check(bytes, () => MAX_IMAGE_PIXELS, owner, signal);
+    const size = await orRefused(path, this.#checked.get(owner, hash) ?? inTime(check));
     this.#checked.add(owner, hash, size);
     return { hash, ...size };
   }
 
-  /** Something that is made of an image's pixels; null where there is nothing to make. @throws {Refused} 422 */
+  /** Something that is made of an image's pixels; null where there is nothing to make. @throws {Refused} 422 @throws {NotReady} */
   make(maker: MakerName, bytes: Buffer, path: string, owner: string): Promise<Buffer | null> {
-    return orRefused(path, this.#parts.decoders.make(maker, bytes, owner));
+    const make = (signal: AbortSignal) => this.#parts.decoders.make(maker, bytes, owner, signal);
+    return orRefused(path, inTime(make));
   }
 
   async #takeAll(named: ReadonlyMap<string, string>, owner: string, share: Share, signal: AbortSignal) {
@@ -231,6 +226,23 @@ export class ImagesIn {
       this.#checked.add(owner, hash, { width, height });
       return { width, height };
     };
+  }
+}
+
+/** What is to have its turns, and be done with, within {@link TAKE_MS}. @throws {NotReady} when it is not */
+async function inTime<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const ended = new AbortController();
+  const late = setTimeout(() => {
+    ended.abort(new NotReady(["the images of too many requests are being read and checked"]));
+  }, TAKE_MS);
+  try {
+    return await task(ended.signal);
+  } catch (error) {
+    ended.signal.throwIfAborted(); // it was too late, whatever came of it
+    throw error;
+  } finally {
+    clearTimeout(late);
+    ended.abort(); // the first that fails speaks for all: the others need not be read or checked
   }
 }
 

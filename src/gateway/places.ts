@@ -15,17 +15,27 @@ export class Places {
     this.#ofOwner = ofOwner;
   }
 
-  /** @throws the signal's reason when it has aborted before there was a place */
-  async take<T>(owner: string, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  /** @throws the signal's reason as soon as it aborts, where there was no place before */
+  take<T>(owner: string, task: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const giveUp = () => reject(signal!.reason);
+    const begin = () => {
+      signal?.throwIfAborted();
+      signal?.removeEventListener("abort", giveUp);
+      return task();
+    };
+    signal?.addEventListener("abort", giveUp);
+    this.#wait(owner, begin, signal).then(resolve, reject);
+    return promise;
+  }
+
+  async #wait<T>(owner: string, begin: () => Promise<T>, signal: AbortSignal | undefined): Promise<T> {
     const own = this.#owners.get(owner) ?? pLimit(this.#ofOwner);
     this.#owners.set(owner, own);
     try {
       return await own(() => {
         signal?.throwIfAborted();
-        return this.#all(() => {
-          signal?.throwIfAborted();
-          return task();
-        });
+        return this.#all(begin);
       });
     } finally {
       if (own.activeCount + own.pendingCount === 0) this.#owners.delete(owner);

@@ -417,11 +417,29 @@ describe("whoever sends many images", () => {
   test("hears that he should come again when his turn does not come within a minute", async (t) => {
     t.mock.timers.enable({ apis: ["setTimeout"] });
     const slow = Promise.withResolvers<Buffer>();
-    const images = imagesIn({ get: () => slow.promise });
+    let asked = 0;
+    const get = () => {
+      asked++;
+      return slow.promise;
+    };
+    const images = imagesIn({ get });
     const all = Array.from({ length: 9 }, () => images.take(named(["https://slow.test/"]), "greedy"));
     const last = assert.rejects(all.pop()!, { name: "NotReady" });
+    await ticks(() => asked === 8);
     t.mock.timers.tick(60_000);
+    await last; // at once, and not when its turn would have come
     slow.resolve(png);
+    await Promise.allSettled(all);
+  });
+
+  test("and who uploads them as well", async (t) => {
+    t.mock.timers.enable({ apis: ["setTimeout"] });
+    const images = imagesIn({});
+    const all = many.slice(0, 3).map((source) => images.check(Buffer.from(source.split(",")[1]!, "base64"), "greedy"));
+    const last = assert.rejects(all.pop()!, { name: "NotReady" });
+    await ticks(() => false);
+    t.mock.timers.tick(59_999);
+    t.mock.timers.tick(1);
     await last;
     await Promise.allSettled(all);
   });

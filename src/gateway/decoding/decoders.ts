@@ -34,9 +34,9 @@ export class Decoders {
   }
 
   /** Something that is made of an image's pixels; null where there is nothing to make. @throws {ImageError} */
-  async make(maker: MakerName, bytes: Uint8Array, owner: string): Promise<Buffer | null> {
+  async make(maker: MakerName, bytes: Uint8Array, owner: string, signal?: AbortSignal): Promise<Buffer | null> {
     const make = () => this.#carryOut({ type: "make", maker }, bytes, "made");
-    const made = await this.#places.take(owner, make);
+    const made = await this.#places.take(owner, make, signal);
     return made.bytes && Buffer.from(made.bytes);
   }
 
