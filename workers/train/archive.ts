@@ -4,6 +4,7 @@ import { createReadStream, createWriteStream, statfsSync } from "node:fs";
 import { mkdir, open, rm, stat } from "node:fs/promises";
 import { dirname, join, normalize } from "node:path";
 import { pipeline } from "node:stream/promises";
+import { createGunzip, type Gunzip } from "node:zlib";
 import { Parser, type ReadEntry } from "tar";
 import { type Entry, openPromise } from "yauzl";
 import { archiveTypeOf } from "../../src/storage/archive-type.ts";
@@ -18,6 +19,8 @@ export interface ArchiveLimits {
   /** Of one file. */
   readonly fileBytes: number;
   readonly totalBytes: number;
+  /** Of a tar, beside the files' content and {@link HEADERS} an entry. */
+  readonly besideBytes: number;
   /** So many stay free on the disk. */
   readonly freeBytes: number;
 }
@@ -34,6 +37,9 @@ const BLOCK = 4096;
 /** So many files can still be made on the disk when it is done, by whoever writes there. */
 const FREE_INODES = 10_000;
 
+/** What a tar may say of an entry before its content: its header, a longer name, attributes. */
+const HEADERS = 8192;
+
 /** What writing a file fails with when its name is at fault, and not the disk. */
 const BY_NAME = new Set(["EEXIST", "EISDIR", "ENOTDIR", "ENAMETOOLONG", "EINVAL"]);
 
@@ -47,6 +53,8 @@ class Unpacking {
   readonly #folders = new Set<string>();
   #entries = 0;
   #bytes = 0;
+  /** Of a tar, those of its headers too. */
+  #read = 0;
   /** Bytes of the disk, and how many there were at the last look. */
   #taken = 0;
   #looked = 0;
@@ -57,14 +65,31 @@ class Unpacking {
     this.#onEntry = onEntry;
   }
 
-  /** Counts an entry. @throws DatasetError when it is one too many, or its name leads out of the folder */
-  enter(name: string): void {
+  #goOn(): void {
     try {
       this.#onEntry();
     } catch (error) {
       this.stoppedBy = error;
       throw error;
     }
+  }
+
+  /**
+   * Counts bytes of a tar as they are read: some MB of gzip are GB of padding and headers.
+   * @throws DatasetError when there are too many beside the files' content
+   */
+  read(bytes: number): void {
+    this.#goOn();
+    this.#read += bytes;
+    const beside = this.#read - this.#bytes - this.#entries * HEADERS;
+    if (beside > this.#limits.besideBytes) {
+      throw new DatasetError(`the archive has more than ${this.#limits.besideBytes} bytes beside its files`);
+    }
+  }
+
+  /** Counts an entry. @throws DatasetError when it is one too many, or its name leads out of the folder */
+  enter(name: string): void {
+    this.#goOn();
     this.#count();
     const shown = JSON.stringify(name.slice(0, 200));
     if (name.startsWith("/") || /^[a-zA-Z]:/.test(name)) throw new DatasetError(`the archive names ${shown}: absolute`);
@@ -138,7 +163,7 @@ class Unpacking {
 /**
  * Unpacks a zip or tar file, with or without gzip, into a folder that is made for it: files and folders alone. Returns how
  * many bytes of the disk they take.
- * @param onEntry called before each entry; what it throws stops the unpacking
+ * @param onEntry called before each entry, and while a tar is read; what it throws stops the unpacking
  * @throws DatasetError when it is damaged, too large, or has links or names that lead elsewhere; TrainingError when the
  *   disk has no room. Whatever it throws, the folder is gone then
  */
@@ -147,7 +172,8 @@ export async function unpack(file: string, folder: string, limits: ArchiveLimits
   await mkdir(folder, { recursive: true });
   try {
     unpacking.look((await stat(file)).size); // it unpacks to that at the least
-    await ((await typeOf(file)) === "zip" ? unzip(file, unpacking) : untar(file, unpacking));
+    const type = await typeOf(file);
+    await (type === "zip" ? unzip(file, unpacking) : untar(file, type === "tar.gz", unpacking));
     return unpacking.taken;
   } catch (error) {
     await rm(folder, { recursive: true, force: true }).catch(() => {}); // the next attempt does it
@@ -203,12 +229,24 @@ function refuseSpecial({ fileName, versionMadeBy, externalFileAttributes }: Entr
 const FILES = new Set(["File", "OldFile", "ContiguousFile"]);
 const FOLDERS = new Set(["Directory", "GNUDumpDir"]);
 
-async function untar(file: string, unpacking: Unpacking): Promise<void> {
+/** Types that say nothing of the dataset, and are passed over; any other that the parser passes over would be missed. */
+const NO_FILES = new Set(["TapeVolumeHeader", "SolarisACL", "Inode"]);
+/** What the parser would decompress by itself, without a count: gzip, Zstandard. */
+const COMPRESSED = ["1f8b", "28b52ffd"];
+
+async function untar(file: string, isGzip: boolean, unpacking: Unpacking): Promise<void> {
   const { promise: failed, reject: fail } = Promise.withResolvers<never>();
   failed.catch(() => {}); // it is raced below
   const parser = new Parser({ strict: true });
   let writing: Promise<void> = Promise.resolve();
   parser.on("error", fail);
+  let isOver = false;
+  parser.on("eof", () => {
+    isOver = true; // it reads nothing after that, but would keep it all
+  });
+  parser.on("ignoredEntry", ({ path, type }: ReadEntry) => {
+    if (!NO_FILES.has(type)) fail(new DatasetError(`the archive's "${path}" is of a type that is not read: ${type}`));
+  });
   parser.on("entry", (entry: ReadEntry) => {
     writing = writing.then(() => take(entry));
     writing.catch(fail);
@@ -222,8 +260,17 @@ async function untar(file: string, unpacking: Unpacking): Promise<void> {
   }
 
   const source = createReadStream(file);
+  const bytes = isGzip ? createGunzip() : source;
+  if (bytes !== source) source.on("error", (error) => bytes.destroy(error)).pipe(bytes as Gunzip);
+  let isFirst = true;
   try {
-    for await (const chunk of source) {
+    for await (const chunk of bytes as AsyncIterable<Buffer>) {
+      if (isFirst && COMPRESSED.some((magic) => chunk.toString("hex", 0, 4).startsWith(magic))) {
+        throw new DatasetError("the archive is compressed twice");
+      }
+      isFirst = false;
+      unpacking.read(chunk.length);
+      if (isOver) continue; // what is left is padding; that of a gzip file is read for its checksum
       if (!parser.write(chunk)) await Promise.race([once(parser, "drain"), failed]);
     }
     const ended = once(parser, "end");
@@ -232,5 +279,6 @@ async function untar(file: string, unpacking: Unpacking): Promise<void> {
     await Promise.race([writing, failed]);
   } finally {
     source.destroy();
+    bytes.destroy();
   }
 }

@@ -16,6 +16,8 @@ import type { TrainingTask } from "./thread.ts";
 /** Files of a dataset, and bytes of one of them: far more than a picture or a listing has. */
 const MOST_ENTRIES = 500_000;
 const MOST_FILE_BYTES = 256 * 2 ** 20;
+/** What a tar may have beside its files: padding at its end, and headers of a few that are longer than most. */
+const BESIDE_FILES = 64 * 2 ** 20;
 
 /** Where a training finds its dataset. */
 type Dataset = Pick<TrainingTask, "archive" | "within"> & { dataset: string };
@@ -52,6 +54,7 @@ export async function layOut(
       entries: MOST_ENTRIES,
       fileBytes: MOST_FILE_BYTES,
       totalBytes: config.MAX_DATASET_BYTES,
+      besideBytes: BESIDE_FILES,
       // One dataset leaves half of the room to the others.
       freeBytes: RESERVE_BYTES + Math.floor((await roomOf(folder)) / 2),
     },

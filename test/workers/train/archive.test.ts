@@ -11,13 +11,13 @@ import { unpack } from "../../../workers/train/archive.ts";
 const root = mkdtempSync(join(tmpdir(), "archive-"));
 after(() => rmSync(root, { recursive: true }));
 
-const LIMITS = { entries: 20, fileBytes: 10_000, totalBytes: 25_000, freeBytes: 0 };
+const LIMITS = { entries: 20, fileBytes: 10_000, totalBytes: 25_000, besideBytes: 100_000, freeBytes: 0 };
 
 interface Entry {
   name: string;
   data?: Buffer;
   /** A Unix file type; absent = a plain file. */
-  type?: "link" | "hardlink" | "device" | "folder";
+  type?: "link" | "hardlink" | "device" | "folder" | "sparse" | "label" | "pax";
   to?: string;
   /** What a zip says of the file's size, when it lies. */
   claimed?: number;
@@ -56,6 +56,8 @@ function zip(entries: Entry[]): Buffer {
   return Buffer.concat([...parts, directory, Buffer.from("PK\x05\x06"), end]);
 }
 
+const TAR_TYPES = { link: "2", hardlink: "1", device: "3", folder: "5", sparse: "S", label: "V", pax: "x" } as const;
+
 /** POSIX.1-1988: a header of 512 bytes before each file, padded to as many. */
 function tar(entries: Entry[]): Buffer {
   const parts = entries.flatMap(({ name, data = Buffer.alloc(0), type, to = "" }) => {
@@ -64,7 +66,7 @@ function tar(entries: Entry[]): Buffer {
     header.write("0000644\0", 100);
     header.write(`${data.length.toString(8).padStart(11, "0")}\0`, 124);
     header.write("        ", 148);
-    header.write(type === undefined ? "0" : { link: "2", hardlink: "1", device: "3", folder: "5" }[type], 156);
+    header.write(type === undefined ? "0" : TAR_TYPES[type], 156);
     header.write(to, 157);
     header.write("ustar\x0000", 257);
     const sum = header.reduce((total, byte) => total + byte, 0);
@@ -178,6 +180,32 @@ test("tar: hard links and devices are refused", async () => {
   }
 });
 
+test("tar: what is beside files is bounded, so that a little gzip does not keep the trainer; a label and padding are none of it", async () => {
+  const file = { name: "a", data: text };
+  const kept = await unpacked(Buffer.concat([tar([{ name: "May", type: "label" }, file]), Buffer.alloc(50_000)]));
+  assert.deepEqual(readdirSync(kept), ["a"]);
+  const comment = Buffer.from("20 comment=aaaaaaaa\n");
+  const pax = { name: "x", type: "pax" as const, data: comment };
+  for (const [what, bomb] of Object.entries({
+    padding: [tar([file]), Buffer.alloc(150_000)],
+    headers: [tar([...Array<Entry>(150).fill(pax), file])],
+    "a folder with content": [tar([{ name: "a/", type: "folder", data: Buffer.alloc(150_000) }, file])],
+  })) {
+    for (const bytes of [Buffer.concat(bomb), gzipSync(Buffer.concat(bomb))]) {
+      const says = { name: "DatasetError", message: "the archive has more than 100000 bytes beside its files" };
+      await assert.rejects(unpacked(bytes), says, what);
+    }
+  }
+  await assert.rejects(unpacked(gzipSync(gzipSync(tar([file])))), /compressed twice/);
+});
+
+test("tar: a file that would be passed over is refused", async () => {
+  await assert.rejects(
+    unpacked(tar([{ name: "s", type: "sparse", data: text }])),
+    /"s" is of a type that is not read: SparseFile/,
+  );
+});
+
 test("a bomb is stopped where it passes the limit, whatever it says of its size", async () => {
   const bomb = Buffer.alloc(5_000_000);
   await assert.rejects(unpacked(zip([{ name: "bomb", data: bomb, claimed: 100 }])), { name: "DatasetError" });
@@ -189,7 +217,7 @@ test("a bomb is stopped where it passes the limit, whatever it says of its size"
 
 test("a disk without room is told before anything is written, and one that fills up before it is full; nothing stays", async () => {
   const archive = tar([{ name: "a", data: Buffer.alloc(50_000_000) }]);
-  const limits = { entries: 1, fileBytes: 1e9, totalBytes: 1e9 };
+  const limits = { entries: 1, fileBytes: 1e9, totalBytes: 1e9, besideBytes: 1e6 };
   const never = { ...limits, freeBytes: 2 ** 60 };
   const says = /^dataset: unpacking the archive: \d+ MB more are needed; \d+ MB are free .*, where \d+ MB stay free$/;
   await assert.rejects(unpacked(archive, never), { name: "TrainingError", message: says });
@@ -232,7 +260,7 @@ test("files of a byte take a block each: the disk is looked at every so many of 
   const statfs = mock.method(fs, "statfsSync", () => ({ bavail: looks++ < 1 ? 2 ** 30 : 0, bsize: 1, files: 0 }));
   syncBuiltinESMExports();
   try {
-    const limits = { entries: 10_000, fileBytes: 10, totalBytes: 1_000_000, freeBytes: 1000 };
+    const limits = { entries: 10_000, fileBytes: 10, totalBytes: 1_000_000, besideBytes: 1e6, freeBytes: 1000 };
     await assert.rejects(unpack(file, folder, limits), /unpacking the archive: .* more are needed/);
   } finally {
     statfs.mock.restore();
