@@ -50,7 +50,10 @@ const schema = z.object({
   set_alpha_to_one: z.boolean(),
   skip_prk_steps: z.boolean(),
   solver_order: z.int().min(1).max(3),
-  algorithm_type: z.enum(["dpmsolver++", "sde-dpmsolver++", "deis"]),
+  /** SA-Solver's */
+  predictor_order: z.int().min(1).max(4),
+  corrector_order: z.int().min(1).max(4),
+  algorithm_type: z.enum(["dpmsolver++", "sde-dpmsolver++", "deis", "data_prediction", "noise_prediction"]),
   /** bh1 and bh2 are UniPC's, midpoint and heun DPM-Solver++'s; each takes the other's as its own default */
   solver_type: z.enum(["midpoint", "heun", "logrho", "bh1", "bh2"]),
   lower_order_final: z.boolean(),
@@ -104,6 +107,8 @@ const NEUTRAL: SchedulerConfig = {
   set_alpha_to_one: false,
   skip_prk_steps: false,
   solver_order: 2,
+  predictor_order: 2,
+  corrector_order: 2,
   algorithm_type: "dpmsolver++",
   solver_type: "midpoint",
   lower_order_final: true,
@@ -203,6 +208,10 @@ export function readSchedulerConfig(of: SchedulerClass, raw: RawConfig): Schedul
       "zero",
       `cannot be had beside algorithm_type deis of ${className}`,
     );
+  }
+  // diffusers asks there for the level of a timestep that it is not told.
+  if (config.algorithm_type === "noise_prediction" && config.thresholding) {
+    throw new SchedulerConfigError("thresholding", true, "cannot be had beside algorithm_type noise_prediction");
   }
   const [first, second] = SPACINGS.filter((key) => config[key]);
   if (second !== undefined) throw new SchedulerConfigError(second, true, `cannot be had beside ${first}`);

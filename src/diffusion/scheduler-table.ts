@@ -8,6 +8,7 @@ import { edmDpmSolver, edmEuler } from "./samplers/edm.ts";
 import { euler, eulerAncestral, heun } from "./samplers/euler.ts";
 import { lms } from "./samplers/lms.ts";
 import { pndm } from "./samplers/pndm.ts";
+import { saSolver } from "./samplers/sa-solver.ts";
 import { dpm2, dpm2Ancestral, dpmpp2sAncestral, dpmppSde } from "./samplers/second-order.ts";
 import { singlestep } from "./samplers/singlestep.ts";
 import type { Algorithm } from "./samplers/step.ts";
@@ -51,6 +52,7 @@ export const SCHEDULER_TABLE = {
   dpmpp_2m_sde_karras: { algorithm: dpmSolver, sets: { ...SDE, ...KARRAS } },
   dpmpp_3m: { algorithm: dpmSolver, sets: { ...ODE, use_karras_sigmas: false, solver_order: 3 } },
   unipc: { algorithm: unipc, sets: {} },
+  sa_solver: { algorithm: saSolver, sets: {} },
   lcm: { algorithm: lcm, sets: {} },
   tcd: { algorithm: tcd, sets: {} },
   edm_euler: { algorithm: edmEuler, sets: {} },
@@ -62,7 +64,7 @@ const ROWS: Readonly<Record<SchedulerName, Row>> = SCHEDULER_TABLE;
 export const rowOf = (name: SchedulerName): Row => ROWS[name];
 
 /** Classes that are not carried out, but work over the same noise schedule as the others: another sampler may take their place. */
-const SAME_NOISE = ["DPMSolverSDEScheduler", "SASolverScheduler"];
+const SAME_NOISE = ["DPMSolverSDEScheduler"];
 
 /** Classes that compute step by step what another does. */
 const SAME_STEPS: ReadonlyMap<unknown, string> = new Map([

@@ -23,6 +23,7 @@ const SPELLINGS: Readonly<Record<string, Name>> = {
   dpmsolvermultistepscheduler: "dpmpp_2m",
   dpmsolvermultistep: "dpmpp_2m",
   unipcmultistepscheduler: "unipc",
+  sasolverscheduler: "sa_solver",
   lcmscheduler: "lcm",
   tcdscheduler: "tcd",
   edmeulerscheduler: "edm_euler",

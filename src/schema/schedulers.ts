@@ -106,6 +106,11 @@ const FACTS = {
   dpmpp_2m_sde_karras: { ...NOISY, description: "SDE-DPM-Solver++(2M) with Karras' sigmas", fields: RESCALED },
   dpmpp_3m: { ...ONE, description: "DPM-Solver++(3M)", fields: RESCALED },
   unipc: { ...ONE, description: "UniPC (arXiv 2302.04867)", fields: RESCALED },
+  sa_solver: {
+    ...NOISY,
+    description: "SA-Solver, stochastic Adams predictor and corrector (arXiv 2309.05019)",
+    fields: SPACED,
+  },
   lcm: {
     ...NOISY,
     description: "Latent consistency, for models distilled for it (arXiv 2310.04378)",

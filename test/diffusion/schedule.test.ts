@@ -180,7 +180,8 @@ suite("scheduler_config.json", () => {
     assert.equal(own("EulerDiscreteScheduler", { use_beta_sigmas: true }), "euler_beta");
     assert.equal(own("EDMDPMSolverMultistepScheduler"), "edm_dpmpp_2m");
     for (const [className, name] of Object.entries(OWN)) assert.equal(own(className), name);
-    assert.throws(() => own("SASolverScheduler"), /_class_name "SASolverScheduler" is not supported/);
+    assert.equal(own("SASolverScheduler", { algorithm_type: "data_prediction" }), "sa_solver");
+    assert.throws(() => own("DPMSolverSDEScheduler"), /_class_name "DPMSolverSDEScheduler" is not supported/);
     assert.throws(() => own("toString"), /_class_name "toString"/);
     assert.throws(() => ownScheduler({}), SchedulerConfigError);
   });

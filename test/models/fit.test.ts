@@ -98,7 +98,6 @@ test("a checkpoint whose own scheduler is not offered is served with another one
   const folder = mkdtempSync(join(tmpdir(), "fit-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const schedulers = {
-    sa: { _class_name: "SASolverScheduler", algorithm_type: "data_prediction", thresholding: false },
     sde: { _class_name: "DPMSolverSDEScheduler", prediction_type: "v_prediction" },
     flow: { _class_name: "FlowMatchEulerDiscreteScheduler", prediction_type: "flow_prediction" },
   };
@@ -119,7 +118,6 @@ test("a checkpoint whose own scheduler is not offered is served with another one
     `scheduler_config.json: _class_name "${name}" is not supported; "dpmpp_2m" is the default instead`,
   ];
   assert.deepEqual(said.sort(), [
-    ["sa", "dpmpp_2m", "epsilon", warning("SASolverScheduler")],
     ["sde", "dpmpp_2m", "v_prediction", warning("DPMSolverSDEScheduler")],
   ]);
   assert.match(skipped[0]!.reason, /FlowMatchEulerDiscreteScheduler/);

@@ -56,7 +56,7 @@ const NAMES: Record<string, string | null> = {
   DEISMultistepScheduler: "deis",
   IPNDMScheduler: null,
   FlowMatchEulerDiscreteScheduler: null,
-  SASolverScheduler: null,
+  SASolverScheduler: "sa_solver",
   DDIMInverseScheduler: null,
   // ComfyUI
   dpm_2_ancestral: "dpm2_ancestral",

@@ -5,7 +5,7 @@ import { fromSigma } from "./levels.ts";
 import { type Algorithm, epsilonOf, type Next, type Schedule, type Step, sum, type Term, x0Of } from "./step.ts";
 
 /** The solvers' schedule, which ends at the lowest level of training, or stays at the last of the chosen ones. */
-function deisSchedule(config: SchedulerConfig, count: number): Schedule {
+export function deisSchedule(config: SchedulerConfig, count: number): Schedule {
   const schedule = solverSchedule({ ...config, final_sigmas_type: "sigma_min" }, count);
   const chosen = config.use_karras_sigmas || config.use_exponential_sigmas || config.use_beta_sigmas;
   const sigmas = chosen ? [...schedule.sigmas.slice(0, -1), schedule.sigmas.at(-2)!] : schedule.sigmas;

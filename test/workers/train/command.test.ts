@@ -116,14 +116,14 @@ test("an untrained ControlNet leaves the base's output as it is, bit for bit; on
 });
 
 test("a base whose own scheduler is none of the service's is trained for; its pictures are made with another", async () => {
-  const base = join(root, "sa");
+  const base = join(root, "sde");
   cpSync(BASE, base, { recursive: true });
   const config = join(base, "scheduler", "scheduler_config.json");
-  const own = { ...JSON.parse(readFileSync(config, "utf8")), _class_name: "SASolverScheduler" };
+  const own = { ...JSON.parse(readFileSync(config, "utf8")), _class_name: "DPMSolverSDEScheduler" };
   writeFileSync(config, JSON.stringify(own));
-  const validation = join(root, "sa.json");
+  const validation = join(root, "sde.json");
   writeFileSync(validation, JSON.stringify([{ prompt: "red circle", image: "circles/source/0.png" }]));
-  const one = { ...folders("sa-circles"), base, validation };
+  const one = { ...folders("sde-circles"), base, validation };
   assert.ok(await train("controlnet", one, { ...SETTINGS, max_train_steps: 1 }, silent()));
   assert.deepEqual(readdirSync(join(one.work, "validation")), ["1-0.png"]);
 });

@@ -2948,7 +2948,7 @@ export type OutputFormat = 'png' | 'webp' | 'jpeg';
 
 export type ImageDelivery = 'url' | 'base64';
 
-export type SchedulerName = 'ddim' | 'ddpm' | 'pndm' | 'euler' | 'euler_karras' | 'euler_exponential' | 'euler_beta' | 'euler_ancestral' | 'heun' | 'lms' | 'lms_karras' | 'deis' | 'dpm2' | 'dpm2_ancestral' | 'dpmpp_2s' | 'dpmpp_2s_ancestral' | 'dpmpp_sde' | 'dpmpp_sde_karras' | 'dpmpp_2m' | 'dpmpp_2m_karras' | 'dpmpp_2m_sde' | 'dpmpp_2m_sde_karras' | 'dpmpp_3m' | 'unipc' | 'lcm' | 'tcd' | 'edm_euler' | 'edm_dpmpp_2m';
+export type SchedulerName = 'ddim' | 'ddpm' | 'pndm' | 'euler' | 'euler_karras' | 'euler_exponential' | 'euler_beta' | 'euler_ancestral' | 'heun' | 'lms' | 'lms_karras' | 'deis' | 'dpm2' | 'dpm2_ancestral' | 'dpmpp_2s' | 'dpmpp_2s_ancestral' | 'dpmpp_sde' | 'dpmpp_sde_karras' | 'dpmpp_2m' | 'dpmpp_2m_karras' | 'dpmpp_2m_sde' | 'dpmpp_2m_sde_karras' | 'dpmpp_3m' | 'unipc' | 'sa_solver' | 'lcm' | 'tcd' | 'edm_euler' | 'edm_dpmpp_2m';
 
 export type ControlMode = 'balanced' | 'prompt' | 'control';
 
