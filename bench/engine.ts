@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { on } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { encodeImage } from "../src/image/encode.ts";
 import { GenerationRequest } from "../src/schema/generation-request.ts";
 import type { Speed } from "../src/schema/speed.ts";
@@ -66,6 +67,10 @@ export function whole({ evaluations, decoding }: Made): Stage {
 }
 
 const SAMPLING_MS = 50;
+/** Of the processor, in a second in which nothing is done. */
+const IDLE_SECONDS = 0.05;
+/** More than the second after which an engine at rest makes ready what may come. */
+const QUIET_SECONDS = 4;
 
 async function stripesOf(side: number, pixels: number): Promise<Uint8Array> {
   const data = Uint8Array.from({ length: 3 * side * side }, (_, i) => ((i / 3) % (2 * pixels) < pixels ? 0 : 255));
@@ -204,6 +209,15 @@ export class Engine {
           sha256: createHash("sha256").update(message.images[0]!.bytes).digest("hex"),
         };
       }
+    }
+  }
+
+  /** Resolves when it makes nothing ready any more. */
+  async rest(): Promise<void> {
+    for (let quiet = 0; quiet < QUIET_SECONDS; ) {
+      const before = this.#cpuSeconds;
+      await setTimeout(1000);
+      quiet = this.#cpuSeconds - before < IDLE_SECONDS ? quiet + 1 : 0;
     }
   }
 

@@ -10,17 +10,23 @@ const port = parentPort!;
 const engine = await Engine.open(workerData as EngineSettings, (message, moved = []) =>
   port.postMessage(message, moved),
 );
+/** Of quiet after a job or a look into MODELS_DIR: then what may come is made ready. */
+const QUIET_MS = 1000;
 let stopping = false;
+const isStopping = () => stopping;
+let quiet: NodeJS.Timeout | undefined;
 
 port.on("message", async (message: ToEngine) => {
+  quiet?.refresh();
   if (message.type === "reload") return engine.reload();
   if (message.type === "stop") {
     stopping = true;
     return port.close(); // the thread ends by itself once no session is made or run and no image is encoded
   }
-  if (message.type === "annotate") return port.postMessage(await engine.annotate(message));
-  if (message.type !== "generate") return engine.ask(message.type, message.id);
-  port.postMessage(await engine.generate(message));
+  if (message.type === "cancel" || message.type === "yield") return engine.ask(message.type, message.id);
+  port.postMessage(await (message.type === "annotate" ? engine.annotate(message) : engine.generate(message)));
+  quiet?.refresh();
 });
 engine.offer();
-await engine.preload(() => stopping);
+await engine.preload("all", isStopping);
+quiet = setTimeout(() => engine.preload("forms", isStopping), QUIET_MS).unref();

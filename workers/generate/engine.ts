@@ -28,7 +28,7 @@ import { MapError } from "./maps/made.ts";
 import { Maps } from "./maps/maps.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 import { type MakeFile, openFiles } from "./picture-file.ts";
-import { preload } from "./preload.ts";
+import { preload, preloadForms } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
 import { inspection } from "./safety.ts";
 import { decodeState, StateSaver } from "./saved-state.ts";
@@ -93,9 +93,15 @@ export class Engine {
     this.#tell({ type: "catalog", catalog: { ...offered, execution_provider: this.#provider.name } });
   }
 
-  /** Loads what a sole model's first request needs, until somebody asks for a picture. What cannot be loaded fails that request. */
-  async preload(isStopping: () => boolean): Promise<void> {
-    await preload(this.#library, this.#residents, () => isStopping() || this.#running.size > 0).catch(() => {});
+  /**
+   * Loads what a sole model's first requests need, until somebody asks for a picture. What cannot be loaded fails that request.
+   * @param what all of it when the worker starts; later the form that takes LoRA, which is ready in seconds
+   */
+  async preload(what: "all" | "forms", isStopping: () => boolean): Promise<void> {
+    const open = (id: string) => this.#model(id).base;
+    const isAsked = () => isStopping() || this.#running.size > 0;
+    const load = { all: preload, forms: preloadForms }[what];
+    await load(this.#library, open, this.#residents, isAsked).catch(() => {});
   }
 
   /** Reads MODELS_DIR again. What is loaded stays as it is where its files are the same. */

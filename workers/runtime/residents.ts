@@ -41,9 +41,18 @@ export class Residents {
     return async (feeds) => (await this.#resident(network)).session.run(feeds);
   }
 
-  /** Has it in memory before it is run. */
+  has(network: Loadable): boolean {
+    return this.#residents.has(network);
+  }
+
+  /** Has it in memory before it is run, unless another would have to go for it. */
   async load(network: Loadable): Promise<void> {
+    if (this.has(network) || this.#bytes + bytesInMemory(network, this.#provider) > this.budget) return;
     await this.#resident(network);
+  }
+
+  get #bytes(): number {
+    return [...this.#residents.values()].reduce((sum, resident) => sum + resident.bytes, 0);
   }
 
   async #resident(network: Loadable): Promise<Resident> {
@@ -72,7 +81,7 @@ export class Residents {
   }
 
   async #makeRoom(bytes: number): Promise<void> {
-    let used = [...this.#residents.values()].reduce((sum, resident) => sum + resident.bytes, 0);
+    let used = this.#bytes;
     for (const [network, resident] of this.#residents) {
       if (used + bytes <= this.budget) {
         return;

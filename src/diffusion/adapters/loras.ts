@@ -1,7 +1,7 @@
 /** LoRA of a request: what their files add to the weights, summed, as further inputs of the networks. */
 
 import { grafted } from "../../models/grafted.ts";
-import { differences, wholeBytes } from "../../models/lora/differences.ts";
+import { type AdditionKind, additionsOf, differences, wholeBytes } from "../../models/lora/differences.ts";
 import type { Component } from "../../models/lora/keys.ts";
 import type { Layer } from "../../models/lora/layers.ts";
 import { keyOf, type Lora, type Matched, matchLora } from "../../models/lora/lora.ts";
@@ -185,28 +185,51 @@ async function addLayers(
   return changes;
 }
 
+/** Where a network is added to: the same for all LoRA that add the same kinds to the same layers. */
+function graftsOf(added: readonly (readonly [layer: Layer, kinds: readonly AdditionKind[]])[]): Graft[] {
+  const grafts = added.flatMap(([{ place: at, weight }, kinds]) => {
+    const [out, inner] = weight.shape as [number, number];
+    return kinds.map((kind): Graft => ({ kind, at, channels: kind === "shift" ? out : inner }));
+  });
+  return grafts.sort((a, b) => (`${a.at}:${a.kind}` < `${b.at}:${b.kind}` ? -1 : 1));
+}
+
 function additionsTo(component: Component, sums: Iterable<Sum>): Additions {
-  const grafts: Graft[] = [];
+  const added: [Layer, AdditionKind[]][] = [];
   const feeds: Record<string, Tensor> = {};
   for (const { layer, factors, whole, shift } of sums) {
     if (layer.component !== component) continue;
     const at = layer.place;
-    const [out, inner] = layer.weight.shape as [number, number];
+    const kinds: AdditionKind[] = [];
+    added.push([layer, kinds]);
     if (factors.length > 0) {
       const { down, up } = joinFactors(factors);
-      grafts.push({ kind: "low_rank", at, channels: inner });
+      kinds.push("low_rank");
       Object.assign(feeds, { [`${at}:down`]: down, [`${at}:up`]: up });
     }
     if (whole !== null) {
-      grafts.push({ kind: "whole", at, channels: inner });
+      kinds.push("whole");
       feeds[`${at}:whole`] = whole;
     }
     if (shift !== null) {
-      grafts.push({ kind: "shift", at, channels: out });
+      kinds.push("shift");
       feeds[`${at}:shift`] = shift;
     }
   }
-  return { grafts: grafts.sort((a, b) => (`${a.at}:${a.kind}` < `${b.at}:${b.kind}` ? -1 : 1)), feeds };
+  return { grafts: graftsOf(added), feeds };
+}
+
+/**
+ * The networks that run with a LoRA, whatever its values and its scale.
+ * @throws CheckpointError where it does not fit the model
+ */
+export function formsWith(model: BaseModel, lora: Lora): Network[] {
+  const matched = matchLora(model, lora);
+  return Object.entries(networksOf(model)).flatMap(([component, network]) => {
+    const own = matched.filter(({ layer }) => layer.component === component);
+    const grafts = graftsOf(own.map((one) => [one.layer, additionsOf(one)]));
+    return network === null || grafts.length === 0 ? [] : [grafted(network, grafts)];
+  });
 }
 
 /**

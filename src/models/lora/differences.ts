@@ -101,6 +101,16 @@ function partsOf(weights: Weights, { checkpoint, alphaOf }: Lora, { change }: Ma
 const isFactored = ({ change: { kind, parts } }: Matched) =>
   kind === "low_rank" && !("mid" in parts) && !("dora_scale" in parts) && !("magnitude" in parts);
 
+/** How something is added to a layer: as two factors, as a difference of the whole weight, to the bias. */
+export type AdditionKind = "low_rank" | "whole" | "shift";
+
+/** What a change adds to its layer. */
+export function additionsOf(one: Matched): AdditionKind[] {
+  const { kind, parts } = one.change;
+  const weight: AdditionKind[] = kind === "bias" ? [] : [isFactored(one) ? "low_rank" : "whole"];
+  return "diff_b" in parts ? [...weight, "shift"] : weight;
+}
+
 /** A weight's shape, for linear layers that are 1×1 convolutions in the model and the reverse, and for kernels in one axis. */
 function inShape(x: Value, { layer, change }: Matched): Value {
   const shape = sizes(layer.weight);

@@ -66,3 +66,13 @@ test("what the running generation has used stays, even beyond the budget", async
   await run(residents, a, b, a, b, a);
   assert.deepEqual([a.loads, b.loads], [1, 1]);
 });
+
+test("what is loaded before it is run takes no other's place", async () => {
+  const residents = open(100);
+  const [a, b, c] = [network(60), network(50), network(40)];
+  await run(residents, a);
+  residents.beginGeneration();
+  for (const one of [a, b, c]) await residents.load(one);
+  assert.deepEqual([a.loads, b.loads, c.loads], [1, 0, 1]);
+  assert.deepEqual([residents.has(a), residents.has(b), residents.has(c)], [true, false, true]);
+});
