@@ -37,6 +37,9 @@ export interface TakenImage extends Size {
   bytes: Buffer;
 }
 
+/** Why what is still read or checked for a request is given up; nobody hears it. Made once: an error costs its trace. */
+const OVER = new Error("the images of the request have been taken, or refused");
+
 const isAddress = (source: string) => /^http/i.test(source);
 const isData = (source: string) => /^data:/i.test(source);
 /** What this service keeps, and has checked before. */
@@ -146,6 +149,23 @@ export class ImagesIn {
       together += bytes;
       if (together > most) throw tooLarge(`the images have more than ${most} bytes together`, path);
     };
+    let elsewhere: ((source: string, path: string) => Promise<Buffer>) | undefined;
+    return async (source: string, path: string): Promise<Buffer> => {
+      if (!isData(source)) {
+        elsewhere ??= this.#readerElsewhere(owner, share, signal, count);
+        return elsewhere(source, path);
+      }
+      const bytes = bytesOfDataUri(source);
+      if (bytes.length > this.#maxBytes) {
+        throw tooLarge(`the image has ${bytes.length} bytes: at most ${this.#maxBytes} are allowed`, path);
+      }
+      count(bytes.length, path);
+      return bytes;
+    };
+  }
+
+  /** What reads those that are not in the request itself. */
+  #readerElsewhere(owner: string, share: Share, signal: AbortSignal, count: (bytes: number, path: string) => void) {
     const fetches = new AbortController(); // AbortSignal.any never lets go of a timeout that does not come (Node 24)
     const slow = setTimeout(() => fetches.abort(new DOMException("", "TimeoutError")), FETCH_MS);
     signal.addEventListener("abort", () => {
@@ -154,7 +174,7 @@ export class ImagesIn {
     });
     const fetching = pLimit(FETCHING_OF_REQUEST);
     const finding = pLimit(1); // an upload is counted only when it is whole
-    return async (source: string, path: string): Promise<Buffer> => {
+    return (source: string, path: string): Promise<Buffer> => {
       if (isAddress(source)) {
         const hear = (bytes: number) => {
           count(bytes, path);
@@ -162,22 +182,14 @@ export class ImagesIn {
         };
         return fetching(() => this.#fetch(source, path, fetches.signal, hear));
       }
-      if (isOurs(source)) {
-        return finding(async () => {
-          signal.throwIfAborted();
-          count(0, path); // so that none is read when there are too many bytes already
-          const bytes = await this.#find(source, path, owner);
-          count(bytes.length, path);
-          share.add(bytes.length);
-          return bytes;
-        });
-      }
-      const bytes = bytesOfDataUri(source);
-      if (bytes.length > this.#maxBytes) {
-        throw tooLarge(`the image has ${bytes.length} bytes: at most ${this.#maxBytes} are allowed`, path);
-      }
-      count(bytes.length, path);
-      return bytes;
+      return finding(async () => {
+        signal.throwIfAborted();
+        count(0, path); // so that none is read when there are too many bytes already
+        const bytes = await this.#find(source, path, owner);
+        count(bytes.length, path);
+        share.add(bytes.length);
+        return bytes;
+      });
     };
   }
 
@@ -242,7 +254,7 @@ async function inTime<T>(task: (signal: AbortSignal) => Promise<T>): Promise<T> 
     throw error;
   } finally {
     clearTimeout(late);
-    ended.abort(); // the first that fails speaks for all: the others need not be read or checked
+    ended.abort(OVER); // the first that fails speaks for all: the others need not be read or checked
   }
 }
 
