@@ -2,7 +2,7 @@
  * JSON as it comes in, in two parts: long data: URIs as they are, and the rest of the text, which is small and parsed at once. So
  * a body of 30 MB costs the event loop what its fields cost, not what its images do, and one without images is short.
  */
-import { randomBytes } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import { tooLargeBody } from "./arriving.ts";
 import { GrowingBytes } from "./growing-bytes.ts";
 
@@ -35,7 +35,7 @@ function nextQuote(piece: Buffer, from: number): number {
 
 export class JsonSplitter {
   readonly #most: number;
-  readonly #mark = `${randomBytes(12).toString("base64url")}#`;
+  readonly #mark = `${randomUUID()}#`;
   readonly #uris: Buffer[] = [];
   readonly #rest = new GrowingBytes();
   /** The string that is being read, when one is: the end of a text that is no JSON may lie in one. */
