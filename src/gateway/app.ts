@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
-import { type FastifyPluginAsyncZod, serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import type { FastifyPluginAsyncZod, ZodTypeProvider } from "fastify-type-provider-zod";
 import { Addresses } from "../jobs/addresses.ts";
 import { Fleet } from "../jobs/fleet.ts";
 import { findImage } from "../jobs/kept-images.ts";
@@ -46,7 +46,7 @@ import { openSigned } from "./signed.ts";
 import { sweep } from "./sweep.ts";
 import { endUnusedConnections } from "./unused-connections.ts";
 import { UploadLedger } from "./upload-ledger.ts";
-import { validatorCompiler } from "./validate.ts";
+import { serializerCompiler, validatorCompiler } from "./validate.ts";
 
 declare module "fastify" {
   interface FastifyContextConfig {

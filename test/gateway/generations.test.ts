@@ -329,6 +329,14 @@ describe("a request that is taken", async () => {
     assert.deepEqual(read.body, generation);
   });
 
+  test("by an earlier release is shown with the defaults of the fields that it did not have", async () => {
+    const { body: made } = await gateway.http.post("/v1/generations").send({ prompt: "a house" });
+    const { preview: _, loras: __, ...earlier } = made.request;
+    await gateway.connection.hset(`generation:${made.id}`, "request", JSON.stringify(earlier));
+    assert.deepEqual(conforms(await gateway.http.get(`/v1/generations/${made.id}`)).body, made);
+    assert.equal(conforms(await gateway.http.get("/v1/generations?limit=1")).body.data[0].id, made.id);
+  });
+
   test("echoes what it overrides of the checkpoint's scheduler, so that the echo can be carried out again", async () => {
     const overrides = {
       scheduler: "ddim",
