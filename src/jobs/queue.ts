@@ -43,6 +43,8 @@ export class JobQueue {
   readonly #listener: Listener;
   /** By the name of the kind. */
   readonly #queues = new Map<string, Queue>();
+  /** Jobs of accepted records that are on their way to Redis. */
+  readonly #adding = new Set<Promise<void>>();
 
   /** `onError` hears of connection errors, which are no caller's to handle. */
   constructor(url: string, onError: (error: Error) => void) {
@@ -53,8 +55,8 @@ export class JobQueue {
   }
 
   /**
-   * Writes the record, which accepts it, then the job; should that fail, the sweep makes it. The images must be stored
-   * already.
+   * Writes the record, which accepts it; the images must be stored already. Then the job is sent, on the same connection, so
+   * that whatever asks later finds it; nobody waits for it to be on disk, for should it get lost, the sweep makes it.
    */
   async submit(
     id: string,
@@ -63,7 +65,11 @@ export class JobQueue {
     terms: Terms = {},
   ): Promise<Submission> {
     const submission = await this.ask((redis) => submit(redis, id, request, owner, terms));
-    if (submission.outcome === "accepted") await this.#add(id, submission.rank).catch(() => {});
+    if (submission.outcome === "accepted") {
+      const adding = this.#add(id, submission.rank).catch(() => {});
+      this.#adding.add(adding);
+      adding.finally(() => this.#adding.delete(adding));
+    }
     return submission;
   }
 
@@ -137,6 +143,7 @@ export class JobQueue {
   }
 
   async close(): Promise<void> {
+    await Promise.all(this.#adding);
     this.#redis.disconnect();
     this.#listener.close();
     await Promise.all([...this.#queues.values()].map((queue) => queue.close().catch(() => {}))); // a Redis that is away is no reason not to stop
