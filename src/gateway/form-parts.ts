@@ -70,7 +70,7 @@ function endOf(body: Buffer, delimiter: Buffer, from: number): number {
 
 function partOf(part: Buffer): FormPart {
   const blank = part.subarray(0, MOST_HEAD_BYTES).indexOf(BLANK_LINE);
-  if (blank === -1) throw notAForm("a part has no blank line before its content");
+  if (blank === -1) throw notAForm(`a part has no blank line in its first ${MOST_HEAD_BYTES} bytes`);
   const head = part.toString("utf8", 0, blank);
   const disposition = DISPOSITION.exec(head)?.[1] ?? "";
   const [, quoted, bare] = NAME.exec(disposition) ?? [];

@@ -210,6 +210,14 @@ test("a stream's head and first preview come while the generation runs, which en
   await until("it to be canceled", async () => (await latest()).status === "canceled" || undefined);
 });
 
+test("a file where a form's prompt belongs is refused: it was read as its data: URI", async () => {
+  const form = new FormData();
+  form.set("prompt", new Blob(["a house"], { type: "text/plain" }), "prompt.txt");
+  const answer = await fetch(`${baseURL}/images/edits`, { method: "POST", body: form, headers: authorized });
+  const { error } = (await answer.json()) as { error: { message: string; param: string } };
+  assert.deepEqual([answer.status, error.message, error.param], [400, "prompt: is a file: send it as text", "prompt"]);
+});
+
 test("a form of another site's page is not taken", async () => {
   const form = new FormData();
   form.set("prompt", "a house");

@@ -2,13 +2,21 @@
 import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import type { z } from "zod";
+import { Refused } from "../../errors.ts";
 import { type FormPart, readForm } from "../form-parts.ts";
 
 type Tree = { [key: string]: unknown } | unknown[];
 
-/** What a part of a form is in JSON: a text, a file as a data: URI. */
-function jsonOf({ fileType, content }: FormPart): string {
+/** Fields that take any text: a file there would be read as what it is not. */
+const TEXTS = new Set(["prompt", "negative_prompt"]);
+
+/** What a part of a form is in JSON: a text, a file as a data: URI. @throws {Refused} for a file where a text belongs */
+function jsonOf({ name, fileType, content }: FormPart): string {
   if (fileType === undefined) return content.toString();
+  if (TEXTS.has(name)) {
+    const message = "is a file: send it as text";
+    throw new Refused(400, "invalid_request", `${name}: ${message}`, [{ path: name, message }]);
+  }
   return `data:${fileType.replace(/[,;].*/, "").toLowerCase()};base64,${content.toString("base64")}`;
 }
 
