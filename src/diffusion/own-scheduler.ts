@@ -20,9 +20,7 @@ export function ownScheduler(raw: RawConfig): SchedulerName {
   const named = SCHEDULERS.filter((name) => rowOf(name).algorithm.scheduler.className === classNameOf(raw));
   if (named.length === 0) throw new SchedulerConfigError("_class_name", raw._class_name, "is not supported");
   const config = readSchedulerConfig(rowOf(named[0]!).algorithm.scheduler, raw);
-  const own = named.find((name) =>
-    Object.entries(rowOf(name).sets).every(([key, value]) => config[key as Key] === value),
-  );
+  const own = named.find((name) => isSettled(name, config));
   if (own !== undefined) {
     schedulerConfig(own, raw);
     return own;
@@ -32,6 +30,21 @@ export function ownScheduler(raw: RawConfig): SchedulerName {
   }
   throw new SchedulerConfigError("algorithm_type", config.algorithm_type, `is not supported by ${raw._class_name}`);
 }
+
+/** Whether a config says what the name itself settles. */
+const isSettled = (name: SchedulerName, config: SchedulerConfig) =>
+  Object.entries(rowOf(name).sets).every(([key, value]) => config[key as Key] === value);
+
+/** Of classes that are not carried out, what computes the same but for the noise: theirs is of one Brownian path, of a random seed. */
+const BUT_FOR_NOISE: ReadonlyMap<unknown, readonly SchedulerName[]> = new Map([
+  ["DPMSolverSDEScheduler", ["dpmpp_sde", "dpmpp_sde_karras"]],
+]);
+
+const sameButForNoise = (raw: RawConfig) =>
+  BUT_FOR_NOISE.get(raw._class_name)?.find((name) => {
+    const isAllowed = configIfAllowed(raw, name) !== undefined;
+    return isAllowed && isSettled(name, readSchedulerConfig(rowOf(name).algorithm.scheduler, raw));
+  });
 
 /** Taken, the first that a checkpoint's config allows, where its own scheduler is none of those offered. */
 const FALLBACKS: readonly SchedulerName[] = ["dpmpp_2m", "ddim", "euler", "edm_dpmpp_2m"];
@@ -44,7 +57,7 @@ export function defaultScheduler(raw: RawConfig): { scheduler: SchedulerName; wa
   try {
     return { scheduler: ownScheduler(raw), warnings: [] };
   } catch (error) {
-    const scheduler = FALLBACKS.find((name) => configIfAllowed(raw, name) !== undefined);
+    const scheduler = sameButForNoise(raw) ?? FALLBACKS.find((name) => configIfAllowed(raw, name) !== undefined);
     const isClass = error instanceof SchedulerConfigError && error.key === "_class_name";
     if (!isClass || scheduler === undefined) throw error;
     return { scheduler, warnings: [`${error.message}; "${scheduler}" is the default instead`] };

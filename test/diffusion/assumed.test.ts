@@ -7,8 +7,8 @@ const SD = { beta_start: 0.00085, beta_end: 0.012, beta_schedule: "scaled_linear
 
 test("a scheduler in place of one that is not there", () => {
   const model = { scheduler: { ...SD, _class_name: "DPMSolverSDEScheduler" }, assumed: null };
-  const told = assumedFor(model, { scheduler: "dpmpp_2m", prediction_type: null });
-  assert.match(told.join(), /_class_name "DPMSolverSDEScheduler".*"dpmpp_2m" is the default instead/);
+  const told = assumedFor(model, { scheduler: "dpmpp_sde", prediction_type: null });
+  assert.match(told.join(), /_class_name "DPMSolverSDEScheduler".*"dpmpp_sde" is the default instead/);
   assert.deepEqual(assumedFor(model, { scheduler: "euler", prediction_type: null }), []);
 });
 

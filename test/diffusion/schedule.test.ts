@@ -187,9 +187,12 @@ suite("scheduler_config.json", () => {
   });
 
   test("gives a checkpoint whose own scheduler is none of the API's the first that it allows, and says so", () => {
-    const { scheduler, warnings } = defaultScheduler({ ...SD, _class_name: "DPMSolverSDEScheduler" });
-    assert.equal(scheduler, "dpmpp_2m");
-    assert.match(warnings.join(), /"DPMSolverSDEScheduler" is not supported; "dpmpp_2m" is the default instead/);
+    const sde = { ...SD, _class_name: "DPMSolverSDEScheduler" };
+    const { scheduler, warnings } = defaultScheduler(sde);
+    assert.equal(scheduler, "dpmpp_sde"); // the same but for the noise
+    assert.match(warnings.join(), /"DPMSolverSDEScheduler" is not supported; "dpmpp_sde" is the default instead/);
+    assert.equal(defaultScheduler({ ...sde, use_karras_sigmas: true }).scheduler, "dpmpp_sde_karras");
+    assert.equal(defaultScheduler({ ...sde, use_beta_sigmas: true }).scheduler, "dpmpp_2m"); // which keeps to them
     assert.deepEqual(defaultScheduler({ ...SD, _class_name: "DDIMScheduler" }), { scheduler: "ddim", warnings: [] });
     assert.throws(() => defaultScheduler({ prediction_type: "flow_prediction" }), SchedulerConfigError);
   });

@@ -115,10 +115,8 @@ test("a checkpoint whose own scheduler is not offered is served with another one
     warnings.filter((text) => text.includes("is not supported")),
   ]);
   const warning = (name: string) => [
-    `scheduler_config.json: _class_name "${name}" is not supported; "dpmpp_2m" is the default instead`,
+    `scheduler_config.json: _class_name "${name}" is not supported; "dpmpp_sde" is the default instead`,
   ];
-  assert.deepEqual(said.sort(), [
-    ["sde", "dpmpp_2m", "v_prediction", warning("DPMSolverSDEScheduler")],
-  ]);
+  assert.deepEqual(said.sort(), [["sde", "dpmpp_sde", "v_prediction", warning("DPMSolverSDEScheduler")]]);
   assert.match(skipped[0]!.reason, /FlowMatchEulerDiscreteScheduler/);
 });
