@@ -1,14 +1,16 @@
 /**
  * npm run gpu-report: what this machine's card is worth to a worker, or what keeps it from working. The provider (EXECUTION_PROVIDER,
- * else auto) and the card; every network's error against the reference data of the tests; evaluations a second at 512×512 with 0, 1
- * and 2 ControlNets, with the card's memory; and what did not work. MODELS_DIR names models to measure on; without it an SD 1.5 with
+ * else auto) and the card; in float32 and in float16 every network's error against the reference data of the tests, and evaluations
+ * a second at 512×512 with 0, 1 and 2 ControlNets, with the card's memory; and what did not work. MODELS_DIR names models to measure on; without it an SD 1.5 with
  * random weights is written (5.7 GB).
  */
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { check } from "../check/modules.ts";
+import { openBase, openControlNet } from "../src/models/base.ts";
 import { openLibrary } from "../workers/generate/library.ts";
 import { chooseProvider } from "../workers/runtime/provider.ts";
+import type { Provider } from "../workers/runtime/runtime.ts";
 import { writeFullSize } from "./checkpoint.ts";
 import { Engine } from "./engine.ts";
 import { modelsFolder, removeTemporary, temporaryFolder } from "./folders.ts";
@@ -36,20 +38,27 @@ function card(query: string): string | null {
   return status === 0 ? stdout.split("\n")[0]! : null;
 }
 
-async function networks(): Promise<void> {
+async function networks(on: Provider): Promise<void> {
   for (const family of FAMILIES) {
-    await part(`networks of ${family}`, async () => {
-      const findings = await check(join(import.meta.dirname, "../test/fixtures", family));
-      const rows = findings.map(({ subject, error, bound }) => [subject, error.toExponential(1), error <= bound]);
+    await part(`networks of ${family} on ${on.name}`, async () => {
+      const dir = join(import.meta.dirname, "../test/fixtures", family);
+      const controlnet = (id: string) => openControlNet(join(dir, "controlnets", id));
+      const findings = await check(dir, openBase(join(dir, "base")), controlnet, on);
+      const rows = findings.map(({ subject, error, bound }) => [
+        subject,
+        error.toExponential(1),
+        bound,
+        error <= bound,
+      ]);
       printTable(
-        [`${family}: output`, "error, relative", `within ${findings[0]!.bound}`],
+        [`${family} on ${on.name}: output`, "error, relative", "bound", "within it"],
         rows.map((row) => row.map(String)),
       );
     });
   }
 }
 
-async function speed(): Promise<void> {
+async function speed(precision: "float32" | "float16"): Promise<void> {
   const models = process.env.MODELS_DIR ?? (await modelsFolder("full-size", DISK, writeFullSize));
   const { catalog } = openLibrary(models);
   const model = catalog.models[0]?.id;
@@ -60,6 +69,7 @@ async function speed(): Promise<void> {
     temporaryFolder("cache"),
     undefined,
     process.env.MODELS_DIR === undefined,
+    precision,
   );
   const rows: string[][] = [];
   for (let count = 0; count <= Math.min(2, fitting.length); count++) {
@@ -70,7 +80,14 @@ async function speed(): Promise<void> {
     const rate = (STEPS / denoiseSeconds).toFixed(2);
     rows.push([`${count}`, rate, duration(decodeSeconds), card("memory.used") ?? "no card"]);
   }
-  printTable(["ControlNets", "evaluations a second", "decoding", "the card's memory"], rows);
+  printTable([`ControlNets, ${precision}`, "evaluations a second", "decoding", "the card's memory"], rows);
+}
+
+/** What only accelerators can. */
+async function inHalf(): Promise<void> {
+  const { provider: half } = await chooseProvider(provider.name, "float16");
+  await networks(half);
+  await speed("float16");
 }
 
 printMachine();
@@ -78,8 +95,9 @@ const { provider, reason } = await chooseProvider(process.env.EXECUTION_PROVIDER
 process.env.EXECUTION_PROVIDER = provider.name;
 console.log(`card: ${card("name,memory.total,driver_version") ?? "none that nvidia-smi knows"}`);
 console.log(`computes on ${provider.name}${reason === null ? "" : `: ${reason}`}`);
-await networks();
-await part("speed", speed);
+await networks(provider);
+await part("speed", () => speed("float32"));
+if (provider.name !== "cpu") await part("float16", inHalf);
 console.log(failures.length === 0 ? "\nEverything worked." : `\nDid not work:\n${failures.join("\n")}`);
 removeTemporary();
 process.exitCode = failures.length === 0 ? 0 : 1;

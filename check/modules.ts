@@ -5,6 +5,7 @@ import { pooling } from "../src/diffusion/text.ts";
 import { openBase, openControlNet } from "../src/models/base.ts";
 import type { Network } from "../src/models/network.ts";
 import type { Tensor } from "../src/onnx/tensor.ts";
+import { Precision } from "../src/schema/speed.ts";
 import { chooseProvider } from "../workers/runtime/provider.ts";
 import { openSession, type Provider } from "../workers/runtime/runtime.ts";
 import type { Finding } from "./finding.ts";
@@ -15,15 +16,17 @@ type Tensors = Map<string, Tensor>;
 /** The scale at which modules.safetensors has every ControlNet's residuals. */
 const CONDITIONING_SCALE = 0.8;
 const BOUND = 1e-3;
-/** Of a U-Net and a ControlNet in 8 bits. */
-const INT8_BOUND = 8e-2;
+/** Of a U-Net and a ControlNet, in what they are computed in. */
+const bodyBound = ({ int8, half }: Provider) => (int8 ? 8e-2 : half ? 5e-3 : BOUND);
 
 /** The one that EXECUTION_PROVIDER and PRECISION name: so the check says what other kernels are worth. */
 const { provider } = await chooseProvider(
   process.env.EXECUTION_PROVIDER ?? "cpu",
-  process.env.PRECISION === "int8" ? "int8" : "float32",
+  Precision.default("float32").parse(process.env.PRECISION),
 );
-if (provider.int8) console.log(`in int8: a U-Net and a ControlNet may be ${INT8_BOUND} off, the rest ${BOUND}`);
+if (bodyBound(provider) !== BOUND) {
+  console.log(`on ${provider.name}: a U-Net and a ControlNet may be ${bodyBound(provider)} off, the rest ${BOUND}`);
+}
 
 async function runOn(
   provider: Provider,
@@ -75,8 +78,13 @@ export async function check(
   const expected = readTensors(join(dir, "modules.safetensors"));
   const findings: Finding[] = [];
   const run = (network: Network, feeds: Record<string, Tensor>) => runOn(on, network, feeds);
+  // Text encoders and VAE are float32 in every precision.
   const compare = (name: string, actual: Tensor) =>
-    findings.push({ subject: name, error: relative(actual, expected.get(name)!), bound: boundOf(name) });
+    findings.push({
+      subject: name,
+      error: relative(actual, expected.get(name)!),
+      bound: /^(text|vae)/.test(name) ? BOUND : bodyBound(on),
+    });
 
   for (const [t, { config, network }] of base.text.entries()) {
     const name = t === 0 ? "text" : `text_${t + 1}`;
@@ -141,9 +149,6 @@ export async function check(
   );
   return findings;
 }
-
-/** Text encoders and VAE are float32 in either precision. */
-const boundOf = (subject: string) => (provider.int8 && !/^(text|vae)/.test(subject) ? INT8_BOUND : BOUND);
 
 export const applies = (dir: string) => existsSync(join(dir, "modules.safetensors"));
 

@@ -29,8 +29,8 @@ const Environment = z.object({
     .regex(/^(rediss?:\/\/|\/)/, "must start with redis:// or rediss://, or be the path of a unix socket")
     .optional(),
   EXECUTION_PROVIDER: z.enum(["auto", "cpu", "cuda", "webgpu"]).default("auto"),
-  /** What a worker computes U-Nets and ControlNets in; int8 on the CPU alone. */
-  PRECISION: z.enum(["float32", "int8"]).default("float32"),
+  /** What a worker computes U-Nets and ControlNets in; int8 on the CPU alone, float16 on accelerators. */
+  PRECISION: z.enum(["float32", "int8", "float16"]).default("float32"),
   /** Bytes of weights, as they are in memory, that a worker keeps loaded; unset = half of the memory it may have. */
   MEMORY_BUDGET: bytes.optional(),
   MAX_PIXELS: z.coerce

@@ -10,7 +10,7 @@ import {
   skipConnections,
   timeEmbedding,
 } from "./encoder.ts";
-import { convolution } from "./layers.ts";
+import { convolution, inPrecision } from "./layers.ts";
 import { residualInputs } from "./unet.ts";
 import type { Weights } from "./weights.ts";
 
@@ -93,10 +93,10 @@ export function controlnet(w: Weights, config: ControlnetConfig, count = residua
     return add(before[i]!, mul(gather(residual, rows), factor)); // [U, C, h, w]
   });
   const named = Object.fromEntries(before.map((value, i) => [`${nameOf(value)}_out`, outputs[i]!]));
-  return {
+  return inPrecision(w, {
     inputs: [sample, ...Object.values(conditions), hintEmbedding, rows, scales, ...masks, ...before],
     outputs: named,
-  };
+  });
 }
 
 const nameOf = (value: Value) => (value.source.kind === "input" ? value.source.name : "");

@@ -6,10 +6,12 @@ export interface GraphChoices {
   readonly fusedAttention: boolean;
   /** What of a U-Net and a ControlNet gains by it in 8 bits (src/onnx/quantize.ts): quicker, and no longer exact. */
   readonly int8: boolean;
+  /** U-Nets and ControlNets in float16 where that does no harm (src/onnx/half.ts): for accelerators, and no longer exact. */
+  readonly half: boolean;
 }
 
 /** What every runtime computes rightly, and float32 throughout. */
-export const PLAIN: GraphChoices = { winograd: false, fusedAttention: true, int8: false };
+export const PLAIN: GraphChoices = { winograd: false, fusedAttention: true, int8: false, half: false };
 
 /** An ONNX model, and the folder that its weights' file names are relative to. */
 export interface Graph {

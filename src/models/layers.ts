@@ -1,4 +1,6 @@
 /** The layers that Stable Diffusion's networks share. x is [B, C, h, w] in convolutions, [B, T, C] in transformers. */
+import type { Computation } from "../onnx/build.ts";
+import { half } from "../onnx/half.ts";
 import {
   add,
   attention,
@@ -20,6 +22,9 @@ import { quantizedConvolution, quantizedProduct } from "../onnx/quantize.ts";
 import { label, ShapeError, scalar, type Value } from "../onnx/value.ts";
 import { winograd } from "../onnx/winograd.ts";
 import type { Weights } from "./weights.ts";
+
+/** The computation in half precision, where that is chosen. */
+export const inPrecision = (w: Weights, computation: Computation) => (w.choices.half ? half(computation) : computation);
 
 const channels = (x: Value, axis: number) => x.shape[axis] as number;
 

@@ -10,7 +10,7 @@ import { input, label } from "../onnx/value.ts";
 import type { ControlnetConfig, UnetConfig } from "./config.ts";
 import { controlnet } from "./controlnet.ts";
 import { conditionInputs, skipChannels, skipConnections, timeEmbedding } from "./encoder.ts";
-import { convolution } from "./layers.ts";
+import { convolution, inPrecision } from "./layers.ts";
 import { upLevels } from "./levels.ts";
 import { featureInputs, joinName, OUTPUT, residualInputs, toOutput, upBlocks } from "./unet.ts";
 import type { Weights } from "./weights.ts";
@@ -59,7 +59,8 @@ export function shallowUnet(w: Weights, config: UnetConfig, branch: number): Com
   const deep = input(DEEP, "float32", ["B", joinOf(config, branch).channels, ...size]);
   const controlled = skips.map((skip, i) => add(skip, residuals[i]!));
   const out = label(toOutput(w, upBlocks(w, deep, controlled, temb, text, config), config), OUTPUT);
-  return { inputs: [sample, ...Object.values(conditions), ...residuals, ...features, deep], outputs: { out } };
+  const inputs = [sample, ...Object.values(conditions), ...residuals, ...features, deep];
+  return inPrecision(w, { inputs, outputs: { out } });
 }
 
 /** A ControlNet's outer part: as the whole one, but for the first branch + 1 residuals alone. */

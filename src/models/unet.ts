@@ -11,7 +11,7 @@ import {
   skipChannels,
   timeEmbedding,
 } from "./encoder.ts";
-import { convolution, groupNorm } from "./layers.ts";
+import { convolution, groupNorm, inPrecision } from "./layers.ts";
 import { upLevels } from "./levels.ts";
 import type { Weights } from "./weights.ts";
 
@@ -115,5 +115,8 @@ export function unet(w: Weights, config: UnetConfig): Computation {
   const residuals = residualInputs(config);
   const features = featureInputs(config);
   const out = label(denoise(w, config, sample, conditions, residuals, features), OUTPUT);
-  return { inputs: [sample, ...Object.values(conditions), ...residuals, ...features], outputs: { out } };
+  return inPrecision(w, {
+    inputs: [sample, ...Object.values(conditions), ...residuals, ...features],
+    outputs: { out },
+  });
 }

@@ -66,10 +66,13 @@ class Writer {
   readonly #labels = new Set<string>();
   readonly #outputNames: ReadonlyMap<Value, string>;
   readonly #stored: ReadonlyMap<Value, External>;
+  /** The names of outputs, which no other value may have. */
+  readonly #taken: ReadonlySet<string>;
 
   constructor(outputs: Readonly<Record<string, Value>>, stored: ReadonlyMap<Value, External>) {
     this.#outputNames = new Map(Object.entries(outputs).map(([name, value]) => [value, name]));
     this.#stored = stored;
+    this.#taken = new Set(Object.keys(outputs));
   }
 
   nameOf(value: Value | null): string {
@@ -124,7 +127,8 @@ class Writer {
     const name = label ?? `${op}_${this.nodes.length}`;
     this.#labels.add(name);
     outputs.forEach((output, i) => {
-      this.#names.set(output, this.#outputNames.get(output) ?? `${name}${i ? `.${i}` : ""}`);
+      const own = `${name}${i ? `.${i}` : ""}`;
+      this.#names.set(output, this.#outputNames.get(output) ?? (this.#taken.has(own) ? `${own}:value` : own));
     });
     const parts = inputs.map((value) => bytes(1, this.nameOf(value)));
     parts.push(...outputs.map((value) => bytes(2, this.nameOf(value))));

@@ -6,7 +6,7 @@
 import { attributeProto, valueInfo } from "./build.ts";
 import { type ParsedModel, type ParsedNode, parseModel, writeModel } from "./graph-bytes.ts";
 import { readingOf } from "./quantize.ts";
-import type { Attribute, Shape } from "./value.ts";
+import { type Attribute, ELEMENT_TYPES, type Shape } from "./value.ts";
 
 /**
  * One addition to the layer `at` (a linear layer's matrix product or a convolution), y = f(x), or to an attention. `channels` are
@@ -39,12 +39,22 @@ const QUANTIZED = "MatMulIntegerToFloat";
 /** What a fusion or another layout appends to a node's name. */
 const RENAMED = ["", "_nchwc", "/MatMulAddFusion", "/MatmulTransposeFusion/"];
 
+const encoded = (attributes: Readonly<Record<string, Attribute>>) =>
+  new Map(Object.entries(attributes).map(([name, value]) => [name, attributeProto(name, value)]));
+
+const TO_HALF = encoded({ to: ELEMENT_TYPES.float16 });
+const TO_SINGLE = encoded({ to: ELEMENT_TYPES.float32 });
+
+const isSame = (a: Uint8Array | undefined, b: Uint8Array) => a !== undefined && Buffer.compare(a, b) === 0;
+
 class Grafting {
   readonly model: ParsedModel;
   readonly #byName: ReadonlyMap<string, ParsedNode>;
   readonly #producers: ReadonlyMap<string, ParsedNode>;
   /** Nodes to be written after a node, in their order. */
   readonly #after = new Map<ParsedNode, ParsedNode[]>();
+  /** The graph is in half precision (half.ts), as every layer that takes grafts then is. */
+  readonly #isHalf: boolean;
   #count = 0;
 
   constructor(bytes: Uint8Array) {
@@ -52,6 +62,19 @@ class Grafting {
     const { nodes } = this.model;
     this.#byName = new Map(nodes.map((node) => [node.name, node]));
     this.#producers = new Map(nodes.flatMap((node) => node.outputs.map((output) => [output, node] as const)));
+    this.#isHalf = nodes.some(
+      ({ op, attributes }) => op === "Cast" && isSame(attributes.get("to"), TO_HALF.get("to")!),
+    );
+  }
+
+  /** A value of a layer, in float32: what is added is computed so. */
+  single(anchor: ParsedNode, value: string): string {
+    return this.#isHalf ? this.add(anchor, "Cast", [value], "", TO_SINGLE) : value;
+  }
+
+  /** What is added, in the layer's precision. */
+  own(anchor: ParsedNode, value: string): string {
+    return this.#isHalf ? this.add(anchor, "Cast", [value], "", TO_HALF) : value;
   }
 
   find(at: string): ParsedNode {
@@ -107,9 +130,6 @@ class Grafting {
   }
 }
 
-const encoded = (attributes: Readonly<Record<string, Attribute>>) =>
-  new Map(Object.entries(attributes).map(([name, value]) => [name, attributeProto(name, value)]));
-
 const TRANSPOSED = encoded({ transB: 1 });
 const LAST_CHANNELS = encoded({ perm: [0, 2, 3, 1] });
 const POINTWISE = encoded({ kernel_shape: [1, 1] });
@@ -139,11 +159,11 @@ function layerAt(grafting: Grafting, at: string, channels: number): Layer {
     return { node, x: size.inputs[0]!, window: encoded({ kernel_shape: [3, 3], pads: [1, 1, 1, 1] }) };
   }
   if (node.op !== "Conv") {
-    return { node, x, window: null };
+    return { node, x: grafting.single(node, x), window: null };
   }
   const window = new Map([...node.attributes].filter(([name]) => WINDOW.includes(name)));
   if (!isBlocked(node) || !x.startsWith("reorder")) {
-    return { node, x, window };
+    return { node, x: grafting.single(node, x), window };
   }
   const reordered = grafting.producer(x);
   if (reordered?.op === "ReorderInput" && !reordered.attributes.has("channels_last")) {
@@ -152,10 +172,10 @@ function layerAt(grafting: Grafting, at: string, channels: number): Layer {
   return { node, x: grafting.add(node, "ReorderOutput", [x], BLOCKED, encoded({ channels })), window };
 }
 
-/** A delta in the layout of what the layer gives. */
+/** A delta in the layout and the precision of what the layer gives. */
 function like(grafting: Grafting, { node }: Layer, delta: string): string {
   if (node.op === QUANTIZED) return grafting.add(node, "Transpose", [delta], "", LAST_CHANNELS);
-  return isBlocked(node) ? grafting.add(node, "ReorderInput", [delta], BLOCKED) : delta;
+  return isBlocked(node) ? grafting.add(node, "ReorderInput", [delta], BLOCKED) : grafting.own(node, delta);
 }
 
 const apply: {
@@ -190,7 +210,7 @@ const apply: {
       return;
     }
     if (!isBlocked(node)) {
-      grafting.addTo(node, shift);
+      grafting.addTo(node, grafting.own(node, shift));
       return;
     }
     grafting.change(node, (before, output) => {
@@ -204,10 +224,10 @@ const apply: {
     if (node.op !== "MultiHeadAttention") {
       throw new GraftError("an IP-Adapter needs the fused attention, which this execution provider computes wrongly");
     }
-    const [k, v] = [grafting.input(`${at}:k:${index}`, 3), grafting.input(`${at}:v:${index}`, 3)];
-    const mixed = grafting.add(node, "MultiHeadAttention", [node.inputs[0]!, k, v], MICROSOFT, node.attributes);
-    const delta = masked ? grafting.add(node, "Mul", [mixed, grafting.input(`${at}:mask:${index}`, 3)]) : mixed;
-    grafting.addTo(node, delta);
+    const own = (name: string) => grafting.own(node, grafting.input(`${at}:${name}:${index}`, 3));
+    const read = [node.inputs[0]!, own("k"), own("v")];
+    const mixed = grafting.add(node, "MultiHeadAttention", read, MICROSOFT, node.attributes);
+    grafting.addTo(node, masked ? grafting.add(node, "Mul", [mixed, own("mask")]) : mixed);
   },
   rows(grafting, { at }) {
     const node = grafting.find(at);
@@ -221,7 +241,7 @@ const apply: {
     const node = grafting.find(at);
     const x = node.inputs[0]!;
     if (x.startsWith("reorder")) grafting.add(node, "ReorderOutput", [x], BLOCKED, encoded({ channels }), name);
-    else grafting.add(node, "Identity", [x], "", new Map(), name);
+    else grafting.add(node, "Identity", [grafting.single(node, x)], "", new Map(), name);
     grafting.output(name, ["?", channels, "?", "?"]);
   },
 };

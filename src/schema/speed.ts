@@ -2,8 +2,8 @@
 import { z } from "zod";
 import { closed } from "./closed.ts";
 
-/** What a worker computes U-Nets and ControlNets in (PRECISION): int8 is quicker, and no longer exact. */
-export const Precision = z.enum(["float32", "int8"]).meta({ examples: ["float32"] });
+/** What a worker computes U-Nets and ControlNets in (PRECISION): the others are quicker, and no longer exact. */
+export const Precision = z.enum(["float32", "int8", "float16"]).meta({ examples: ["float32"] });
 export type Precision = z.infer<typeof Precision>;
 
 const deepcache = closed({

@@ -1,6 +1,7 @@
 /** What a worker computes on: the execution provider that is asked for, tried out before anything relies on it, or the reason why not. */
 import { PLAIN } from "../../src/models/graph.ts";
 import { build } from "../../src/onnx/build.ts";
+import { half } from "../../src/onnx/half.ts";
 import { attention, conv, matmul } from "../../src/onnx/operators.ts";
 import { quantizedConvolution, quantizedProduct } from "../../src/onnx/quantize.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
@@ -32,7 +33,9 @@ const CLOSE = 2e-2;
 /** @throws Error with the runtime's own words when no session can be made on the provider here */
 async function compute(provider: Provider, { x, of }: Trial): Promise<Float32Array> {
   const value = input("x", "float32", x.dims);
-  const session = await openSession({ bytes: build([value], { y: of(value) }), folder: "." }, provider);
+  const whole = { inputs: [value], outputs: { y: of(value) } };
+  const { inputs, outputs } = provider.half ? half(whole) : whole;
+  const session = await openSession({ bytes: build(inputs, outputs), folder: "." }, provider);
   try {
     return (await session.run({ x })).y!.data as Float32Array;
   } finally {
@@ -51,12 +54,13 @@ async function whyNotCuda(error: Error): Promise<string> {
 }
 
 /** @throws Error that says why an accelerator does not work on this machine, or computes something else than the CPU */
-async function tryOut(name: string): Promise<Provider> {
+async function tryOut(name: string, inHalf: boolean): Promise<Provider> {
   if (name === "cuda" && providerFile() === null) {
     throw new Error("the runtime's CUDA package is not installed: npm start -- --gpu installs it");
   }
   // An accelerator's own convolutions choose their algorithm.
-  const provider = { name, options: { executionProviders: [name, "cpu"] }, ...PLAIN };
+  const options = { executionProviders: [name, "cpu"] };
+  const provider = { ...PLAIN, name: inHalf ? `${name}, float16` : name, options, half: inHalf };
   const right: Record<string, boolean> = {};
   for (const [what, trial] of Object.entries(TRIALS)) {
     const made = await compute(provider, trial).catch(async (cause) => {
@@ -104,19 +108,28 @@ export interface Choice {
 }
 
 /**
- * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU. PRECISION int8 is the CPU's alone.
+ * The provider that EXECUTION_PROVIDER names; `auto` takes CUDA where it works, else the CPU. PRECISION int8 is the CPU's alone,
+ * float16 the accelerators'.
  * @throws Error when the one that is named does not work here, and why
  */
-export async function chooseProvider(name: string, precision: "float32" | "int8" = "float32"): Promise<Choice> {
+export async function chooseProvider(
+  name: string,
+  precision: "float32" | "int8" | "float16" = "float32",
+): Promise<Choice> {
   if (precision === "int8") {
     if (name === "cpu" || name === "auto") return { provider: await tryOutInt8(), reason: null };
     throw new Error(`PRECISION=int8 is computed on the CPU alone: EXECUTION_PROVIDER=${name} must be cpu or auto`);
   }
+  const inHalf = precision === "float16";
+  if (inHalf && name === "cpu") {
+    throw new Error("PRECISION=float16 is for accelerators: EXECUTION_PROVIDER=cpu must be cuda, webgpu or auto");
+  }
   if (name === "cpu") return { provider: CPU, reason: null };
   try {
-    return { provider: await tryOut(name === "auto" ? "cuda" : name), reason: null };
+    return { provider: await tryOut(name === "auto" ? "cuda" : name, inHalf), reason: null };
   } catch (error) {
     const reason = (error as Error).message;
+    if (name === "auto" && inHalf) throw new Error(`PRECISION=float16 needs an accelerator: ${reason}`);
     if (name === "auto") return { provider: CPU, reason };
     throw new Error(`EXECUTION_PROVIDER=${name} does not work on this machine: ${reason}`);
   }

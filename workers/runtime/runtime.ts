@@ -41,6 +41,7 @@ export const CPU: Provider = {
   winograd: true,
   fusedAttention: true,
   int8: false,
+  half: false,
 };
 
 /** The CPU in 8 bits, where that gains: other arithmetic, and so of another name. */
@@ -124,9 +125,9 @@ async function prepare(network: Network, choices: GraphChoices, folder: string):
 const bytesOfValue = ({ dtype, shape }: Value) =>
   (shape as number[]).reduce((product, dim) => product * dim, ELEMENT_BYTES[dtype]);
 
-/** What a network's weights take in memory: as float32, or in 8 bits what there is of them. */
+/** What a network's weights take in memory: as float32, or of another precision what there is of them. */
 export function bytesInMemory(network: Loadable, choices: GraphChoices): number {
-  if (!choices.int8 || !("computation" in network)) return network.weightBytes;
+  if (!(choices.int8 || choices.half) || !("computation" in network)) return network.weightBytes;
   const { outputs } = (network.grafted?.trunk ?? network).computation(choices);
   return foldable(Object.values(outputs)).reduce((sum, value) => sum + bytesOfValue(value), 0);
 }

@@ -32,6 +32,14 @@ test("8 bits are the CPU's alone, and another worker's arithmetic", async () => 
   assert.equal(decodeState(saved, CPU_INT8.name), undefined, "a generation that float32 began is begun anew");
 });
 
+test("half precision is the accelerators' alone: without one a worker does not start, and says why", async () => {
+  await assert.rejects(
+    chooseProvider("cpu", "float16"),
+    /PRECISION=float16 is for accelerators: EXECUTION_PROVIDER=cpu/,
+  );
+  await assert.rejects(chooseProvider("auto", "float16"), /PRECISION=float16 needs an accelerator: .*CUDA|missing/);
+});
+
 test("what a provider's file needs is found where CUDA and Python put it, and what is missing is named", async () => {
   const folder = await temporaryFolder(stack);
   const file = join(folder, "provider.so");

@@ -3136,7 +3136,7 @@ export type ModelSafetyChecker = 'none' | 'off' | 'flag' | 'blank';
 /**
  * What the worker that was heard of last computes its U-Net and its ControlNets in: float32 is exact.
  */
-export type ModelPrecision = 'float32' | 'int8';
+export type ModelPrecision = 'float32' | 'int8' | 'float16';
 
 /**
  * Its parameters; what is absent is as GET /v1/annotators says.
@@ -4607,7 +4607,7 @@ export type ImageType = 'image/png' | 'image/webp' | 'image/jpeg';
 /**
  * What the U-Net and the ControlNets were computed in: float32 is exact.
  */
-export type GenerationImagePrecision = 'float32' | 'int8';
+export type GenerationImagePrecision = 'float32' | 'int8' | 'float16';
 
 export type GenerationImage = {
     /**
