@@ -26,3 +26,26 @@ test("a look that fails fails for those who wait for it alone", async () => {
   );
   assert.deepEqual(await looks.look("gen_1", "0-0"), ["queued", []]);
 });
+
+test("a thousand do not all go on in one turn of the event loop, and those who came first go first", async () => {
+  const looks = new Looks({ ask: async () => ["queued", []] as never });
+  let turn = 0;
+  let next: NodeJS.Immediate;
+  const count = () => {
+    turn++;
+    next = setImmediate(count);
+  };
+  count();
+  const turns = await Promise.all(
+    Array.from({ length: 1000 }, async () => {
+      await looks.look("gen_1", "0-0");
+      return turn;
+    }),
+  ).finally(() => clearImmediate(next));
+  assert.deepEqual(
+    turns,
+    turns.toSorted((a, b) => a - b),
+  );
+  const together = Math.max(...Object.values(Object.groupBy(turns, String)).map((those) => those!.length));
+  assert.ok(together <= 256, `${together} in one turn`);
+});
