@@ -187,7 +187,9 @@ async function openModel(folder: string, grafts: readonly Graft[]): Promise<ort.
   if (grafts.length === 0) {
     return ort.InferenceSession.create(file, options);
   }
-  return create({ bytes: graft(await readFile(file), grafts), folder }, options);
+  const bytes = graft(await readFile(file), grafts);
+  // An arena would keep what a step with adapters takes beside what the plain form's keeps, for as long as the worker lives.
+  return create({ bytes, folder }, { ...options, enableCpuMemArena: false });
 }
 
 function sessionOf(session: ort.InferenceSession): Session {
