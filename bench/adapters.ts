@@ -1,6 +1,6 @@
 /**
  * npm run bench adapters: what LoRA, IP-Adapter and ControlNet-Union cost at SD 1.5's full size (random F16 weights), 256×256, with
- * guidance, as time and as time of the processor; and what ten LoRA in a row leave in memory and on disk. 6 minutes on 2 cores.
+ * guidance, as time and as time of the processor; and what ten LoRA in a row leave in memory and on disk. 7 minutes on 2 cores.
  */
 import { readdirSync } from "node:fs";
 import { writeAdapters } from "./adapter-files.ts";
