@@ -1,5 +1,5 @@
 /** Which workers live, and what they offer. */
-import { setTimeout as sleep } from "node:timers/promises";
+import { setImmediate, setTimeout as sleep } from "node:timers/promises";
 import type { Redis } from "ioredis";
 import { NotReady } from "../errors.ts";
 import { redisNow } from "../redis/time.ts";
@@ -24,6 +24,8 @@ export class Fleet {
   readonly #queue: Pick<JobQueue, "ask">;
   /** The latest that workers have said, read once as long as it stays the same. */
   #offer: { text: string; catalog: Catalog } | undefined;
+  /** A look that has not begun yet: all who ask in one turn of the event loop share it. */
+  #next: Promise<Catalog> | undefined;
 
   /** `queue` runs commands, or throws NotReady. */
   constructor(queue: Pick<JobQueue, "ask">) {
@@ -31,7 +33,14 @@ export class Fleet {
   }
 
   /** What the workers offer. @throws {NotReady} as long as no worker has said it, or none of this release. */
-  async catalog(): Promise<Catalog> {
+  catalog(): Promise<Catalog> {
+    this.#next ??= this.#look();
+    return this.#next;
+  }
+
+  async #look(): Promise<Catalog> {
+    await setImmediate();
+    this.#next = undefined;
     const text = await this.#queue.ask((redis) => redis.get(CATALOG));
     if (text === null) throw new NotReady(["no worker has started yet"]);
     if (text !== this.#offer?.text) {
