@@ -162,6 +162,16 @@ test("a head that does not come to its end is answered 408", async () => {
   assert.equal(await statusOf(socket), 408);
 });
 
+test("who does not read a large answer is left, whatever he sends meanwhile", { timeout: 20_000 }, async () => {
+  const gateway = await startGateway(stack, {}, log, { heldBytesOfOwner: 1e9, heldBytes: 1e9, writeMs: 300 });
+  const socket = connect(gateway.config.PORT, gateway.config.HOST).pause();
+  stack.defer(() => void socket.destroy());
+  socket.write("GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(60)); // 20 MB of answers: no kernel keeps so much
+  const sending = setInterval(() => socket.write("\r\n"), 50);
+  stack.defer(() => clearInterval(sending));
+  await assert.rejects(once(socket, "close"), /ECONNRESET|EPIPE/);
+});
+
 describe("clients that follow events", async () => {
   const gateway = await startGateway(stack, KEYS, log, { streams: 3, streamsOfOwner: 2, writeMs: 300, silenceMs: 50 });
   await gateway.offer(CATALOG);
