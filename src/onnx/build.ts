@@ -1,3 +1,4 @@
+import { inputsFirst } from "./order.ts";
 import { bytes, float, int, joinBytes, message } from "./protobuf.ts";
 import {
   type Attribute,
@@ -86,28 +87,18 @@ class Writer {
     this.#names.set(value, value.source.name);
   }
 
-  /** Depth first without recursion: a U-Net's longest path is some thousand nodes. */
   write(root: Value): void {
-    const stack = [root];
-    while (stack.length > 0) {
-      const value = stack[stack.length - 1]!;
+    for (const value of inputsFirst(
+      [root],
+      (one) => this.#names.has(one),
+      (one) => this.#stored.has(one),
+    )) {
       const data = this.#stored.get(value);
-      if (this.#names.has(value)) {
-        stack.pop();
-      } else if (data !== undefined) {
-        this.#writeInitializer(value, { kind: "initializer", name: "", data });
-      } else if (value.source.kind === "input") {
-        throw new Error(`input "${value.source.name}" is used but not among the graph's inputs`);
-      } else if (value.source.kind === "initializer") {
-        this.#writeInitializer(value, value.source);
-      } else {
-        const missing = value.source.inputs.filter((from) => from !== null && !this.#names.has(from)) as Value[];
-        if (missing.length === 0) {
-          this.#writeNode(value.source);
-        } else {
-          stack.push(...missing);
-        }
-      }
+      const { source } = value;
+      if (data !== undefined) this.#writeInitializer(value, { kind: "initializer", name: "", data });
+      else if (source.kind === "initializer") this.#writeInitializer(value, source);
+      else if (source.kind === "node") this.#writeNode(source);
+      else throw new Error(`input "${source.name}" is used but not among the graph's inputs`);
     }
   }
 

@@ -1,3 +1,4 @@
+import { inputsFirst, madeOf } from "./order.ts";
 import type { Value } from "./value.ts";
 
 /**
@@ -13,18 +14,9 @@ export function foldable(outputs: readonly Value[]): Value[] {
       found.add(value);
     }
   };
-  // Depth first without recursion, as in build().
-  const stack = [...outputs];
-  while (stack.length > 0) {
-    const value = stack.at(-1)!;
+  for (const value of inputsFirst(outputs, (one) => isFixed.has(one))) {
     const { source } = value;
-    const inputs = source.kind === "node" ? source.inputs.filter((input) => input !== null) : [];
-    const missing = inputs.filter((input) => !isFixed.has(input));
-    if (missing.length > 0) {
-      stack.push(...missing);
-      continue;
-    }
-    stack.pop();
+    const inputs = madeOf(value);
     const isExternal = source.kind === "initializer" && !(source.data instanceof Uint8Array);
     isFixed.set(value, source.kind !== "input" && inputs.every((input) => isFixed.get(input)));
     isStored.set(value, isExternal || inputs.some((input) => isStored.get(input)));

@@ -1,6 +1,7 @@
 /** Reverse-mode differentiation: the gradient of a graph is a graph too. */
 import { rules } from "./gradient-rules.ts";
 import { add, expand, reduceSum, reshape } from "./operators.ts";
+import { madeOf } from "./order.ts";
 import { constant, type Node, ShapeError, sameShape, show, type Value } from "./value.ts";
 
 /**
@@ -55,12 +56,13 @@ function dependents(loss: Value, wrt: ReadonlySet<Value>): { order: Node[]; depe
   const depends = new Set<Value>();
   const order = new Set<Node>();
   const visited = new Set<Value>();
-  // Depth first without recursion, as in build(): a value is finished when it is met the second time.
+  // Depth first without recursion: a value is finished when it is met the second time. Not by inputsFirst (order.ts), whose order would
+  // sum parts of a gradient otherwise, and so round them otherwise.
   const stack = [loss];
   while (stack.length > 0) {
     const value = stack.pop()!;
     const { source } = value;
-    const inputs = source.kind === "node" ? source.inputs.filter((input) => input !== null) : [];
+    const inputs = madeOf(value);
     if (!visited.has(value)) {
       visited.add(value);
       stack.push(value, ...inputs.filter((input) => !visited.has(input)));

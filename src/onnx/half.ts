@@ -5,6 +5,7 @@
  */
 import type { Computation } from "./build.ts";
 import { cast } from "./operators.ts";
+import { inputsFirst } from "./order.ts";
 import { label, labelOf, type Node, nodes, type Value } from "./value.ts";
 
 const HALF = new Set(["Conv", "MatMul", "MultiHeadAttention"]);
@@ -54,29 +55,18 @@ class Halving {
 
   #rounded(made: Value): Value {
     const { source } = made;
-    const from = source.kind === "node" ? source.inputs[0]! : made;
-    if (source.kind !== "node" || !(source.op === "Cast" || MOVING.has(source.op))) return cast(made, "float16");
-    if (source.op === "Cast") return from.dtype === "float16" ? from : cast(made, "float16");
-    return remade(source, [this.#half(from), ...source.inputs.slice(1)], "float16")[0]!;
+    if (source.kind !== "node") return cast(made, "float16");
+    const [from, ...others] = source.inputs as [Value, ...(Value | null)[]];
+    if (source.op === "Cast" && from.dtype === "float16") return from;
+    if (MOVING.has(source.op)) return remade(source, [this.#half(from), ...others], "float16")[0]!;
+    return cast(made, "float16");
   }
 
-  /** What stands for each value: what it is made of comes first, without recursion, as in build(). */
-  write(root: Value): void {
-    const stack = [root];
-    while (stack.length > 0) {
-      const value = stack.at(-1)!;
-      const { source } = value;
-      const missing =
-        source.kind === "node" && !this.#made.has(value)
-          ? source.inputs.filter((from) => from !== null && !this.#made.has(from))
-          : [];
-      if (missing.length > 0) {
-        stack.push(...(missing as Value[]));
-        continue;
-      }
-      stack.pop();
-      if (source.kind !== "node") this.#made.set(value, value);
-      else if (!this.#made.has(value)) this.#remake(source);
+  /** Makes what stands for each value. */
+  write(outputs: readonly Value[]): void {
+    for (const value of inputsFirst(outputs, (one) => this.#made.has(one))) {
+      if (value.source.kind === "node") this.#remake(value.source);
+      else this.#made.set(value, value);
     }
   }
 
@@ -114,7 +104,7 @@ const remade = (
 /** The same inputs and outputs, in between in half precision. */
 export function half({ inputs, outputs }: Computation): Computation {
   const halving = new Halving();
-  for (const value of Object.values(outputs)) halving.write(value);
+  halving.write(Object.values(outputs));
   return {
     inputs,
     outputs: Object.fromEntries(Object.entries(outputs).map(([name, value]) => [name, halving.single(value)])),

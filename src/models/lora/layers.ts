@@ -1,4 +1,5 @@
 /** The layers of a network that a LoRA can change, by every name that files give them. */
+import { madeOf } from "../../onnx/order.ts";
 import { labelOf, type Node, type Value } from "../../onnx/value.ts";
 import { PLAIN } from "../graph.ts";
 import type { Network } from "../network.ts";
@@ -25,7 +26,7 @@ function labelled(outputs: readonly Value[]): Map<string, Value> {
     seen.add(value);
     const label = labelOf(value);
     if (label !== undefined) found.set(label, value);
-    stack.push(...value.source.inputs.filter((input) => input !== null));
+    stack.push(...madeOf(value));
   }
   return found;
 }
