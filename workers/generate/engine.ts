@@ -28,7 +28,7 @@ import { MapError } from "./maps/made.ts";
 import { Maps } from "./maps/maps.ts";
 import type { EngineSettings, FromEngine, ToEngine } from "./messages.ts";
 import { type MakeFile, openFiles } from "./picture-file.ts";
-import { preload, preloadForms } from "./preload.ts";
+import { preload } from "./preload.ts";
 import { previewJpeg } from "./preview-jpeg.ts";
 import { inspection } from "./safety.ts";
 import { decodeState, StateSaver } from "./saved-state.ts";
@@ -100,8 +100,7 @@ export class Engine {
   async preload(what: "all" | "forms", isStopping: () => boolean): Promise<void> {
     const open = (id: string) => this.#model(id).base;
     const isAsked = () => isStopping() || this.#running.size > 0;
-    const load = { all: preload, forms: preloadForms }[what];
-    await load(this.#library, open, this.#residents, isAsked).catch(() => {});
+    await preload(what, this.#library, open, this.#residents, isAsked).catch(() => {});
   }
 
   /** Reads MODELS_DIR again. What is loaded stays as it is where its files are the same. */

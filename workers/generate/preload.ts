@@ -51,24 +51,13 @@ async function load(networks: readonly Network[], residents: Residents, isAsked:
 }
 
 /**
- * Loads the sole model and its ControlNets, then what preloadForms does.
+ * @param what all: the sole model and its ControlNets, then the forms; forms: the form of the model that takes LoRA, where the networks
+ * that it is a form of are there, as their weights are ready
  * @param open finds the model as requests do
  * @param isAsked whether somebody has asked for a picture: then this ends after the network that is being loaded
  */
 export async function preload(
-  library: Library,
-  open: (id: string) => BaseModel,
-  residents: Residents,
-  isAsked: () => boolean,
-): Promise<void> {
-  const sole = soleModel(library, open);
-  if (sole === null) return;
-  await load(wanted(library, sole, residents.budget / 2), residents, isAsked);
-  await preloadForms(library, open, residents, isAsked);
-}
-
-/** Loads the form of the sole model that takes LoRA, where the networks that it is a form of are there: their weights are ready. */
-export async function preloadForms(
+  what: "all" | "forms",
   library: Library,
   open: (id: string) => BaseModel,
   residents: Residents,
@@ -76,6 +65,8 @@ export async function preloadForms(
 ): Promise<void> {
   const sole = isAsked() ? null : soleModel(library, open);
   if (sole === null) return;
+  if (what === "all") await load(wanted(library, sole, residents.budget / 2), residents, isAsked);
+  if (isAsked()) return;
   const forms = loraForm(library, sole).filter(({ grafted }) => residents.has(grafted!.trunk));
   await load(forms, residents, isAsked);
 }

@@ -6,7 +6,7 @@ import { grafted } from "../../../src/models/grafted.ts";
 import { type Lora, openLora } from "../../../src/models/lora/lora.ts";
 import type { Network } from "../../../src/models/network.ts";
 import { type Library, openLibrary } from "../../../workers/generate/library.ts";
-import { preload, preloadForms } from "../../../workers/generate/preload.ts";
+import { preload } from "../../../workers/generate/preload.ts";
 import type { Residents } from "../../../workers/runtime/residents.ts";
 import { runOnce } from "../../../workers/runtime/runtime.ts";
 
@@ -22,13 +22,13 @@ interface Memory {
   before?: number;
   /** What is in memory already. */
   there?: readonly Network[];
-  how?: typeof preload;
+  what?: "all" | "forms";
 }
 
 /** What is loaded. */
 async function loadedOf(
   from: Library,
-  { budget, before = Number.POSITIVE_INFINITY, there = [], how = preload }: Memory,
+  { budget, before = Number.POSITIVE_INFINITY, there = [], what = "all" }: Memory,
 ) {
   const loaded: Network[] = [];
   const has = (network: Network) => loaded.includes(network) || there.includes(network);
@@ -37,7 +37,7 @@ async function loadedOf(
     has,
     load: async (network: Network) => void (has(network) || loaded.push(network)),
   } as unknown as Residents;
-  await how(from, open, residents, () => loaded.length >= before);
+  await preload(what, from, open, residents, () => loaded.length >= before);
   return loaded;
 }
 
@@ -93,7 +93,7 @@ test("in a quiet moment the form that takes LoRA is loaded, where the weights th
   const from = shelved({ a: attention });
   const { unet } = base.networks;
   const [form] = formsWith(base, attention);
-  const quiet = { budget: 1e12, how: preloadForms };
+  const quiet = { budget: 1e12, what: "forms" } as const;
   assert.deepEqual(await loadedOf(from, quiet), []);
   assert.deepEqual(await loadedOf(from, { ...quiet, there: [unet] }), [form]);
   assert.deepEqual(await loadedOf(from, { ...quiet, there: [unet, form!] }), []);
