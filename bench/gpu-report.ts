@@ -7,7 +7,6 @@
 import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { check } from "../check/modules.ts";
-import { openBase, openControlNet } from "../src/models/base.ts";
 import { openLibrary } from "../workers/generate/library.ts";
 import { chooseProvider } from "../workers/runtime/provider.ts";
 import type { Provider } from "../workers/runtime/runtime.ts";
@@ -41,9 +40,7 @@ function card(query: string): string | null {
 async function networks(on: Provider): Promise<void> {
   for (const family of FAMILIES) {
     await part(`networks of ${family} on ${on.name}`, async () => {
-      const dir = join(import.meta.dirname, "../test/fixtures", family);
-      const controlnet = (id: string) => openControlNet(join(dir, "controlnets", id));
-      const findings = await check(dir, openBase(join(dir, "base")), controlnet, on);
+      const findings = await check(join(import.meta.dirname, "../test/fixtures", family), on);
       const rows = findings.map(({ subject, error, bound }) => [
         subject,
         error.toExponential(1),

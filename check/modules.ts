@@ -71,9 +71,9 @@ const floats = (dims: number[], value = 0): Tensor => ({
  */
 export async function check(
   dir: string,
+  on = provider,
   base = openBase(join(dir, "base")),
   controlnet = (id: string) => openControlNet(join(dir, "controlnets", id)),
-  on = provider,
 ): Promise<Finding[]> {
   const expected = readTensors(join(dir, "modules.safetensors"));
   const findings: Finding[] = [];

@@ -315,11 +315,8 @@ suite("the fixtures' weights in the original layout give the reference's outputs
         else writeFile(file(id), new Map([...tensors].map(([name, tensor]) => [prefix + name, tensor])));
       }
 
-      const findings = await check(
-        join(fixtures, fixture),
-        base,
-        (id) => openSingleFileControlNet(file(id), table),
-        QUICK,
+      const findings = await check(join(fixtures, fixture), QUICK, base, (id) =>
+        openSingleFileControlNet(file(id), table),
       );
       for (const { subject, error, bound } of findings) assert.ok(error <= bound, `${subject}: ${error}`);
       for (const id of Object.keys(controlnets)) {

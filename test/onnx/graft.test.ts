@@ -13,7 +13,7 @@ import { type Graft, GraftError, graft } from "../../src/onnx/graft.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { PreparedCache } from "../../workers/runtime/prepared.ts";
 import { CPU, CPU_INT8, openPrepared, openSession, type Provider } from "../../workers/runtime/runtime.ts";
-import { QUICK } from "../support/tiny.ts";
+import { HALF, QUICK } from "../support/tiny.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "graft-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -93,9 +93,6 @@ test("every layer of a prepared U-Net can be added to: factors, their product an
   assert.ok(largest(factored, multiplied) < 1e-5);
   assert.ok(largest(factored, unprepared) < 1e-5);
 });
-
-/** As an accelerator runs it, whose place the CPU takes. */
-const HALF: Provider = { ...QUICK, half: true };
 
 for (const [what, prepared, provider] of [
   ["in 8 bits", true, CPU_INT8],

@@ -3,15 +3,12 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { check } from "../../check/modules.ts";
-import { openBase, openControlNet } from "../../src/models/base.ts";
 import { build } from "../../src/onnx/build.ts";
 import { half } from "../../src/onnx/half.ts";
 import { cast, conv, layerNorm, matmul, mul, reshape, sin, softmax, transpose } from "../../src/onnx/operators.ts";
 import { constant, external, input, type Value } from "../../src/onnx/value.ts";
-import { CPU, openSession, type Provider } from "../../workers/runtime/runtime.ts";
-import { QUICK } from "../support/tiny.ts";
-
-const HALF: Provider = { ...QUICK, half: true };
+import { CPU, openSession } from "../../workers/runtime/runtime.ts";
+import { HALF } from "../support/tiny.ts";
 
 /** The operators of what is computed, each with its precision, from the output down. */
 function operators(output: Value): string[] {
@@ -69,9 +66,7 @@ for (const [family, attention, fusedAttention] of [
   ["sdxl", "fused", true],
 ] as const) {
   test(`every network of ${family} with ${attention} attention is within half a hundredth of the reference`, async (t) => {
-    const dir = join(import.meta.dirname, "../fixtures", family);
-    const controlnet = (id: string) => openControlNet(join(dir, "controlnets", id));
-    const findings = await check(dir, openBase(join(dir, "base")), controlnet, { ...HALF, fusedAttention });
+    const findings = await check(join(import.meta.dirname, "../fixtures", family), { ...HALF, fusedAttention });
     const bodies = findings.filter(({ subject }) => !/^(text|vae)/.test(subject));
     const worst = Math.max(...bodies.map(({ error }) => error));
     t.diagnostic(`${bodies.length} outputs, ${worst.toExponential(1)} at most`);

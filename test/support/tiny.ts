@@ -31,6 +31,9 @@ export const QUICK: Provider = {
   options: { ...CPU.options, graphOptimizationLevel: "disabled" },
 };
 
+/** As an accelerator runs it in half precision, whose place the CPU takes. */
+export const HALF: Provider = { ...QUICK, half: true };
+
 /** Loads a network when it is run first. */
 export const runner: Runner = (network) => {
   let opening: Promise<Session> | undefined;
