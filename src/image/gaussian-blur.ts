@@ -107,14 +107,17 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
 
 /** Sets `sums` to the numbers weighted by the kernel; `at` gives those `k` places on, before where k < 0. */
 function addKernel(sums: Float64Array, half: Float64Array, at: (k: number) => Float64Array): void {
-  const middle = at(0);
-  for (let i = 0; i < sums.length; i++) sums[i] = half[0]! * middle[i]!;
+  setTo(sums, half[0]!, at(0));
   const taps = [...half.keys()].filter((k) => k > 0 && half[k] !== 0);
   for (let t = 0; t < taps.length; t += 2) {
     const [k, next] = [taps[t]!, taps[t + 1] ?? 0];
     // Two taps at once: the sums are read and written half as often.
     addPairs(sums, at(-k), at(k), half[k]!, at(-next), at(next), next === 0 ? 0 : half[next]!);
   }
+}
+
+function setTo(sums: Float64Array | Float32Array, weight: number, a: Float64Array): void {
+  for (let i = 0; i < sums.length; i++) sums[i] = weight * a[i]!;
 }
 
 function addPairs(
@@ -153,7 +156,7 @@ export function blurFloat(
   const across = (y: number, row: Float64Array) => {
     const start = y * width * channels;
     for (let i = 0; i < padded.length; i++) padded[i] = data[start + source[i]!]!;
-    for (let i = 0; i < sums.length; i++) sums[i] = half[radius]! * padded[i]!;
+    setTo(sums, half[radius]!, padded);
     for (let k = -radius + 1; k < radius; k += 2)
       addTwo(sums, at(k), half[Math.abs(k)]!, at(k + 1), half[Math.abs(k + 1)]!);
     row.set(sums);
@@ -164,8 +167,7 @@ export function blurFloat(
     () => new Float64Array(sums.length),
     across,
     (y, near) => {
-      const middle = near(0);
-      for (let i = 0; i < sums.length; i++) sums[i] = half[0]! * middle[i]!;
+      setTo(sums, half[0]!, near(0));
       for (let k = 1; k <= radius; k += 2) {
         // Of an odd number of pairs, the last is followed by one that weighs nothing.
         const next = Math.min(k + 1, radius);
