@@ -3,10 +3,11 @@
  * names a folder with more cases (<family>/{loras, ip_adapters, …, cases}).
  */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
+import { execFile, execFileSync } from "node:child_process";
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import type { Generation } from "../../src/schema/generation.ts";
 import { layModels, psnrOf, requestOf } from "../support/adapter-models.ts";
 import { kill, startNode, temporaryFolder, until } from "../support/processes.ts";
@@ -211,6 +212,30 @@ test("two embeddings of one token are refused, and one whose token no prompt has
   const made = (await (await post("sd15", { ...PLAIN, embeddings: [word("<w>")] })).json()) as Generation;
   assert.match(made.warnings.join(), /token <w> stands in neither prompt/);
 });
+
+const blocksOf = (language: string) => {
+  const docs = readFileSync(join(import.meta.dirname, "../../docs/adapters.md"), "utf8");
+  return [...docs.matchAll(new RegExp(`\`\`\`${language}\\n(.*?)\`\`\``, "gs"))].map(([, block]) => block!);
+};
+
+test("the commands of docs/adapters.md make a picture with each kind of adapter", async () => {
+  const [, ask] = blocksOf("sh");
+  const commands = ask!.replaceAll("http://127.0.0.1:8080", services.get("sd15")!.url);
+  const { stdout } = await promisify(execFile)("sh", ["-c", commands], { cwd: join(import.meta.dirname, "../..") });
+  const asked = commands.match(/^ask ['"]/gm)!.length;
+  assert.match(stdout, new RegExp(`^(http\\S+/images/0\\n){${asked}}$`));
+});
+
+for (const block of blocksOf("json")) {
+  const request: { controls?: { controlnet: string }[] } = JSON.parse(
+    block.replaceAll("data:image/png;base64,…", PICTURE()[0]!.image),
+  );
+  const family = request.controls === undefined ? "sd15" : "sdxl"; // Union and Control-LoRA are SDXL's
+  const name = request.controls?.[0]?.controlnet ?? "all of them together";
+  test(`the request of docs/adapters.md makes a picture: ${name}`, { skip: !families.includes(family) }, async () => {
+    await generate(family, { model: "base", ...request, width: 64, height: 64 });
+  });
+}
 
 test("an IP-Adapter's scale that names what the U-Net does not have is refused by its field", async () => {
   const misfits = [
