@@ -414,7 +414,7 @@ describe("a generation that a worker makes", async () => {
 
   test("shows in its progress what it is on its way to, when asked", async () => {
     const previews = async (preview: boolean) => {
-      const body = { prompt: "x", num_inference_steps: 3, scheduler: "ddim", preview };
+      const body = { prompt: "x", num_inference_steps: 40, scheduler: "ddim", preview };
       const { id } = (await gateway.http.post("/v1/generations").send(body)).body;
       const { text } = await gateway.http.get(`/v1/generations/${id}/events`);
       const seen: (string | undefined)[] = [];
@@ -422,13 +422,14 @@ describe("a generation that a worker makes", async () => {
         if (event === "progress") seen.push(JSON.parse(data).preview);
       };
       createParser({ onEvent }).feed(text);
-      return seen;
+      assert.equal(seen.length, 40);
+      return seen.filter((preview) => preview !== undefined); // they go at the end: a slow reader misses the last
     };
-    assert.deepEqual(await previews(false), [undefined, undefined, undefined]);
+    assert.deepEqual(await previews(false), []);
     const shown = await previews(true);
-    assert.equal(new Set(shown).size, 3);
+    assert.ok(new Set(shown).size > 2, `${shown.length} previews, ${new Set(shown).size} of them different`);
     for (const preview of shown) {
-      const [head, base64] = preview!.split(",");
+      const [head, base64] = preview.split(",");
       assert.equal(head, "data:image/jpeg;base64");
       const { format, width, height } = await sharp(Buffer.from(base64!, "base64")).metadata();
       assert.equal(format, "jpeg");
