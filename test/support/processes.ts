@@ -3,6 +3,7 @@
  * test's stack, which ends the latest first.
  */
 import { type ChildProcess, type StdioOptions, spawn } from "node:child_process";
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtemp, rm, symlink } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -28,17 +29,23 @@ export async function dataFolder(stack: AsyncDisposableStack): Promise<string> {
   return folder;
 }
 
+/** Below the ports that systems give out by themselves, for connections too: none of those takes one before it is listened at. */
+const PORTS = { from: 10_000, to: 32_000 };
+
 export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").catch(() => false);
+    if (isFree === false) continue; // somebody has it
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
-/** Asks until it is so; fails after `milliseconds` with what was waited for. */
-export async function until<T>(what: string, ask: () => Promise<T>, milliseconds = 20_000): Promise<NonNullable<T>> {
+/** Asks until it is so; fails after `milliseconds`, long enough for a machine that others keep busy, with what was waited for. */
+export async function until<T>(what: string, ask: () => Promise<T>, milliseconds = 60_000): Promise<NonNullable<T>> {
   const end = Date.now() + milliseconds;
   for (;;) {
     const answer = await ask();
