@@ -11,9 +11,7 @@ const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
 const gateway = await startGateway(stack, { MAX_BODY_BYTES: "100000" });
-const offering = setInterval(() => gateway.offer(CATALOG), 1000);
 await gateway.offer(CATALOG);
-stack.defer(() => clearInterval(offering));
 const { http } = gateway;
 const create = (body: object = { prompt: "x" }) => http.post("/v1/generations").send(body);
 const png = await sharp({ create: { width: 8, height: 8, channels: 3, background: "red" } })
@@ -284,7 +282,6 @@ describe("images as data: URIs, as programs spell them", () => {
 });
 
 test("an echoed request can be sent again, its images by hash, and gives the same picture as long as it is kept", async () => {
-  clearInterval(offering);
   const worked = await startGateway(stack);
   await worked.work();
   const post = (body: object) => worked.http.post("/v1/generations").set("Prefer", "wait").send(body);

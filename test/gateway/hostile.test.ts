@@ -11,8 +11,6 @@ after(() => stack.disposeAsync());
 test("a client that sends what the OpenAPI document nearly allows hears nothing from 500 up", async () => {
   const gateway = await startGateway(stack, { MAX_QUEUE: "2" });
   await gateway.offer(CATALOG);
-  const offering = setInterval(() => gateway.offer(CATALOG), 1000);
-  stack.defer(() => clearInterval(offering));
   const { sent, statuses } = await attack(gateway.config.PUBLIC_URL, 1500, 7);
   assert.ok(sent >= 1500);
   for (const status of ["200", "201", "202", "400", "404", "422", "429"]) {
