@@ -195,8 +195,9 @@ test("options are each key's own, and may be sent back whole", async () => {
 });
 
 test("progress and interrupt are of a key's own jobs, and of one where it is named", async () => {
-  const long = { ...small, steps: 150 };
+  const long = { ...small, steps: 150, width: 256, height: 256 }; // it is not over before it is interrupted
   const first = post("/sdapi/v1/txt2img", { ...long, force_task_id: "first" });
+  await until("it to be accepted", async () => (await get("/sdapi/v1/progress")).body.state.job_count === 1);
   const second = post("/sdapi/v1/txt2img", { ...long, force_task_id: "second" });
   const running = await until("the first to run", async () => {
     const { body } = await get("/sdapi/v1/progress");

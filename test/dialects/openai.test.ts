@@ -180,7 +180,7 @@ test("variations are refused with what to do instead", async () => {
 test("who hangs up ends the generation", async () => {
   const hangUp = new AbortController();
   const asked = client.images.generate(
-    { model: "base", prompt: "long", size: "64x64", ...ours({ num_inference_steps: 150, seed: 1 }) },
+    { model: "base", prompt: "long", ...ours({ size: "256x256", num_inference_steps: 150, seed: 1 }) },
     { signal: hangUp.signal },
   );
   await until("it to run", async () => {
@@ -196,7 +196,7 @@ test("who hangs up ends the generation", async () => {
 });
 
 test("a stream's head and first preview come while the generation runs, which ends when the stream is left", async () => {
-  const asked = { model: "base", prompt: "long", size: "64x64", num_inference_steps: 150, seed: 2 } as const;
+  const asked = { model: "base", prompt: "long", size: "256x256", num_inference_steps: 24, seed: 2 } as const;
   const { data: stream, response } = await client.images
     .generate({ ...asked, stream: true, partial_images: 3 })
     .withResponse();
