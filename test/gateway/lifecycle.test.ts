@@ -164,8 +164,7 @@ describe("a generation's life", async () => {
       (await whole).map(({ event }) => event),
       ["queued", "started", "succeeded"],
     );
-    await gateway.offer(CATALOG);
-    await until("the gateway to have Redis again", async () => (await http.get("/ready")).status === 200);
+    await until("the gateway to have Redis again", async () => (await http.get("/v1/models")).status === 200);
   });
 
   await test("cancel: at once when it waits; when it runs its worker is asked; not when it has ended", async () => {
@@ -284,7 +283,7 @@ test("a gateway that is asked to stop lets go of those who listen and wait", asy
   await listen(`${config.PUBLIC_URL}/v1/generations/${body.id}`, { most: 1 });
   const asked = performance.now();
   await own.disposeAsync();
-  assert.ok(performance.now() - asked < 5000, "it took too long");
+  assert.ok(performance.now() - asked < 30_000, "they were waited for"); // 55 s and longer
   assert.deepEqual(
     (await listening).map(({ event }) => event),
     ["queued"],
@@ -349,7 +348,8 @@ test("a generation whose gateway died before it made the job gets one", async ()
   const { http, offer, connection } = await startGateway(stack);
   await offer(CATALOG);
   const { body } = await http.post("/v1/generations").send(BODY);
-  const jobs = await connection.keys("bull:generations:*");
-  await connection.del(jobs);
-  await until("a job", async () => (await connection.exists(`bull:generations:${body.id}`)) === 1);
+  const hasJob = async () => (await connection.exists(`bull:generations:${body.id}`)) === 1;
+  await until("its job", hasJob); // it is accepted before
+  await connection.del(await connection.keys("bull:generations:*"));
+  await until("another job", hasJob);
 });

@@ -37,7 +37,10 @@ test("a gateway whose clock is days ahead of Redis' warns of it, and goes by Red
 test("a Redis that may lose or forget what was accepted is told of, in the log and by /ready", async () => {
   await said(/Redis has no maxmemory/);
   const set = (name: string, value: string) => gateway.connection.config("SET", name, value);
-  const detail = async () => conforms(await gateway.http.get("/ready")).body.detail;
+  const detail = async () => {
+    await gateway.offer(CATALOG); // a worker lives for seconds
+    return conforms(await gateway.http.get("/ready")).body.detail;
+  };
   await set("maxmemory", "200mb");
   assert.equal(await detail(), null);
   await set("appendfsync", "everysec");
