@@ -82,9 +82,11 @@ test("a worker that is killed in the middle loses nothing: within 10 s the next 
   const request: GenerationRequest = { ...LONG, scheduler: "dpmpp_2m_sde_karras" };
   const first = work();
   await queue.submit("gen_killed", request);
+  await processing("gen_killed", 1);
+  const second = work(); // its own start is not counted
   const saved = await until("a saved step", () => connection.hget("generation:gen_killed", "saved_step"));
   await processing("gen_killed", Number(saved) + 2);
-  const second = work();
+  await until("the next worker", async () => second.output.includes("takes jobs"));
   await kill(first.child, "SIGKILL");
   const killed = Date.now();
   await until("the second attempt", async () => (await connection.hget("generation:gen_killed", "attempt")) === "2");

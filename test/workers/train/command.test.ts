@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { execFileSync, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   cpSync,
@@ -16,6 +16,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
 import { noFeatures } from "../../../src/diffusion/adapters/t2i-adapters.ts";
 import { noResiduals } from "../../../src/diffusion/control.ts";
 import { NoiseGenerator } from "../../../src/diffusion/noise.ts";
@@ -158,14 +159,6 @@ test("a fresh hint encoder passes a hint on at its size, so that the first steps
   assert.ok(apart > 0.1 && apart < 3, `what comes of two hints is ${apart} apart`);
 });
 
-/** Runs the command until its CSV has `lines` steps. */
-async function runUntil(child: ChildProcess, work: string, lines: number): Promise<void> {
-  const file = join(work, "loss.csv");
-  while (child.exitCode === null && !(existsSync(file) && losses(work).split("\n").length > lines + 1)) {
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
 test("killed with SIGKILL, a training goes on from its checkpoint to the losses and weights of one that was not", async () => {
   const whole = folders("whole");
   assert.ok(await train("controlnet", whole, SETTINGS, silent()));
@@ -174,18 +167,27 @@ test("killed with SIGKILL, a training goes on from its checkpoint to the losses 
   const settings = Object.entries(SETTINGS).map(([name, value]) => `--${name}=${value}`);
   const { base, dataset, output, work } = killed;
   const where = Object.entries({ base, dataset, output, work }).map(([name, value]) => `--${name}=${value}`);
+  // Its curve goes to a pipe at each checkpoint, after the step's loss. Step 2's is read; at that of step 4 it is held, and killed.
+  const curve = join(work, "loss.png");
+  mkdirSync(work, { recursive: true });
+  execFileSync("mkfifo", [curve]);
   const child = spawn(process.execPath, [PROGRAM, "controlnet", ...where, ...settings], { stdio: "inherit" });
   const exit = once(child, "exit");
-  await runUntil(child, killed.work, 3);
+  const reader = spawn("cat", [curve], { stdio: "ignore" });
+  await Promise.race([once(reader, "exit"), exit]);
+  reader.kill();
+  const isThere = (step: number) => losses(work).includes(`\n${step},`);
+  while (child.exitCode === null && !isThere(4)) await sleep(5);
   child.kill("SIGKILL");
   const [, signal] = await exit;
   assert.equal(signal, "SIGKILL", "it was still training");
   assert.ok(!existsSync(killed.output), "nothing is offered before the end");
+  rmSync(curve);
 
   const seen: number[] = [];
   const listeners = { ...silent(), onStep: ({ step }: { step: number }) => seen.push(step) };
   assert.ok(await train("controlnet", killed, SETTINGS, listeners));
-  assert.ok(seen[0]! > 1, "it goes on, and does not begin again");
+  assert.equal(seen[0], 3, "it goes on from its checkpoint, and does not begin again");
   assert.equal(losses(killed.work), losses(whole.work));
   const weights = ({ output }: typeof killed) => readFileSync(join(output, "diffusion_pytorch_model.safetensors"));
   assert.ok(weights(killed).equals(weights(whole)), "the same weights");
