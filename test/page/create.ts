@@ -10,7 +10,7 @@ import type { Page } from "playwright-core";
 import sharp from "sharp";
 import type { Generation } from "../../src/schema/generation.ts";
 import { filledIn, generate, openTab, photo } from "../support/browser.ts";
-import { temporaryFolder } from "../support/processes.ts";
+import { temporaryFolder, until } from "../support/processes.ts";
 import { browser, latest, service, stack, url } from "./demo.ts";
 
 const FIRST_REQUEST = JSON.parse(readFileSync(join(import.meta.dirname, "../../demo/first-request.json"), "utf8"));
@@ -49,10 +49,12 @@ test("while it is made, previews and steps are shown", async () => {
     const look = () => window.seen.add(document.getElementById("picture").src.slice(0, 15) + document.getElementById("caption").textContent);
     new MutationObserver(look).observe(document.getElementById("frame"), { attributes: true, subtree: true });
   }`);
-  await generate(page);
-  const seen = (await page.evaluate("[...window.seen]")) as string[];
-  const previews = seen.filter((one) => /^data:image\/jpeg.*Step \d+ of 20$/.test(one));
-  assert.ok(previews.length > 1, seen.join("\n"));
+  await page.fill("#steps", "150"); // it is left as soon as two are seen
+  await page.getByRole("button", { name: "Generate", exact: true }).click();
+  const previews = "[...window.seen].filter((one) => /^data:image.jpeg.*Step [0-9]+ of 150$/.test(one))";
+  await until("two previews", () => page.evaluate(`${previews}.length > 1`));
+  await page.keyboard.press("Escape");
+  await page.locator("#caption", { hasText: "Canceled." }).waitFor();
 });
 
 test("another is canceled by its button, and a third by Escape", async () => {
