@@ -13,3 +13,8 @@ export async function pace(count: number, perSecond: number, begin: (n: number, 
     begin(n, due);
   }
 }
+
+/** How many pictures of 150 steps, eight at most, take so many seconds where a step of one is done so many times a second. */
+export function picturesFor(seconds: number, stepsPerSecond: number | null): number {
+  return Math.min(8, Math.max(1, Math.ceil((seconds * (stepsPerSecond ?? 0)) / 150)));
+}

@@ -12,6 +12,7 @@ import { GenerationRequest } from "../../../src/schema/generation-request.ts";
 import { performGeneration, runInTime } from "../../../workers/generate/perform.ts";
 import { watchGeneration } from "../../../workers/generate/turn.ts";
 import { TurnOver } from "../../../workers/take-jobs.ts";
+import { picturesFor } from "../../support/pace.ts";
 import { kill, startNode, until } from "../../support/processes.ts";
 import { startService } from "../../support/service.ts";
 
@@ -19,9 +20,6 @@ const stack = new AsyncDisposableStack();
 after(() => stack.disposeAsync());
 
 const service = await startService(stack, { work: true });
-const LONG = { prompt: "a town", seed: 3, num_images: 2, num_inference_steps: 150, priority: 5 };
-/** Stopped before its end. */
-const ENDLESS = { ...LONG, num_images: 8 };
 const SHORT = { prompt: "a house", seed: 5, num_inference_steps: 1, priority: 5 };
 /** What of a request that is carried out is not there. */
 const UNUSED = { scheduler: "ddim", controls: [], image: null, mask_image: null, strength: null };
@@ -59,6 +57,13 @@ const whole = (evaluations: number) => [
   ...Array.from({ length: evaluations }, (_, i) => `3-${i + 1} progress`),
   "4-0 succeeded",
 ];
+
+/** A second or more of work, also on a quick machine: a shorter one would end before it gives way. */
+const { metrics } = await ended((await make({ ...SHORT, num_inference_steps: 20 })).id);
+const num_images = picturesFor(1.2, metrics.steps_per_second);
+const LONG = { prompt: "a town", seed: 3, num_images: Math.max(2, num_images), num_inference_steps: 150, priority: 5 };
+/** Stopped before its end. */
+const ENDLESS = { ...LONG, num_images: 8 };
 
 /** LONG, alone. */
 let undisturbed: Generation;

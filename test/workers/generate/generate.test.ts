@@ -12,6 +12,7 @@ import { connectPatiently } from "../../../src/redis/connection.ts";
 import { GenerationRequest } from "../../../src/schema/generation-request.ts";
 import { startWorker } from "../../../workers/generate/worker.ts";
 import { log } from "../../support/gateway.ts";
+import { picturesFor } from "../../support/pace.ts";
 import { dataFolder, kill, startNode, startRedis, until } from "../../support/processes.ts";
 import { REQUEST as SMALL } from "../../support/queue.ts";
 import { SD15 } from "../../support/tiny.ts";
@@ -79,8 +80,11 @@ async function results(connection: Redis, id: string) {
 
 test("a worker that is killed in the middle loses nothing: within 10 s the next one goes on from a saved step, to the same bytes", async (t) => {
   const { queue, work, processing, ended, connection } = await startQueue();
-  const request: GenerationRequest = { ...LONG, scheduler: "dpmpp_2m_sde_karras" };
   const first = work();
+  await queue.submit("gen_measured", { ...LONG, num_inference_steps: 10 });
+  const { metrics } = await ended("gen_measured");
+  const num_images = picturesFor(3, metrics.steps_per_second ?? null); // on a quick machine more: it is saved each second
+  const request: GenerationRequest = { ...LONG, num_images, scheduler: "dpmpp_2m_sde_karras" };
   await queue.submit("gen_killed", request);
   await processing("gen_killed", 1);
   const second = work(); // its own start is not counted
