@@ -306,7 +306,7 @@ describe("an image from an address", async () => {
     assert.match(answer.body.errors[0].message, /20000 bytes together/);
   });
 
-  test("counts piece by piece as it comes, with all others", { timeout: 5000 }, async () => {
+  test("counts piece by piece as it comes, with all others", { timeout: 12_000 }, async () => {
     const image = Array.from({ length: 5 }, (_, i) => `${server.url}/endless-${i}`);
     const answer = conforms(await generate({ num_images: 5, controls: [{ controlnet: "canny", image }] }));
     assert.deepEqual([answer.status, answer.body.code], [413, "image_too_large"]);
@@ -397,7 +397,7 @@ describe("whoever sends many images", () => {
     assert.ok(asked <= 5 + 8, `${asked} of 74 were asked for`); // the fifth is too much, 8 more are under way
   });
 
-  test("from slow servers has places of his own, and others have theirs", { timeout: 5000 }, async () => {
+  test("from slow servers has places of his own, and others have theirs", { timeout: 20_000 }, async () => {
     const slow = Promise.withResolvers<Buffer>();
     let asked = 0;
     const get = (address: string) => {

@@ -442,7 +442,7 @@ describe("a server that answers badly", () => {
     await assert.rejects(asked, { name: "AbortError" });
   });
 
-  test("is left while the connection is still being made", { timeout: 5000 }, async () => {
+  test("is left while the connection is still being made", { timeout: 20_000 }, async () => {
     const silent = createTcpServer(); // and so never begins with TLS
     const port = await listen(silent);
     const connected = once(silent, "connection");
@@ -454,7 +454,7 @@ describe("a server that answers badly", () => {
     await Promise.all([assert.rejects(asked, { name: "AbortError" }), once(socket, "close")]);
   });
 
-  test("is left when who counts the bytes has enough, in those words", { timeout: 5000 }, async () => {
+  test("is left when who counts the bytes has enough, in those words", { timeout: 20_000 }, async () => {
     const left = Promise.withResolvers<void>();
     const { host, url } = await serve((_, reply) => {
       reply.write("x".repeat(500)); // and no more

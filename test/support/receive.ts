@@ -1,7 +1,7 @@
 /** A receiver of webhooks: its address, and each request as it comes. */
 import { createServer, type IncomingHttpHeaders } from "node:http";
+import type { AddressInfo } from "node:net";
 import { text } from "node:stream/consumers";
-import { freePort } from "./processes.ts";
 
 export interface Received {
   headers: IncomingHttpHeaders;
@@ -18,8 +18,7 @@ export async function receive(stack: AsyncDisposableStack): Promise<{ url: strin
     if (first === undefined) come.push(received);
     else first(received);
   });
-  const port = await freePort();
-  await new Promise<void>((listening) => server.listen(port, "127.0.0.1", listening));
+  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
   stack.defer(() => void server.close());
   const next = () => {
     const received = come.shift();
@@ -28,5 +27,5 @@ export async function receive(stack: AsyncDisposableStack): Promise<{ url: strin
     waiting.push(resolve);
     return promise;
   };
-  return { url: `http://127.0.0.1:${port}/`, next };
+  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/`, next };
 }
