@@ -1,5 +1,6 @@
 /** What a storage does that is a folder on a disk, which can be full, and what it leaves in the folder. */
 import assert from "node:assert/strict";
+import callbacks from "node:fs";
 import fs, { readdir, utimes } from "node:fs/promises";
 import { syncBuiltinESMExports } from "node:module";
 import { join } from "node:path";
@@ -35,12 +36,11 @@ test("what came in and was neither kept nor discarded, for its receiver died, go
 });
 
 /** Puts a function in the place of one of Node's, for disks that cannot be had everywhere. */
-function replace(
-  t: TestContext,
-  name: "statfs" | "link" | "open",
-  instead: (...words: never[]) => Promise<unknown>,
-): void {
-  const { mock } = t.mock.method(fs, name, instead as never);
+function replace(t: TestContext, name: "statfs" | "link", instead: (...words: never[]) => Promise<unknown>): void {
+  inPlaceOf(t, t.mock.method(fs, name, instead as never));
+}
+
+function inPlaceOf(t: TestContext, { mock }: { mock: { restore(): void } }): void {
   syncBuiltinESMExports();
   t.after(() => {
     mock.restore();
@@ -105,11 +105,14 @@ test("where the same bytes cannot have a second name, a copy needs room too", as
 
 test("names in a folder are made durable together: by a writing that began after the last of them was asked for", async (t) => {
   const written: PromiseWithResolvers<void>[] = [];
-  const sync = () => {
+  const fsync = (_file: number, done: (error: Error | null) => void) => {
     written.push(Promise.withResolvers<void>());
-    return written.at(-1)!.promise;
+    written.at(-1)!.promise.then(() => done(null), done);
   };
-  replace(t, "open", async () => ({ sync, close: async () => {} }));
+  const open = (_path: string, done: (error: null, file: number) => void) => done(null, -1);
+  for (const [name, instead] of Object.entries({ open, fsync, closeSync: () => {} })) {
+    inPlaceOf(t, t.mock.method(callbacks, name as "fsync", instead as never));
+  }
   const syncs = new FolderSyncs();
   const durable: string[] = [];
   const ask = (name: string) => syncs.sync("folder").then(() => durable.push(name));
