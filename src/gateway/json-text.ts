@@ -10,7 +10,7 @@ import { GrowingBytes } from "./growing-bytes.ts";
 const LONG_URI_BYTES = 4096;
 /** The rest of a body is likely to be of the same one as these. */
 const LARGE_BYTES = 2 ** 20;
-const URI = "data:";
+const URI = '"data:';
 const QUOTATION_MARK = Buffer.from('"', "latin1");
 const [QUOTE, BACKSLASH] = [0x22, 0x5c];
 
@@ -19,9 +19,12 @@ export interface SplitJson {
   readonly rest: Buffer;
   /** What stands for the data: URI number i in `rest` is this and i; no client can know it. */
   readonly mark: string;
-  /** As in the text: escaped, without quotes. */
+  /** As in the text: escaped, between quotes. */
   readonly uris: readonly Buffer[];
 }
+
+/** Whether a string begins as a data: URI does, as far as it is known. */
+const mayBeUri = (string: Buffer) => URI.startsWith(string.toString("latin1", 0, URI.length).toLowerCase());
 
 /** So many bytes are looked at before the search for a byte is called: each call takes as long as that. */
 const NEAR_BYTES = 16;
@@ -38,7 +41,7 @@ export class JsonSplitter {
   readonly #mark = `${randomUUID()}#`;
   readonly #uris: Buffer[] = [];
   readonly #rest = new GrowingBytes();
-  /** The string that is being read, when one is: the end of a text that is no JSON may lie in one. */
+  /** The string that is being read, from its quote on, when one is: the end of a text that is no JSON may lie in one. */
   readonly #string = new GrowingBytes();
   /** What is still to come of the body. */
   #toCome: number;
@@ -54,23 +57,42 @@ export class JsonSplitter {
 
   /** @throws {Refused} 413 when there is more than may be beside data: URIs */
   push(piece: Buffer): void {
-    for (let at = 0; at < piece.length; ) {
-      const quote = this.#inString ? this.#endOfString(piece, at) : piece.indexOf(QUOTE, at);
-      const part = piece.subarray(at, quote === -1 ? piece.length : quote);
-      (this.#inString ? this.#string : this.#rest).append(part);
-      at += part.length + 1;
-      if (quote === -1) break;
-      if (this.#inString) this.#endString();
-      this.#inString = !this.#inString;
-    }
+    for (let at = 0; at < piece.length; ) at = this.#inString ? this.#goOnWithString(piece, at) : this.#goOn(piece, at);
     this.#toCome -= piece.length;
     if (this.#inString && this.#string.length > LARGE_BYTES) this.#string.expect(this.#string.length + this.#toCome);
-    const open = this.#inString && !this.#mayBeUri() ? this.#string.length : 0;
+    const open = this.#inString && !mayBeUri(this.#string.view()) ? this.#string.length : 0;
     if (this.#rest.length + open > this.#most) throw tooLargeBody(this.#most, "the JSON, beside its data: URIs,");
   }
 
+  /** Takes what is in no string, and the string after it; copies none that is in the piece as a whole. Returns what comes next. */
+  #goOn(piece: Buffer, from: number): number {
+    const start = piece.indexOf(QUOTE, from);
+    this.#rest.append(piece.subarray(from, start === -1 ? piece.length : start));
+    if (start === -1) return piece.length;
+    const end = this.#endOfString(piece, start + 1);
+    if (end === -1) {
+      this.#inString = true;
+      this.#string.append(piece.subarray(start));
+      return piece.length;
+    }
+    const string = piece.subarray(start, end + 1);
+    this.#keep(string, () => string);
+    return end + 1;
+  }
+
+  #goOnWithString(piece: Buffer, from: number): number {
+    const end = this.#endOfString(piece, from);
+    this.#string.append(piece.subarray(from, end === -1 ? piece.length : end + 1));
+    if (end === -1) return piece.length;
+    this.#endString();
+    return end + 1;
+  }
+
   end(): SplitJson {
-    if (this.#inString) this.#endString();
+    if (this.#inString) {
+      this.#string.append(QUOTATION_MARK);
+      this.#endString();
+    }
     return { rest: this.#rest.view(), mark: this.#mark, uris: this.#uris };
   }
 
@@ -88,15 +110,15 @@ export class JsonSplitter {
     }
   }
 
-  /** Whether the string begins as a data: URI does, as far as it is known. */
-  #mayBeUri(): boolean {
-    return URI.startsWith(this.#string.view().toString("latin1", 0, URI.length).toLowerCase());
+  #endString(): void {
+    this.#inString = false;
+    this.#keep(this.#string.view(), () => this.#string.take());
+    this.#string.clear();
   }
 
-  #endString(): void {
-    const isUri = this.#string.length > LONG_URI_BYTES && this.#mayBeUri();
-    const kept = isUri ? Buffer.from(`${this.#mark}${this.#uris.push(this.#string.take()) - 1}`) : this.#string.view();
-    for (const part of [QUOTATION_MARK, kept, QUOTATION_MARK]) this.#rest.append(part);
-    this.#string.clear();
+  /** Keeps a string, in the rest or beside it. @param own gives it as one that stays */
+  #keep(string: Buffer, own: () => Buffer): void {
+    const isUri = string.length - 2 > LONG_URI_BYTES && mayBeUri(string);
+    this.#rest.append(isUri ? Buffer.from(`"${this.#mark}${this.#uris.push(own()) - 1}"`) : string);
   }
 }
