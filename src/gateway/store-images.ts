@@ -1,4 +1,3 @@
-import pLimit from "p-limit";
 import { keepAgain } from "../jobs/kept-images.ts";
 import { inputKey } from "../storage/keys.ts";
 import type { Storage } from "../storage/storage.ts";
@@ -22,8 +21,10 @@ export async function storeImages(
     const other = keeping.get(hash);
     if (other === undefined || !(await keepAgain(storage, other, hash, key))) await storage.put(key, bytes);
   };
-  const writing = pLimit(WRITING);
-  const stored = await Promise.allSettled([...images].map(([hash, bytes]) => writing(() => storeOne(hash, bytes))));
-  const failed = stored.find(({ status }) => status === "rejected"); // all have ended: none comes after the folder is removed
-  if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+  const all = [...images];
+  for (let at = 0; at < all.length; at += WRITING) {
+    const stored = await Promise.allSettled(all.slice(at, at + WRITING).map(([hash, bytes]) => storeOne(hash, bytes)));
+    const failed = stored.find(({ status }) => status === "rejected"); // all have ended: none comes after the folder is removed
+    if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
+  }
 }
