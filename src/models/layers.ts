@@ -20,7 +20,7 @@ import {
 } from "../onnx/operators.ts";
 import { quantizedConvolution, quantizedProduct } from "../onnx/quantize.ts";
 import { label, ShapeError, scalar, type Value } from "../onnx/value.ts";
-import { winograd } from "../onnx/winograd.ts";
+import { type Tile, winograd } from "../onnx/winograd.ts";
 import type { Weights } from "./weights.ts";
 
 /** The computation in half precision, where that is chosen. */
@@ -52,19 +52,23 @@ export function convolution(
   if (dense && isPlain && w.choices.int8 && gainsByInt8(x, kernel)) {
     return quantizedConvolution(x, weight, bias, w.path);
   }
-  const byWinograd = w.choices.winograd && isPlain && kernel === 3 && gainsByWinograd(x, out);
-  return label(byWinograd ? winograd(x, weight, bias) : conv(x, weight, bias, options), w.path);
+  const tile = w.choices.winograd && isPlain && kernel === 3 ? winogradTile(x, out) : null;
+  return label(tile === null ? conv(x, weight, bias, options) : winograd(x, weight, bias, tile), w.path);
 }
 
 /** Where 8 bits pay: at the largest size Winograd's convolution in float32 is as quick (docs/speed.md). */
 const gainsByInt8 = (x: Value, kernel: number) => kernel === 1 || x.shape[2] !== "h";
 
 /**
- * Where Winograd's convolution pays: with many channels, and at these sizes. At fewer cells its fourfold weights cost
+ * The tile with which Winograd's convolution pays: with many channels, and at these sizes. At fewer cells its larger weights cost
  * more memory than they save time, at more cells its terms would be the largest thing in memory.
  */
-const gainsByWinograd = (x: Value, out: number) =>
-  Math.min(channels(x, 1), out) >= 128 && ["h", "h/2", "2h", "4h"].includes(x.shape[2] as string);
+function winogradTile(x: Value, out: number): Tile | null {
+  if (Math.min(channels(x, 1), out) < 128) return null;
+  return TILES[x.shape[2]!] ?? null;
+}
+
+const TILES: Readonly<Record<string, Tile>> = { h: 4, "h/2": 4, "2h": 4, "4h": 4, "h/4": 2 };
 
 /**
  * GroupNorm (arXiv 1803.08494) as a LayerNormalization over each group: on the CPU the fastest form that onnxruntime has.
