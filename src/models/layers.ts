@@ -1,16 +1,15 @@
 /** The layers that Stable Diffusion's networks share. x is [B, C, h, w] in convolutions, [B, T, C] in transformers. */
+import { attention, plainAttention } from "../onnx/attention.ts";
 import type { Computation } from "../onnx/build.ts";
 import { half } from "../onnx/half.ts";
 import {
   add,
-  attention,
   conv,
   filledLike,
   gelu,
   layerNorm,
   matmul,
   mul,
-  plainAttention,
   product,
   reshape,
   reshapeLike,

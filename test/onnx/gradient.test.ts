@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { attention } from "../../src/onnx/attention.ts";
 import { build } from "../../src/onnx/build.ts";
 import { gradient } from "../../src/onnx/gradient.ts";
 import * as op from "../../src/onnx/operators.ts";
@@ -154,7 +155,7 @@ const cases: Record<string, () => Promise<void>> = {
         [2, 3, 4],
         [2, 3, 4],
       ],
-      (q, k, v) => op.attention(q, k, v, 2),
+      (q, k, v) => attention(q, k, v, 2),
     ),
   "MultiHeadAttention to another length": () =>
     compare(
@@ -163,7 +164,7 @@ const cases: Record<string, () => Promise<void>> = {
         [2, 5, 4],
         [2, 5, 4],
       ],
-      (q, k, v) => op.attention(q, k, v, 2),
+      (q, k, v) => attention(q, k, v, 2),
     ),
   "MultiHeadAttention with a causal mask": () => {
     const mask = [0, -Infinity, -Infinity, 0, 0, -Infinity, 0, 0, 0];
@@ -173,7 +174,7 @@ const cases: Record<string, () => Promise<void>> = {
         [2, 3, 4],
         [2, 3, 4],
       ],
-      (q, k, v) => op.attention(q, k, v, 2, constant("float32", [1, 1, 3, 3], mask)),
+      (q, k, v) => attention(q, k, v, 2, constant("float32", [1, 1, 3, 3], mask)),
     );
   },
   Reshape: () => compare([[2, 3, 4]], (x) => op.reshape(x, [4, 6])),

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { attention } from "../../src/onnx/attention.ts";
 import { build } from "../../src/onnx/build.ts";
-import { add, attention, concat, conv, matmul, reshape, slice, split } from "../../src/onnx/operators.ts";
+import { add, concat, conv, matmul, reshape, slice, split } from "../../src/onnx/operators.ts";
 import { constant, external, input, type Shape, ShapeError, scalar } from "../../src/onnx/value.ts";
 import { CPU, openSession } from "../../workers/runtime/runtime.ts";
 

@@ -1,8 +1,9 @@
 /** What a worker computes on: the execution provider that is asked for, tried out before anything relies on it, or the reason why not. */
 import { PLAIN } from "../../src/models/graph.ts";
+import { attention } from "../../src/onnx/attention.ts";
 import { build } from "../../src/onnx/build.ts";
 import { half } from "../../src/onnx/half.ts";
-import { attention, conv, matmul } from "../../src/onnx/operators.ts";
+import { conv, matmul } from "../../src/onnx/operators.ts";
 import { quantizedConvolution, quantizedProduct } from "../../src/onnx/quantize.ts";
 import type { Tensor } from "../../src/onnx/tensor.ts";
 import { constant, input, type Value } from "../../src/onnx/value.ts";
