@@ -161,8 +161,11 @@ function sum(tensors: readonly Tensor[]): Tensor {
   return { dims: first.dims, data };
 }
 
-/** What all ControlNets of a step are told: one row, or with guidance two, the unconditional first; all [rows, …]. */
-export type StepInputs = Readonly<Record<string, Tensor>> & { readonly sample: Tensor };
+/**
+ * What all ControlNets of a step are told: one row, or with guidance two, the unconditional first; what is the same for both is there
+ * once, [1, …].
+ */
+export type StepInputs = Readonly<Record<string, Tensor>>;
 
 /**
  * The residuals summed so far, plus those of one more ControlNet.
@@ -175,7 +178,7 @@ export async function addResiduals(
   hints: readonly number[],
   inputs: StepInputs,
 ): Promise<Residuals> {
-  const rows = inputs.sample.dims[0]!;
+  const rows = inputs.encoder_hidden_states!.dims[0]!;
   const own = control.conditionalOnly ? 1 : rows; // the last rows of the step's
   const count = control.scales.length;
   const scales = new Float32Array(rows * count); // [rows, residuals]
@@ -183,7 +186,10 @@ export async function addResiduals(
     scales.set(control.scales, row * count);
   }
   const source = BigInt64Array.from({ length: rows }, (_, row) => BigInt(Math.max(0, row - (rows - own))));
-  const ownInputs = Object.entries(inputs).map(([name, tensor]) => [name, takeRows(tensor, rows - own, rows)]);
+  const ownInputs = Object.entries(inputs).map(([name, tensor]) => [
+    name,
+    tensor.dims[0] === 1 ? tensor : takeRows(tensor, rows - own, rows),
+  ]);
   const { controlnet, shallow } = control.controlnet.run;
   const names = Object.keys(before);
   const run = names.length === count ? controlnet : shallow(names.length - 1);

@@ -188,15 +188,15 @@ async function predict(
   const latents = sampler.input(state);
   const inputs = {
     ...conditions,
-    sample: repeatRow(latentDims, latents, rows),
-    timestep: fill([rows], sampler.timesteps[state.step]!),
+    sample: { dims: [1, ...latentDims], data: latents },
+    timestep: fill([1], sampler.timesteps[state.step]!),
   };
   const controlled = await control(plan, controls, inputs, state.step, before.controlled);
   const [, ...cells] = latentDims;
   const told = {
     ...inputs,
     ...plan.featuresAt(state.step),
-    ...(extra !== null && { sample: withExtra(latents, extra, rows, [model.unet.in_channels, ...cells]) }),
+    ...(extra !== null && { sample: withExtra(latents, extra, [model.unet.in_channels, ...cells]) }),
     ...(model.unet.time_cond_proj_dim !== null && {
       timestep_cond: repeatRow(
         [model.unet.time_cond_proj_dim],

@@ -113,15 +113,12 @@ export async function readShownImage({ image }: Source, model: LoadedModel, rows
   return Array.from({ length: rows }, (_, row) => (rows === 3 && row === 0 ? shown.map(() => 0) : shown));
 }
 
-/** The U-Net's sample, [rows, in_channels, h, w]: the latents, and beside them what it is shown. */
-export function withExtra(
-  latents: Float32Array,
-  extra: readonly Float32Array[],
-  rows: number,
-  dims: readonly number[],
-): Tensor {
-  const samples = Array.from({ length: rows }, (_, row) => join(latents, extra[row % extra.length]!));
-  return stack(samples, dims);
+/** The U-Net's sample, [1 or rows, in_channels, h, w]: the latents, and beside them what it is shown. */
+export function withExtra(latents: Float32Array, extra: readonly Float32Array[], dims: readonly number[]): Tensor {
+  return stack(
+    extra.map((one) => join(latents, one)),
+    dims,
+  );
 }
 
 /** The latents after a step, with the kept cells as noisy as the next evaluation expects them; clean after the last one. */

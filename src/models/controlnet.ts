@@ -1,5 +1,5 @@
 import type { Computation } from "../onnx/build.ts";
-import { add, concat, gather, mul, reduceMean, reshape, silu, slice, split } from "../onnx/operators.ts";
+import { add, concat, gather, mul, reduceMean, reshape, rowsLike, silu, slice, split } from "../onnx/operators.ts";
 import { input, type Value } from "../onnx/value.ts";
 import type { ControlnetConfig } from "./config.ts";
 import {
@@ -7,6 +7,7 @@ import {
   conditionInputs,
   midBlock,
   residualLevels,
+  SAME,
   skipConnections,
   timeEmbedding,
 } from "./encoder.ts";
@@ -67,7 +68,7 @@ export function controlResiduals(
 }
 
 /**
- * The ControlNet's body on B rows: sample [B, 4, h, w], timestep [B], encoder_hidden_states [B, S, D],
+ * The ControlNet's body on B rows: sample [1 or B, 4, h, w], timestep [1 or B], encoder_hidden_states [B, S, D],
  * hint_embedding [1 or B, C0, h, w]; and for the U rows of the U-Net, which may be more (guidance without control):
  * - rows [U] int64: which of the B rows each of the U-Net's rows takes its residuals from,
  * - scales [U, R]: the factor of each residual, 0 where a row takes none,
@@ -77,7 +78,7 @@ export function controlResiduals(
  * @param count of the residuals, the first so many alone
  */
 export function controlnet(w: Weights, config: ControlnetConfig, count = residualLevels(config).length): Computation {
-  const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
+  const sample = input("sample", "float32", [SAME, config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const hintEmbedding = input("hint_embedding", "float32", ["?", config.block_out_channels[0]!, "h", "w"]);
   const levels = residualLevels(config);
@@ -90,7 +91,8 @@ export function controlnet(w: Weights, config: ControlnetConfig, count = residua
   const outputs = residuals.map((residual, i) => {
     const scale = reshape(slice(scales, 1, i, i + 1), ["U", 1, 1, 1]);
     const factor = mul(scale, masks[levels[i]!]!); // [U, 1, 1 or h, 1 or w]
-    return add(before[i]!, mul(gather(residual, rows), factor)); // [U, C, h, w]
+    const each = gather(rowsLike(residual, conditions.encoder_hidden_states), rows);
+    return add(before[i]!, mul(each, factor)); // [U, C, h, w]
   });
   const named = Object.fromEntries(before.map((value, i) => [`${nameOf(value)}_out`, outputs[i]!]));
   return inPrecision(w, {

@@ -26,9 +26,15 @@ export function residualLevels(config: EncoderConfig): number[] {
   return [...levels, lowest];
 }
 
+/**
+ * The rows of what is the same for all B rows of the prompts, and so need be there once: 1 or B. Up to the first layer that looks at
+ * the prompt one row is then computed instead of the two that guidance takes.
+ */
+export const SAME: Dim = "?";
+
 /** What both networks are told about the step and the prompt. */
 export interface Conditions {
-  /** [B] float32; fractional where a sampler's sigmas lie between the trained timesteps. */
+  /** [1 or B] float32; fractional where a sampler's sigmas lie between the trained timesteps. */
   readonly timestep: Value;
   /** [B, S, cross_attention_dim]. */
   readonly encoder_hidden_states: Value;
@@ -49,10 +55,10 @@ export const pooledSize = (config: EncoderConfig): number =>
     ? 0
     : config.projection_class_embeddings_input_dim! - TIME_IDS * config.addition_time_embed_dim!;
 
-/** Inputs for them, of so many rows, and tokens of a prompt. */
+/** Inputs for them, of so many rows of prompts, and tokens of each. */
 export function conditionInputs(config: EncoderConfig, rows: Dim = "B", tokens: Dim = "s"): Conditions {
   return {
-    timestep: input("timestep", "float32", [rows]),
+    timestep: input("timestep", "float32", [SAME]),
     // What reads no text takes any.
     encoder_hidden_states: input("encoder_hidden_states", "float32", [
       rows,

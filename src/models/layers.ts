@@ -4,6 +4,7 @@ import type { Computation } from "../onnx/build.ts";
 import { half } from "../onnx/half.ts";
 import {
   add,
+  concat,
   conv,
   filledLike,
   gelu,
@@ -13,12 +14,14 @@ import {
   product,
   reshape,
   reshapeLike,
+  rowsLike,
+  shapeOf,
   silu,
   split,
   transpose,
 } from "../onnx/operators.ts";
 import { quantizedConvolution, quantizedProduct } from "../onnx/quantize.ts";
-import { label, ShapeError, scalar, type Value } from "../onnx/value.ts";
+import { constant, label, node, ShapeError, scalar, type Value } from "../onnx/value.ts";
 import { type Tile, winograd } from "../onnx/winograd.ts";
 import type { Weights } from "./weights.ts";
 
@@ -131,7 +134,8 @@ export function mix(w: Weights, ...parts: Parameters<typeof attention>): Value {
 function attend(w: Weights, x: Value, context: Value, heads: number): Value {
   const size = channels(x, 2);
   const project = (name: string, from: Value) => linear(w.at(name), from, size, { bias: false, dense: from === x });
-  const mixed = mix(w, project("to_q", x), project("to_k", context), project("to_v", context), heads);
+  const queries = rowsLike(project("to_q", x), context);
+  const mixed = mix(w, queries, project("to_k", context), project("to_v", context), heads);
   return linear(w.at("to_out.0"), mixed, size, { dense: true });
 }
 
@@ -160,7 +164,9 @@ export function toTokens(x: Value): Value {
   return transpose(reshape(x, [batch!, size!, product([height!, width!])]), [0, 2, 1]);
 }
 export function fromTokens(tokens: Value, like: Value): Value {
-  return reshapeLike(transpose(tokens, [0, 2, 1]), like);
+  const [, ...sizes] = like.shape;
+  const shape = concat([constant("int64", [1], [0]), shapeOf(like, 1)], 0); // its own rows: there may be more by now
+  return node("Reshape", [transpose(tokens, [0, 2, 1]), shape], [tokens.shape[0]!, ...sizes]);
 }
 
 export interface Attending {

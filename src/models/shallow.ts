@@ -9,7 +9,7 @@ import { add } from "../onnx/operators.ts";
 import { input, label } from "../onnx/value.ts";
 import type { ControlnetConfig, UnetConfig } from "./config.ts";
 import { controlnet } from "./controlnet.ts";
-import { conditionInputs, skipChannels, skipConnections, timeEmbedding } from "./encoder.ts";
+import { conditionInputs, SAME, skipChannels, skipConnections, timeEmbedding } from "./encoder.ts";
 import { convolution, inPrecision } from "./layers.ts";
 import { upLevels } from "./levels.ts";
 import { featureInputs, joinName, OUTPUT, residualInputs, toOutput, upBlocks } from "./unet.ts";
@@ -46,7 +46,7 @@ export const deepOutput = (config: UnetConfig, branch: number): Graft => ({
  * @throws RangeError for a branch that is not there
  */
 export function shallowUnet(w: Weights, config: UnetConfig, branch: number): Computation {
-  const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
+  const sample = input("sample", "float32", [SAME, config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const residuals = residualInputs(config).slice(0, branch + 1);
   const features = featureInputs(config);

@@ -1,5 +1,5 @@
 import type { Computation } from "../onnx/build.ts";
-import { add, concat, resizeLike, silu } from "../onnx/operators.ts";
+import { add, concat, resizeLike, rowsLike, silu } from "../onnx/operators.ts";
 import { input, label, type Value } from "../onnx/value.ts";
 import type { EncoderConfig, UnetConfig } from "./config.ts";
 import {
@@ -8,6 +8,7 @@ import {
   downBlocks,
   layer,
   midBlock,
+  SAME,
   skipChannels,
   timeEmbedding,
 } from "./encoder.ts";
@@ -63,7 +64,8 @@ export function upBlocks(
     const block = w.at(`up_blocks.${i}`);
     for (let j = 0; j < level.layers; j++) {
       if (deeper-- > 0) continue;
-      const joined = label(concat([h, left.pop()!], 1), joinName(block.path, j));
+      const both = [h, left.pop()!].map((x) => rowsLike(x, text));
+      const joined = label(concat(both, 1), joinName(block.path, j));
       h = layer(block, j, joined, temb, text, level, config);
     }
     if (i < all.length - 1 && deeper < 0) {
@@ -80,7 +82,7 @@ export function toOutput(w: Weights, h: Value, config: UnetConfig): Value {
 }
 
 /**
- * The U-Net's forward pass: sample [B, in_channels, h, w] → out [B, out_channels, h, w]. `residuals` are added to the skip
+ * The U-Net's forward pass: sample [1 or B, in_channels, h, w] → out [B, out_channels, h, w]. `residuals` are added to the skip
  * connections and, the last one, to the middle block; `features` of T2I-Adapters inside the down blocks.
  */
 export function denoise(
@@ -106,11 +108,11 @@ export function denoise(
 export const OUTPUT = "out";
 
 /**
- * The locked U-Net: sample [B, in_channels, h, w], timestep [B], encoder_hidden_states [B, S, D] and the ControlNets'
+ * The locked U-Net: sample [1 or B, in_channels, h, w], timestep [1 or B], encoder_hidden_states [B, S, D] and the ControlNets'
  * summed residuals → out [B, out_channels, h, w].
  */
 export function unet(w: Weights, config: UnetConfig): Computation {
-  const sample = input("sample", "float32", ["B", config.in_channels, "h", "w"]);
+  const sample = input("sample", "float32", [SAME, config.in_channels, "h", "w"]);
   const conditions = conditionInputs(config);
   const residuals = residualInputs(config);
   const features = featureInputs(config);

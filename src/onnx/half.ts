@@ -14,6 +14,7 @@ const HALF = new Set(["Conv", "MatMul", "MultiHeadAttention"]);
 const FOLLOWING = new Set([
   "Add",
   "Concat",
+  "Expand",
   "Gather",
   "Gelu",
   "LayerNormalization",

@@ -228,6 +228,13 @@ export function expand(x: Value, shape: readonly number[]): Value {
   return node("Expand", [x, int64(shape)], shape);
 }
 
+/** x with the rows of `like`, where it may have a single one instead ("?"). */
+export function rowsLike(x: Value, like: Value): Value {
+  if (x.shape[0] !== "?") return x;
+  const ones = int64(x.shape.slice(1).map(() => 1));
+  return node("Expand", [x, concat([shapeOf(like, 0, 1), ones], 0)], [like.shape[0]!, ...x.shape.slice(1)]);
+}
+
 /** A vector of one number, as long as an axis of `like`. */
 export function filledLike(value: number, like: Value, axis: number): Value {
   const one = constant("float32", [1], [value]);

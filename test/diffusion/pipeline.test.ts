@@ -3,10 +3,14 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { test } from "node:test";
 import { deserialize, serialize } from "node:v8";
+import { noFeatures } from "../../src/diffusion/adapters/t2i-adapters.ts";
+import { noResiduals } from "../../src/diffusion/control.ts";
 import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import { decodePicture, type Images, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
+import { fill, repeatRow } from "../../src/diffusion/rows.ts";
 import { hint } from "../../src/image/hint.ts";
 import { openBase, openControlNet } from "../../src/models/base.ts";
+import { residualLevels } from "../../src/models/encoder.ts";
 import type { Network } from "../../src/models/network.ts";
 import { finish, HASH, readImage, request, runner, SD15, SIZE } from "../support/tiny.ts";
 
@@ -15,7 +19,10 @@ const runs = new Map<Network, number[]>();
 const counting: Runner = (network) => {
   const run = runner(network);
   return (feeds) => {
-    runs.set(network, [...(runs.get(network) ?? []), (feeds.sample ?? Object.values(feeds)[0]!).dims[0]!]);
+    runs.set(network, [
+      ...(runs.get(network) ?? []),
+      (feeds.encoder_hidden_states ?? Object.values(feeds)[0]!).dims[0]!,
+    ]);
     return run(feeds);
   };
 };
@@ -39,6 +46,45 @@ function plan(fields: object, controls: object[] = [], images: Partial<Images> =
 
 const generate = async (...args: Parameters<typeof plan>) => (await finish(await plan(...args)))[0]!;
 const rowsOf = (network: Network) => runs.get(network) ?? [];
+
+test("what is the same for both rows of guidance need be told once", async () => {
+  const { config } = canny;
+  const wave = (...dims: number[]) => ({
+    dims,
+    data: Float32Array.from({ length: dims.reduce((a, b) => a * b) }, (_, i) => Math.sin(i)),
+  });
+  const told = { encoder_hidden_states: wave(2, 77, config.cross_attention_dim), ...noResiduals(base.unet) };
+  const masks = Object.fromEntries(config.block_out_channels.map((_, k) => [`mask_${k}`, fill([1, 1, 1, 1], 1)]));
+  const ofControl = {
+    ...masks,
+    hint_embedding: wave(1, config.block_out_channels[0]!, 8, 8),
+    rows: { dims: [2], data: BigInt64Array.of(0n, 1n) },
+    scales: fill([2, residualLevels(config).length], 1),
+  };
+  for (const [network, more] of [
+    [base.networks.unet, noFeatures(base.unet)],
+    [canny.networks.controlnet, ofControl],
+  ] as const) {
+    const { dims, data } = wave(4, 8, 8);
+    const [once, twice] = await Promise.all(
+      [1, 2].map((rows) =>
+        runner(network)({
+          ...told,
+          ...more,
+          sample: repeatRow(dims, data, rows),
+          timestep: fill([rows], 500),
+        }),
+      ),
+    );
+    for (const [name, { dims, data }] of Object.entries(twice!)) {
+      assert.deepEqual(once![name]!.dims, dims);
+      const error = Math.max(
+        ...(data as Float32Array).map((value, i) => Math.abs(value - Number(once![name]!.data[i]))),
+      );
+      assert.ok(error <= 1e-5, `${name}: ${error}`);
+    }
+  }
+});
 
 test("without guidance the U-Net runs on one row, with it on two", async () => {
   await generate({ guidance_scale: 1 });
