@@ -10,12 +10,11 @@ import { expectFiles } from "../jobs/kept-images.ts";
 import type { BaseRecord, JobKind } from "../jobs/kind.ts";
 import type { JobRecord } from "../jobs/kinds.ts";
 import { newId } from "../jobs/kinds.ts";
-import { removeOldest } from "../jobs/remove.ts";
+import { removeFiles, removeOldest } from "../jobs/remove.ts";
 import type { Idempotency, Submission, Terms } from "../jobs/submit.ts";
 import { span } from "../observe/span.ts";
 import { OutboundError } from "../outbound/errors.ts";
 import type { GenerationInput } from "../schema/generation-request.ts";
-import { jobFolder } from "../storage/keys.ts";
 import { roomOf } from "../storage/room.ts";
 import { otherBody } from "./idempotency.ts";
 import type { Service } from "./parts.ts";
@@ -86,7 +85,7 @@ export async function accept<R extends BaseRecord>(
     imagesSeconds: mostSecondsKept(config),
   });
   if (submission.outcome !== "accepted") {
-    if (store !== null) await storage.removeFolder(jobFolder(id));
+    if (store !== null) await queue.ask((redis) => removeFiles(redis, storage, [id]));
     return madeBefore(submission, service, kind, owner);
   }
   log.info({ [kind.name]: id, ...about }, "accepted");

@@ -6,7 +6,8 @@ import type { Redis } from "ioredis";
 import { script } from "../redis/script.ts";
 import { inputKey } from "../storage/keys.ts";
 import { NotKept, type Storage } from "../storage/storage.ts";
-import { imageKey, ORPHANED } from "./keys.ts";
+import { findInput } from "./inputs.ts";
+import { imageKey, inputsKey, ORPHANED } from "./keys.ts";
 
 /** How long it may take from the first file stored to the record: after that the files are taken for orphans. */
 const ACCEPTED_WITHIN_MS = 600_000;
@@ -24,7 +25,8 @@ export async function expectFiles(
   hashes: readonly string[],
 ): Promise<Map<string, string>> {
   const keys = hashes.map((hash) => imageKey(owner, hash));
-  const keeping = (await runExpectFiles(redis, [ORPHANED, ...keys], id, ACCEPTED_WITHIN_MS)) as string[];
+  const named = [ORPHANED, inputsKey(id), ...keys];
+  const keeping = (await runExpectFiles(redis, named, id, ACCEPTED_WITHIN_MS, ...hashes)) as string[];
   return new Map(hashes.flatMap((hash, index) => (keeping[index] === "" ? [] : [[hash, keeping[index]!] as const])));
 }
 
@@ -53,7 +55,7 @@ export async function findImage(
   hash: string,
 ): Promise<Buffer | undefined> {
   for (const id of await redis.smembers(imageKey(owner, hash))) {
-    const bytes = await storage.find(inputKey(id, hash));
+    const bytes = await findInput(storage, id, hash);
     if (bytes !== undefined) return bytes;
     await redis.srem(imageKey(owner, hash), id); // deleted without a word: by a crash, or with its folder
   }

@@ -40,6 +40,9 @@ export const eventsKey = (id: string) => `${SCRIPT_NAMES.EVENTS}${id}`;
 export const stateKey = (id: string) => `${SCRIPT_NAMES.STATE}${id}`;
 export const previewsKey = (id: string) => `${SCRIPT_NAMES.PREVIEWS}${id}`;
 
+/** Set of the hashes of the images that a job was given; there for as long as they are. */
+export const inputsKey = (id: string) => `inputs:${id}`;
+
 /** Set of the ids of an owner's jobs that keep an image. */
 export const imageKey = (owner: string, hash: string) => `images:${owner}:${hash}`;
 

@@ -2,11 +2,11 @@
 import type { Redis } from "ioredis";
 import { script } from "../redis/script.ts";
 import { redisNow } from "../redis/time.ts";
-import { hashOfKey, jobFolder } from "../storage/keys.ts";
+import { inputKey, jobFolder } from "../storage/keys.ts";
 import type { Storage } from "../storage/storage.ts";
 import { deliveryIds } from "../webhooks/outbox.ts";
 import { forgetImages } from "./kept-images.ts";
-import { ORPHANED, ownedKey, recordKey, SCRIPT_NAMES } from "./keys.ts";
+import { inputsKey, ORPHANED, ownedKey, recordKey, SCRIPT_NAMES } from "./keys.ts";
 import type { JobKind } from "./kind.ts";
 
 const runRemove = script(new URL("lua/remove.lua", import.meta.url), SCRIPT_NAMES);
@@ -28,7 +28,7 @@ export async function removeRecords(
   const remove = ({ id, owner }: { id: string; owner: string }) =>
     runRemove(redis, [recordKey(id)], owner, forgetKeys ? 1 : 0, ...deliveryIds(id));
   await Promise.all(owned.map(remove));
-  await Promise.all(owned.map(({ id, owner }) => forgetImagesOf(redis, storage, owner, id)));
+  await Promise.all(owned.map(({ id, owner }) => forgetImagesOf(redis, owner, id)));
   await removeFiles(
     redis,
     storage,
@@ -37,9 +37,8 @@ export async function removeRecords(
 }
 
 /** Has later requests of the owner name none of a job's images any more. */
-async function forgetImagesOf(redis: Redis, storage: Storage, owner: string, id: string): Promise<void> {
-  const files = await storage.list(jobFolder(id));
-  await forgetImages(redis, owner, id, files.flatMap(hashOfKey));
+async function forgetImagesOf(redis: Redis, owner: string, id: string): Promise<void> {
+  await forgetImages(redis, owner, id, await redis.smembers(inputsKey(id)));
 }
 
 /** Removes the files of jobs that there are not, up to 1000 of them. Returns of how many. */
@@ -49,9 +48,22 @@ export async function removeOrphans(redis: Redis, storage: Storage): Promise<num
   return ids.length;
 }
 
-async function removeFiles(redis: Redis, storage: Storage, ids: readonly string[]): Promise<void> {
-  await Promise.all(ids.map((id) => storage.removeFolder(jobFolder(id))));
-  if (ids.length > 0) await redis.zrem(ORPHANED, ...ids);
+/** Removes the files of jobs that there are not. */
+export async function removeFiles(redis: Redis, storage: Storage, ids: readonly string[]): Promise<void> {
+  if (ids.length === 0) return;
+  const removeOf = async (id: string) => {
+    const given = await redis.smembers(inputsKey(id));
+    await Promise.all([
+      storage.removeFolder(jobFolder(id)),
+      ...given.map((hash) => storage.remove(inputKey(id, hash))),
+    ]);
+  };
+  await Promise.all(ids.map(removeOf));
+  await redis
+    .multi()
+    .zrem(ORPHANED, ...ids)
+    .del(...ids.map(inputsKey))
+    .exec();
 }
 
 /**

@@ -86,9 +86,8 @@ export class DiskStorage implements Storage {
 
   async keep({ name }: Pick<Received, "name">, key: string): Promise<void> {
     const [received, path] = [join(this.#received, name), this.#path(key)];
-    await mkdir(dirname(path), { recursive: true });
     try {
-      await rename(received, path);
+      await intoFolder(path, () => rename(received, path));
     } catch (error) {
       await rm(received, { force: true });
       throw error;
@@ -121,8 +120,7 @@ export class DiskStorage implements Storage {
 
   async copy(from: string, to: string): Promise<void> {
     const path = this.#path(to);
-    await mkdir(dirname(path), { recursive: true });
-    await this.toFile(from, path);
+    await intoFolder(path, () => this.toFile(from, path));
     await this.#syncs.sync(dirname(path));
   }
 
@@ -175,6 +173,17 @@ export class DiskStorage implements Storage {
   #path(key: string): string {
     if (!/^[a-zA-Z0-9_][\w.-]*(\/[a-zA-Z0-9_][\w.-]*)+$/.test(key)) throw new Error(`not a storage key: ${key}`);
     return join(this.#root, key);
+  }
+}
+
+/** Gives a file the name `path`; its folder is made where it turns out to be missing: most are there. */
+async function intoFolder(path: string, name: () => Promise<void>): Promise<void> {
+  try {
+    await name();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+    await mkdir(dirname(path), { recursive: true });
+    await name();
   }
 }
 

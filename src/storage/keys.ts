@@ -26,16 +26,16 @@ export function jobFolder(id: string): string {
   return `${kindOf(id).name}s/${id}`;
 }
 
-/** Where a control image lies; `hash` as made by {@link imageHash}. */
-export function inputKey(id: string, hash: string): string {
-  return `${jobFolder(id)}/input-${hash.slice("sha256:".length)}`;
-}
+const hex = (hash: string) => hash.slice("sha256:".length);
 
-/** The hash of the image under a key that {@link inputKey} has made, in a list; none of another. */
-export function hashOfKey(key: string): string[] {
-  const hex = /\/input-([0-9a-f]{64})$/.exec(key)?.[1];
-  return hex === undefined ? [] : [`sha256:${hex}`];
-}
+/**
+ * Where an image lies that a job was given; `hash` as made by {@link imageHash}. Those of all jobs are in one folder: of names that come
+ * at the same time, the disk makes all durable at once.
+ */
+export const inputKey = (id: string, hash: string) => `inputs/${id}-${hex(hash)}`;
+
+/** Where it lay before that: jobs of then may still wait, or be kept. */
+export const earlierInputKey = (id: string, hash: string) => `${jobFolder(id)}/input-${hex(hash)}`;
 
 /**
  * Where a generation's picture lies; `sha256` of its bytes, in hex. By content, so that a worker that was thought dead

@@ -5,6 +5,7 @@ import { after, describe, test } from "node:test";
 import sharp from "sharp";
 import { claimJob, finish, reportProgress } from "../../src/jobs/attempt.ts";
 import type { Generation } from "../../src/schema/generation.ts";
+import { inputKey } from "../../src/storage/keys.ts";
 import { conforms } from "../support/conforms.ts";
 import { CATALOG, startGateway } from "../support/gateway.ts";
 import { until } from "../support/processes.ts";
@@ -219,14 +220,14 @@ describe("a generation's life", async () => {
       .toBuffer();
     const image = `data:image/png;base64,${png.toString("base64")}`;
     const made = await make({ ...BODY, controls: [{ controlnet: "canny", image }] });
-    const folder = join(config.DATA_DIR, "artifacts/generations", made.id);
-    await access(folder);
+    const file = join(config.DATA_DIR, "artifacts", inputKey(made.id, String(made.request.controls[0]!.image)));
+    await access(file);
     assert.equal(conforms(await http.delete(path(made))).status, 409);
     await http.post(`${path(made)}/cancel`);
     assert.equal(conforms(await http.delete(path(made))).status, 204);
     assert.equal(conforms(await http.delete(path(made))).status, 404);
     assert.equal((await http.get(path(made))).status, 404);
-    await assert.rejects(access(folder), { code: "ENOENT" });
+    await assert.rejects(access(file), { code: "ENOENT" });
     assert.deepEqual(await connection.keys(`*${made.id}*`), []);
     const { body } = await http.get("/v1/generations?limit=100");
     assert.ok(body.data.every(({ id }: Generation) => id !== made.id));
@@ -324,8 +325,8 @@ test("what waits longer than QUEUE_TIMEOUT fails with the reason; what has ended
     .toBuffer();
   const image = `data:image/png;base64,${png.toString("base64")}`;
   const { body } = await http.post("/v1/generations").send({ ...BODY, controls: [{ controlnet: "canny", image }] });
-  const folder = join(config.DATA_DIR, "artifacts/generations", body.id);
-  await access(folder);
+  const file = join(config.DATA_DIR, "artifacts", inputKey(body.id, body.request.controls[0].image));
+  await access(file);
   const failed = await until("its end", async () => {
     const answer = await http.get(`/v1/generations/${body.id}`);
     return answer.body.status === "failed" ? answer.body : undefined;
@@ -335,11 +336,12 @@ test("what waits longer than QUEUE_TIMEOUT fails with the reason; what has ended
   assert.ok(Date.now() - Date.parse(failed.ended_at) >= 3000, "it was kept for RESULT_TTL");
   assert.deepEqual((await http.get("/v1/generations")).body.data, []);
   await until("its files to be gone", async () =>
-    access(folder).then(
+    access(file).then(
       () => false,
       () => true,
     ),
   );
+  await until("what names them to be gone", async () => (await connection.exists(`inputs:${body.id}`)) === 0);
   const left = await connection.keys(`*${body.id}*`);
   assert.deepEqual(left, [`bull:generations:${body.id}`], "its job finds nothing to do");
 });

@@ -191,8 +191,10 @@ test("from an archive to a ControlNet that the running service offers and uses",
   ]);
   assert.equal((await http.post("/v1/trainings").send(body("whole"))).status, 409);
   assert.ok(!existsSync(join(data, "trainings", whole.id)), "its work folder is gone");
-  const kept = join(data, "artifacts/trainings", whole.id);
-  const bytes = readdirSync(kept).reduce((sum, name) => sum + statSync(join(kept, name)).size, 0);
+  const kept = readdirSync(join(data, "artifacts"), { recursive: true, encoding: "utf8" })
+    .map((name) => join(data, "artifacts", name))
+    .filter((file) => file.includes(whole.id) && statSync(file).isFile());
+  const bytes = kept.reduce((sum, file) => sum + statSync(file).size, 0);
   const fields = ["files", "files_pictures", "files_unpacked", "files_work"];
   const [counted, pictures, ...gone] = await gateway.connection.hmget(`training:${whole.id}`, ...fields);
   assert.deepEqual([counted, Number(pictures) > 0, gone], [String(bytes), true, ["0", "0"]]);

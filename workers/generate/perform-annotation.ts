@@ -5,11 +5,11 @@ import type { Config } from "../../src/config/config.ts";
 import { encodeImage } from "../../src/image/encode.ts";
 import type { AnnotationRecord } from "../../src/jobs/annotation.ts";
 import { type Claim, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
+import { inputBytes } from "../../src/jobs/inputs.ts";
 import { span } from "../../src/observe/span.ts";
 import type { MapRecord } from "../../src/schema/annotation.ts";
 import { AnnotationRequest } from "../../src/schema/annotation-request.ts";
 import { isNetworkChoice, type PlainChoice } from "../../src/schema/annotator-choice.ts";
-import { inputKey } from "../../src/storage/keys.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { failure, HandBack, whenRoom } from "../take-jobs.ts";
 import type { EngineClient } from "./engine-client.ts";
@@ -77,7 +77,7 @@ async function make(
 ): Promise<Ended> {
   const hashes = [image, mask_image];
   const [picture, mask] = await Promise.all(
-    hashes.map((hash) => (hash === null ? null : parts.storage.get(inputKey(id, hash)))),
+    hashes.map((hash) => (hash === null ? null : inputBytes(parts.storage, id, hash))),
   );
   const task: MapTask = { choice: annotator, picture: picture!, mask: mask!, pose, maxPixels: parts.config.MAX_PIXELS };
   if (isNetworkChoice(annotator)) return byNetwork(parts, id, { ...task, choice: annotator }, hashes);

@@ -5,11 +5,12 @@ import type { Logger } from "pino";
 import type { Config } from "../../src/config/config.ts";
 import { type Claim, keepState, keepWorked, type Outcome, reportProgress } from "../../src/jobs/attempt.ts";
 import type { GenerationRecord } from "../../src/jobs/generation.ts";
+import { inputBytes } from "../../src/jobs/inputs.ts";
 import { span, tellSpan } from "../../src/observe/span.ts";
 import type { ControlMapRecord, ImageRecord } from "../../src/schema/generation.ts";
 import { GenerationRequest } from "../../src/schema/generation-request.ts";
 import { imagesOf } from "../../src/schema/images.ts";
-import { inputKey, outputKey } from "../../src/storage/keys.ts";
+import { outputKey } from "../../src/storage/keys.ts";
 import { freeBytes, RESERVE_BYTES } from "../../src/storage/room.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { failure, HandBack, TurnOver, whenRoom } from "../take-jobs.ts";
@@ -90,7 +91,7 @@ async function readInputs(
 ): Promise<Record<string, Uint8Array>> {
   const files: Record<string, Uint8Array> = {};
   for (const hash of imagesOf(GenerationRequest, request).values()) {
-    files[hash] ??= await storage.get(inputKey(id, hash));
+    files[hash] ??= await inputBytes(storage, id, hash);
   }
   return files;
 }

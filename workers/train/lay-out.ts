@@ -3,9 +3,10 @@ import { mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { Config } from "../../src/config/config.ts";
 import type { Claim, Outcome } from "../../src/jobs/attempt.ts";
+import { inputBytes } from "../../src/jobs/inputs.ts";
 import type { TrainingRecord } from "../../src/jobs/training.ts";
 import { type TrainingRequest, TrainingSettings } from "../../src/schema/training-request.ts";
-import { datasetKey, inputKey } from "../../src/storage/keys.ts";
+import { datasetKey } from "../../src/storage/keys.ts";
 import { RESERVE_BYTES, reserve, roomOf } from "../../src/storage/room.ts";
 import type { Storage } from "../../src/storage/storage.ts";
 import { DatasetError, datasetFolder } from "../../src/training/dataset.ts";
@@ -91,7 +92,7 @@ async function fetchArchive(storage: Storage, id: string, folder: string, work: 
 async function layHints(storage: Storage, id: string, work: string, { validation }: TrainingRequest) {
   if (validation.length === 0) return null;
   for (const [i, { image }] of validation.entries()) {
-    const bytes = await storage.get(inputKey(id, image));
+    const bytes = await inputBytes(storage, id, image);
     await reserve(work, bytes.length);
     await writeFile(join(work, `hint-${i}`), bytes);
   }

@@ -2,7 +2,7 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { withText } from "../../../image/png-text.ts";
 import type { GenerationRecord } from "../../../jobs/generation.ts";
-import { inputKey } from "../../../storage/keys.ts";
+import { inputBytes } from "../../../jobs/inputs.ts";
 import { ownerOf } from "../../auth.ts";
 import { takePlace } from "../../event-stream.ts";
 import { findControlMap } from "../../generate.ts";
@@ -70,7 +70,7 @@ async function mapOf(
     const { read } = await findControlMap(service, owner, { id, n, picture: undefined });
     return read();
   }
-  return service.storage.get(inputKey(id, [image].flat()[0]!));
+  return inputBytes(service.storage, id, [image].flat()[0]!);
 }
 
 /** Base64 of the pictures, each with what it was made of in it, and of the maps behind them. */
