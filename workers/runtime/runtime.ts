@@ -99,7 +99,7 @@ export async function openPrepared(network: Network, provider: Provider, cache: 
 
 const MODEL = "model.onnx";
 /** Bytes of a prepared network per byte of its weights, with room to spare: some of its weights are Winograd's. */
-const PREPARED_SIZE = 1.5;
+const PREPARED_SIZE = 1.7;
 
 const SAVING = {
   optimized_model_external_initializers_file_name: "weights",
