@@ -76,6 +76,7 @@ test("a similar picture: from one that is dropped, all of it or where it is pain
   const { request } = await latest();
   assert.deepEqual([request.image, request.strength, request.mask_image], [`sha256:${sha256(photo)}`, 0.8, null]);
   await page.getByRole("button", { name: "Paint what to change" }).click();
+  await page.locator("#sketch-canvas").waitFor(); // the board opens once the picture under it is decoded
   await page.locator("#sketch-canvas").focus();
   for (const key of ["Space", "ArrowRight", "ArrowDown", "Space"]) await page.keyboard.press(key);
   await page.getByRole("button", { name: "Use drawing" }).click();
