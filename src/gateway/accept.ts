@@ -85,7 +85,7 @@ export async function accept<R extends BaseRecord>(
     imagesSeconds: mostSecondsKept(config),
   });
   if (submission.outcome !== "accepted") {
-    if (store !== null) await queue.ask((redis) => removeFiles(redis, storage, [id]));
+    if (store !== null) await queue.ask((redis) => removeFiles(redis, storage, [{ id }]));
     return madeBefore(submission, service, kind, owner);
   }
   log.info({ [kind.name]: id, ...about }, "accepted");

@@ -24,7 +24,7 @@ export async function storeImages(
   const all = [...images];
   for (let at = 0; at < all.length; at += WRITING) {
     const stored = await Promise.allSettled(all.slice(at, at + WRITING).map(([hash, bytes]) => storeOne(hash, bytes)));
-    const failed = stored.find(({ status }) => status === "rejected"); // all have ended: none comes after the folder is removed
+    const failed = stored.find(({ status }) => status === "rejected"); // all have ended: none comes after the files are removed
     if (failed !== undefined) throw (failed as PromiseRejectedResult).reason;
   }
 }

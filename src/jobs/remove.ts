@@ -28,37 +28,37 @@ export async function removeRecords(
   const remove = ({ id, owner }: { id: string; owner: string }) =>
     runRemove(redis, [recordKey(id)], owner, forgetKeys ? 1 : 0, ...deliveryIds(id));
   await Promise.all(owned.map(remove));
-  await Promise.all(owned.map(({ id, owner }) => forgetImagesOf(redis, owner, id)));
-  await removeFiles(
-    redis,
-    storage,
-    owned.map(({ id }) => id),
-  );
-}
-
-/** Has later requests of the owner name none of a job's images any more. */
-async function forgetImagesOf(redis: Redis, owner: string, id: string): Promise<void> {
-  await forgetImages(redis, owner, id, await redis.smembers(inputsKey(id)));
+  await removeFiles(redis, storage, owned);
 }
 
 /** Removes the files of jobs that there are not, up to 1000 of them. Returns of how many. */
 export async function removeOrphans(redis: Redis, storage: Storage): Promise<number> {
   const ids = await redis.zrangebyscore(ORPHANED, "-inf", await redisNow(redis), "LIMIT", 0, 1000);
-  await removeFiles(redis, storage, ids);
+  await removeFiles(
+    redis,
+    storage,
+    ids.map((id) => ({ id })),
+  );
   return ids.length;
 }
 
-/** Removes the files of jobs that there are not. */
-export async function removeFiles(redis: Redis, storage: Storage, ids: readonly string[]): Promise<void> {
-  if (ids.length === 0) return;
-  const removeOf = async (id: string) => {
+/** Removes the files of jobs that there are not; later requests of an owner who is given name none of their images any more. */
+export async function removeFiles(
+  redis: Redis,
+  storage: Storage,
+  jobs: readonly { id: string; owner?: string }[],
+): Promise<void> {
+  if (jobs.length === 0) return;
+  const removeOf = async ({ id, owner }: (typeof jobs)[number]) => {
     const given = await redis.smembers(inputsKey(id));
+    if (owner !== undefined) await forgetImages(redis, owner, id, given);
     await Promise.all([
       storage.removeFolder(jobFolder(id)),
       ...given.map((hash) => storage.remove(inputKey(id, hash))),
     ]);
   };
-  await Promise.all(ids.map(removeOf));
+  await Promise.all(jobs.map(removeOf));
+  const ids = jobs.map(({ id }) => id);
   await redis
     .multi()
     .zrem(ORPHANED, ...ids)
