@@ -14,7 +14,7 @@ import type { Job, Sent } from "./accept-client.ts";
 /** Clients that each wait for their answer. */
 const CLIENTS = 16;
 const AIM_PER_SECOND = 1000;
-/** Enough that a request that is due need not wait for a connection. */
+/** Enough that a request that is due need not wait for a connection; and as many clients share a write to the disk. */
 const CONNECTIONS = 64;
 const WARM_UP_SECONDS = 3;
 const SIDE = 512;
@@ -38,20 +38,23 @@ export async function accept(seconds: number): Promise<void> {
       { appendfsync },
       { MAX_QUEUE: "1000000", MAX_KEPT_PER_KEY: "1000000" },
     );
-    const send = (request: object, perSecond: number | null, seconds: number) => {
-      const connections = perSecond === null ? CLIENTS : CONNECTIONS;
+    const send = (request: object, perSecond: number | null, connections: number, seconds: number) => {
       const job: Job = { url, body: JSON.stringify(request), seconds, connections, perSecond };
       return elsewhere(stack, new URL("accept-client.ts", import.meta.url), job).next<Sent>();
     };
-    await send(plain, null, WARM_UP_SECONDS);
-    await send(plain, AIM_PER_SECOND, WARM_UP_SECONDS);
-    for (const [what, request, perSecond] of [
-      [`${AIM_PER_SECOND} a second are sent`, plain, AIM_PER_SECOND],
-      [`${CLIENTS} clients, each after its answer`, plain, null],
-      [`the same, a control image of ${SIDE}² in each (${(png.length / 1024).toFixed(0)} kB)`, controlled, null],
+    await send(plain, null, CLIENTS, WARM_UP_SECONDS);
+    await send(plain, AIM_PER_SECOND, CONNECTIONS, WARM_UP_SECONDS);
+    await send(controlled, null, CLIENTS, WARM_UP_SECONDS);
+    const imaged = `a control image of ${SIDE}² in each (${(png.length / 1024).toFixed(0)} kB)`;
+    for (const [what, request, perSecond, connections] of [
+      [`${AIM_PER_SECOND} a second are sent`, plain, AIM_PER_SECOND, CONNECTIONS],
+      [`the same, ${imaged}`, controlled, AIM_PER_SECOND, CONNECTIONS],
+      [`${CLIENTS} clients, each after its answer`, plain, null, CLIENTS],
+      [`the same, ${imaged}`, controlled, null, CLIENTS],
+      [`${CONNECTIONS} clients, ${imaged}`, controlled, null, CONNECTIONS],
     ] as const) {
       const before = cpuSeconds(gateway.child);
-      const { milliseconds, others, ...took } = await send(request, perSecond, seconds);
+      const { milliseconds, others, ...took } = await send(request, perSecond, connections, seconds);
       const cpu = (1000 * (cpuSeconds(gateway.child) - before)) / milliseconds.length;
       const count = (milliseconds.length / took.seconds).toFixed(0);
       rows.push([what, appendfsync, count, ...spread(milliseconds), cpu.toFixed(2)]);
