@@ -83,14 +83,16 @@ async function tenLoras(engine: Engine, cache: string): Promise<void> {
   const before = { files: files(), memory: engine.memory("RssAnon") };
   await engine.rest();
   const rows: (string | number)[][] = [];
+  const more = () => `${((engine.memory("RssAnon") - before.memory) / 1e6).toFixed(0)} MB`;
   for (let i = 0; i < LORAS; i++) {
     const { seconds, cpuSeconds } = await seen(withLora(i));
-    const more = (engine.memory("RssAnon") - before.memory) / 1e6;
     const times = [seconds - without.seconds, cpuSeconds - without.cpuSeconds].map(duration);
-    rows.push([i + 1, ...times, `${more.toFixed(0)} MB`, files() - before.files]);
+    rows.push([i + 1, ...times, more(), files() - before.files]);
   }
+  await engine.rest();
   console.log(`\nWithout LoRA a generation of one step takes ${duration(without.seconds)}.`);
   printTable(["LoRA", "longer by", "of the processor", "private memory more", "files more in the cache"], rows);
+  console.log(`\nAt rest after them there are ${more()} of private memory more.`);
 }
 
 export async function run(): Promise<void> {
