@@ -1,5 +1,6 @@
 /** The gateway as a value: give it a queue and a storage, and listen, or look into its OpenAPI document. */
 import { randomUUID } from "node:crypto";
+import { createServer } from "node:http";
 import swagger from "@fastify/swagger";
 import swaggerUi from "@fastify/swagger-ui";
 import Fastify, { type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from "fastify";
@@ -12,7 +13,7 @@ import { Uploads } from "../storage/uploads.ts";
 import { isShared } from "./accept.ts";
 import { authenticate } from "./auth.ts";
 import { readBodies } from "./bodies.ts";
-import { boundsOf } from "./bounds.ts";
+import { type Bounds, boundsOf } from "./bounds.ts";
 import { takeCacheBustersAway } from "./cache-busters.ts";
 import { allowOrigins } from "./cors.ts";
 import { Decoders } from "./decoding/decoders.ts";
@@ -22,6 +23,7 @@ import { countHeld } from "./held.ts";
 import { rememberAnswers } from "./idempotency.ts";
 import { ImagesIn } from "./images-in.ts";
 import { Looks } from "./looks.ts";
+import { oneByOne } from "./one-by-one.ts";
 import { documentOptions } from "./openapi.ts";
 import type { Parts, Service } from "./parts.ts";
 import { answerUnknown, routerOptions, withoutPrefix } from "./paths.ts";
@@ -44,6 +46,7 @@ import { seeFromOutside } from "./seen-from.ts";
 import { Shares } from "./shares.ts";
 import { openSigned } from "./signed.ts";
 import { sweep } from "./sweep.ts";
+import { takeTurns } from "./turns.ts";
 import { endUnusedConnections } from "./unused-connections.ts";
 import { UploadLedger } from "./upload-ledger.ts";
 import { serializerCompiler, validatorCompiler } from "./validate.ts";
@@ -94,6 +97,13 @@ async function documentation(app: FastifyInstance): Promise<void> {
   app.get("/openapi.json", { schema: { hide: true } }, ({ addresses }) => at(app.swagger(), addresses.publicUrl));
 }
 
+const serverOptions = ({ headMs }: Bounds) => ({
+  requestTimeout: 0, // of a body it is the idle time that is bounded: see arriving.ts
+  headersTimeout: headMs,
+  connectionsCheckingInterval: headMs / 10,
+  keepAliveTimeout: 72_000, // as Fastify's own servers have it
+});
+
 export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) {
   const bounds = boundsOf(parts.config, parts.bounds);
   const app = Fastify({
@@ -102,8 +112,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
     rewriteUrl: withoutPrefix(parts.config.PUBLIC_URL),
     trustProxy: parts.config.TRUST_PROXY,
     bodyLimit: parts.config.MAX_BODY_BYTES,
-    requestTimeout: 0, // of a body it is the idle time that is bounded: see arriving.ts
-    http: { headersTimeout: bounds.headMs, connectionsCheckingInterval: bounds.headMs / 10 },
+    serverFactory: (handle) => createServer(serverOptions(bounds), oneByOne(handle)),
     clientErrorHandler: refuseBytes,
     genReqId: () => randomUUID(),
     frameworkErrors: (error, request, reply) =>
@@ -128,6 +137,7 @@ export async function buildApp(parts: Parts, loggerInstance: FastifyBaseLogger) 
   seeFromOutside(app, addresses, parts.config);
   authenticate(app, parts.config);
   countHeld(app, held, bounds);
+  takeTurns(app, bounds);
   readBodies(app, bounds);
   await limitRate(app, parts.config, parts.queue);
   rememberAnswers(app, parts.queue);

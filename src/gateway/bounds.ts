@@ -16,6 +16,11 @@ export const BOUNDS = {
   idleBytes: 4096,
   /** Uploads that are kept of an owner: two files each. */
   uploadsOfOwner: 10_000,
+  /** Requests of an owner that are handled at once: those that read, lists of a hundred jobs among them, and those that change something. */
+  readingOfOwner: 16,
+  changingOfOwner: 64,
+  /** For how long one counts. */
+  turnMs: 1000,
   /** Clients that follow events, or wait for an end. */
   streams: 2000,
   streamsOfOwner: 1000,

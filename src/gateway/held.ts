@@ -1,6 +1,5 @@
 /** Bodies and answers that are held in memory: so many bytes at once, and as long as something moves. */
-import type { IncomingMessage, ServerResponse } from "node:http";
-import type { Socket } from "node:net";
+import type { IncomingMessage } from "node:http";
 import type { FastifyInstance, FastifyRequest } from "fastify";
 import { arriving, tooLargeBody, upTo } from "./arriving.ts";
 import { ownerOf } from "./auth.ts";
@@ -21,27 +20,13 @@ export function countHeld(app: FastifyInstance, held: Shares, bounds: Bounds): v
     counted.set(request, { share, bounds });
     reply.raw.once("close", () => share.release());
   });
-  app.addHook("onSend", async (request, reply, answer) => {
+  app.addHook("onSend", async (request, _reply, answer) => {
     const bytes = typeof answer === "string" || Buffer.isBuffer(answer) ? answer.length : 0;
     if (bytes < LARGE_ANSWER_BYTES) return;
     counted.get(request)?.share.add(bytes);
     const { socket } = request.raw;
     socket.setTimeout(bounds.writeMs); // the connection is ended when nothing of it is read for so long
-    hearNothing(socket, reply.raw);
-  });
-}
-
-/** Large answers that a connection has still to carry: requests may be sent one after the other without waiting. */
-const carried = new WeakMap<Socket, number>();
-
-/** What a client sends while it should read is no sign that it reads: it is not heard before the answer is over. */
-function hearNothing(socket: Socket, answer: ServerResponse): void {
-  carried.set(socket, (carried.get(socket) ?? 0) + 1);
-  socket.pause();
-  answer.once("close", () => {
-    const left = carried.get(socket)! - 1;
-    carried.set(socket, left);
-    setImmediate(() => (left > 0 ? socket.pause() : socket.resume())); // Node resumes it at the end of each answer
+    socket.pause(); // what the client sends while it should read is no sign that it reads: it is heard after the answer
   });
 }
 

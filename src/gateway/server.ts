@@ -5,6 +5,7 @@ import { openLog } from "../observe/log.ts";
 import { Outbound } from "../outbound/client.ts";
 import { openStorage } from "../storage/open.ts";
 import { buildApp } from "./app.ts";
+import { listen } from "./listen.ts";
 
 try {
   const config = readConfigWithRedis(process.env);
@@ -23,7 +24,7 @@ try {
   };
   for (const signal of ["SIGTERM", "SIGINT", "disconnect"] as const) process.once(signal, stop);
 
-  await app.listen({ host: config.HOST, port: config.PORT });
+  await listen(app, config);
 } catch (error) {
   const told = error instanceof ConfigError || (error as NodeJS.ErrnoException).code === "EADDRINUSE";
   console.error(told ? (error as Error).message : error);

@@ -1,6 +1,7 @@
 /** Holding an answer until what it waits for has happened. */
 import type { FastifyReply } from "fastify";
 import { MAX_WAIT_SECONDS } from "../schema/fields.ts";
+import { endTurn } from "./turns.ts";
 
 /** Seconds of `Prefer: wait=N` (RFC 7240); a bare `wait` is the longest. What it does not understand it ignores. */
 export function preferredWait(prefer: string | undefined): number | undefined {
@@ -13,6 +14,7 @@ export function preferredWait(prefer: string | undefined): number | undefined {
  * AbortSignal.any, which never lets go of a timeout that does not come (Node 24).
  */
 export function untilNoLonger(reply: FastifyReply, closing: AbortSignal, seconds: number): AbortSignal {
+  endTurn(reply.request);
   const over = new AbortController();
   const end = () => over.abort();
   if (closing.aborted || reply.raw.destroyed || reply.raw.writableFinished) {
