@@ -50,7 +50,10 @@ interface Opened {
  * @throws {ImageError}
  */
 export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
-  const opened = await open(bytes, limits);
+  return decodeOpened(await open(bytes, limits), limits);
+}
+
+async function decodeOpened(opened: Opened, limits: DecodeLimits): Promise<Pixels> {
   const { data, info } = await decodeRaw(opened, limits);
   return { width: info.width, height: info.height, data: opened.isCmyk ? cmykToRgb(data) : plain(data) };
 }
@@ -62,8 +65,9 @@ export async function decodeImage(bytes: Uint8Array, limits: DecodeLimits): Prom
  */
 export async function decodeOverWhite(bytes: Uint8Array, limits: DecodeLimits): Promise<Pixels> {
   const opened = await open(bytes, limits);
+  if (!opened.hasAlpha || opened.isCmyk) return decodeOpened(opened, limits);
   const { data, info } = await decodeRaw(opened, limits, "keep");
-  return { width: info.width, height: info.height, data: opened.isCmyk ? cmykToRgb(data) : overWhite(data) };
+  return { width: info.width, height: info.height, data: overWhite(data) };
 }
 
 /**
