@@ -2,12 +2,17 @@
 function histogram(levels: Uint8Array): Int32Array {
   const [counts, others] = [new Int32Array(256), new Int32Array(256)];
   const even = levels.length & ~1;
-  for (let p = 0; p < even; p += 2) {
+  countPairs(levels, even, counts, others);
+  if (even < levels.length) counts[levels[even]!]!++;
+  return counts.map((count, i) => count + others[i]!);
+}
+
+// A function of its own, as the loops of grey-level.ts are.
+function countPairs(levels: Uint8Array, end: number, counts: Int32Array, others: Int32Array): void {
+  for (let p = 0; p < end; p += 2) {
     counts[levels[p]!]!++;
     others[levels[p + 1]!]!++;
   }
-  if (even < levels.length) counts[levels[even]!]!++;
-  return counts.map((count, i) => count + others[i]!);
 }
 
 /**

@@ -10,12 +10,17 @@ export function invert({ width, height, data }: Pixels): Pixels {
   const from = new BigUint64Array(own.buffer, own.byteOffset, own.length >> 3);
   const to = new BigUint64Array(out.buffer, 0, from.length);
   const fours = to.length & ~3;
-  for (let i = 0; i < fours; i += 4) {
+  negate(from, to, fours);
+  for (let i = 8 * fours; i < out.length; i++) out[i] = 255 - data[i]!;
+  return { width, height, data: out };
+}
+
+// A function of its own, as the loops of grey-level.ts are.
+function negate(from: BigUint64Array, to: BigUint64Array, end: number): void {
+  for (let i = 0; i < end; i += 4) {
     to[i] = from[i]! ^ WHITE;
     to[i + 1] = from[i + 1]! ^ WHITE;
     to[i + 2] = from[i + 2]! ^ WHITE;
     to[i + 3] = from[i + 3]! ^ WHITE;
   }
-  for (let i = 8 * fours; i < out.length; i++) out[i] = 255 - data[i]!;
-  return { width, height, data: out };
 }

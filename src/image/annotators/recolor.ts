@@ -17,23 +17,31 @@ const LIGHTNESS = Int32Array.from({ length: 2041 }, (_, level) => {
  * CIE L*, 0 … 255, as OpenCV computes it on bytes (`COLOR_BGR2LAB`). Red and blue change places, as they do where ControlNets
  * for colouring got their maps: Mikubill/sd-webui-controlnet `recolor_luminance`.
  */
-export function recolorLuminance({ width, height, data }: Pixels, gammaCorrection: number): Pixels {
-  const curve = gammaCurve(gammaCorrection);
+export function recolorLuminance(pixels: Pixels, gammaCorrection: number): Pixels {
+  return greyPicture(pixels.width, pixels.height, lightness(pixels, gammaCurve(gammaCorrection)));
+}
+
+// Functions of their own, as the loops of grey-level.ts are.
+
+function lightness({ width, height, data }: Pixels, curve: Uint8Array): Uint8Array {
   const levels = new Uint8Array(width * height);
   for (let p = 0, i = 0; p < levels.length; p++, i += 3) {
     const y = (LINEAR[data[i]!]! * 296 + LINEAR[data[i + 1]!]! * 2929 + LINEAR[data[i + 2]!]! * 871 + 2048) >> 12;
     levels[p] = curve[(LIGHTNESS[y]! * 296 - 1_336_934 + 16_384) >> 15]!;
   }
-  return greyPicture(width, height, levels);
+  return levels;
 }
 
 /** The largest of red, green and blue (Mikubill/sd-webui-controlnet `recolor_intensity`). */
-export function recolorIntensity({ width, height, data }: Pixels, gammaCorrection: number): Pixels {
-  const curve = gammaCurve(gammaCorrection);
+export function recolorIntensity(pixels: Pixels, gammaCorrection: number): Pixels {
+  return greyPicture(pixels.width, pixels.height, brightestChannel(pixels, gammaCurve(gammaCorrection)));
+}
+
+function brightestChannel({ width, height, data }: Pixels, curve: Uint8Array): Uint8Array {
   const levels = new Uint8Array(width * height);
   for (let p = 0, i = 0; p < levels.length; p++, i += 3)
     levels[p] = curve[Math.max(data[i]!, data[i + 1]!, data[i + 2]!)]!;
-  return greyPicture(width, height, levels);
+  return levels;
 }
 
 /** Each level to the power of gamma, in float32, truncated. */

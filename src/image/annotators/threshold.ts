@@ -9,9 +9,13 @@ export const threshold = (pixels: Pixels, level: number) => black(pixels, (darke
 export const scribble = (pixels: Pixels) => black(pixels, (darkest) => darkest < 127);
 
 function black(pixels: Pixels, isWhite: (darkest: number) => boolean): Pixels {
-  const levels = new Uint8Array(pixels.width * pixels.height);
-  for (let p = 0; p < levels.length; p++) levels[p] = darkestChannel(pixels.data, p * 3);
-  return blackAndWhite(pixels, levels, isWhite);
+  return blackAndWhite(pixels, darkestLevels(pixels), isWhite);
+}
+
+function darkestLevels({ width, height, data }: Pixels): Uint8Array {
+  const levels = new Uint8Array(width * height);
+  for (let p = 0; p < levels.length; p++) levels[p] = darkestChannel(data, p * 3);
+  return levels;
 }
 
 /**
