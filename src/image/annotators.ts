@@ -31,7 +31,8 @@ type KindOf<N extends AnnotatorName> = Kinds[(typeof ANNOTATORS)[N]["input"] & A
 export type AnnotatorInputOf<N extends AnnotatorName> = KindOf<N>["input"];
 
 /**
- * How each annotator of the public table makes its map, at the size of its input.
+ * How each annotator of the public table makes its map, at the size of its input. `out`: what the map may be written to, where the first
+ * touch of new memory would take longer than the map.
  * @throws {AnnotationError} when the input cannot be annotated
  */
 const makers = {
@@ -51,8 +52,8 @@ const makers = {
   scribble,
   scribble_xdog: (pixels, params) => scribbleXdog(pixels, params.threshold),
   threshold: (pixels, params) => threshold(pixels, params.threshold),
-  binary: (pixels, params) => binaryMap(pixels, params.threshold),
-  invert,
+  binary: (pixels, params, out) => binaryMap(pixels, params.threshold, out),
+  invert: (pixels, _, out) => invert(pixels, out),
   normal_from_depth: (pixels, { bg_threshold, a }) =>
     normalFromDepth({ ...pixels, data: greyLevels(pixels) }, bg_threshold, a),
   tile: (pixels, { down_sampling_rate }) => tile(pixels, down_sampling_rate),
@@ -65,7 +66,7 @@ const makers = {
   inpaint: ({ picture, mask }) => inpaint(picture, mask),
   openpose_render: (json, { style, min_confidence }) => drawPose(readPose(json, min_confidence).pose, style),
 } satisfies {
-  [N in AnnotatorName]: (input: AnnotatorInputOf<N>, params: AnnotatorParams<N>) => KindOf<N>["map"];
+  [N in AnnotatorName]: (input: AnnotatorInputOf<N>, params: AnnotatorParams<N>, out?: Uint8Array) => KindOf<N>["map"];
 };
 
 /** How a map gets its size back, where that is not cv2's LINEAR (controlnet_aux `LineartStandardDetector`). */
@@ -73,17 +74,21 @@ const resizers: { readonly [N in AnnotatorName]?: typeof resizeCubic } = { linea
 
 /**
  * The map that an annotator makes: with `detect_resolution` or `resolution` at that size, then at the one asked for.
+ * @param own whether nobody else needs the picture, so that the map may be written over it
  * @throws {AnnotationError} when the input cannot be annotated
  */
 export function annotate<N extends AnnotatorName>(
   name: N,
   input: AnnotatorInputOf<N>,
   params: AnnotatorParams<N>,
+  own = false,
 ): KindOf<N>["map"] {
-  const make = makers[name] as (input: AnnotatorInputOf<N>, params: AnnotatorParams<N>) => KindOf<N>["map"];
+  type Maker = (input: AnnotatorInputOf<N>, params: AnnotatorParams<N>, out?: Uint8Array) => KindOf<N>["map"];
+  const make = makers[name] as Maker;
   if (!("detect_resolution" in params)) return make(input, params);
   // Only annotators of pictures have the parameter, as the table says.
   const [pixels, resolutions] = [input as Pixels, resolutionsOf(params)];
-  const map = make(atDetection(pixels, resolutions) as AnnotatorInputOf<N>, params) as Pixels;
+  const shown = atDetection(pixels, resolutions);
+  const map = make(shown as AnnotatorInputOf<N>, params, own ? shown.data : undefined) as Pixels;
   return asAsked(map, pixels, resolutions, resizers[name]);
 }

@@ -1,5 +1,5 @@
 import type { Pixels } from "./pixels.ts";
-import { words } from "./words.ts";
+import { aligned, words } from "./words.ts";
 
 const grey = (red: number, green: number, blue: number) => (red * 9798 + green * 19_235 + blue * 3735 + 0x4000) >> 15;
 
@@ -56,13 +56,17 @@ function repeatFours(levels: Uint8Array, to: Int32Array, fours: number): void {
 
 const LAST = 0xff00_0000 | 0;
 
-/** A picture in black and white: white where `isWhite` says so of a pixel's level. */
+/**
+ * A picture in black and white: white where `isWhite` says so of a pixel's level.
+ * @param out what it is written to, three bytes a level
+ */
 export function blackAndWhite(
   { width, height }: Pick<Pixels, "width" | "height">,
   levels: Uint8Array,
   isWhite: (level: number) => boolean,
+  out: Uint8Array = new Uint8Array(levels.length * 3),
 ): Pixels {
-  const data = new Uint8Array(width * height * 3);
+  const data = aligned(out);
   const [from, to] = [words(levels), words(data)];
   const white = Int32Array.from({ length: 256 }, (_, level) => (isWhite(level) ? -1 : 0)); // all bits of a word, or none
   paintFours(from, to, white);

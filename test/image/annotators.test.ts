@@ -56,6 +56,19 @@ test("pictures of any number of bytes, wherever in memory they begin, give each 
   }
 });
 
+test("written over a picture that nobody else needs, a map is the same", () => {
+  for (const width of [64, 67])
+    for (const name of ofPictures)
+      for (const start of [0, 1]) {
+        const pixels = drawn("noise", [width, 65]);
+        const bytes = new Uint8Array(pixels.data.length + start).subarray(start);
+        bytes.set(pixels.data);
+        const params = ANNOTATORS[name].params.parse({}) as never;
+        const over = annotate(name as "canny", { ...pixels, data: bytes }, params, true);
+        assert.deepEqual(over, made(name, pixels), `${name}, ${width} wide, from byte ${start}`);
+      }
+});
+
 test("with detect_resolution the map is made at that size, and has the picture's", () => {
   const pixels = drawn("noise", [100, 80]);
   const map = made("canny", pixels, { detect_resolution: 64 });

@@ -1,18 +1,21 @@
 import type { Pixels } from "../pixels.ts";
+import { aligned } from "../words.ts";
 
 /** Eight bytes of 255. */
 const WHITE = 0xffff_ffff_ffff_ffffn;
 
-/** 255 less each channel: black lines on white become white on black. Eight bytes at once, and four times that in a round. */
-export function invert({ width, height, data }: Pixels): Pixels {
-  const out = new Uint8Array(data.length);
-  const own = data.byteOffset % 8 === 0 ? data : data.slice();
-  const from = new BigUint64Array(own.buffer, own.byteOffset, own.length >> 3);
-  const to = new BigUint64Array(out.buffer, 0, from.length);
+/**
+ * 255 less each channel: black lines on white become white on black. Eight bytes at once, and four times that in a round.
+ * @param out what the map is written to; may be the picture's own bytes
+ */
+export function invert({ width, height, data }: Pixels, out: Uint8Array = new Uint8Array(data.length)): Pixels {
+  const [picture, map] = [aligned(data), aligned(out)];
+  const from = new BigUint64Array(picture.buffer, picture.byteOffset, picture.length >> 3);
+  const to = new BigUint64Array(map.buffer, map.byteOffset, from.length);
   const fours = to.length & ~3;
   negate(from, to, fours);
-  for (let i = 8 * fours; i < out.length; i++) out[i] = 255 - data[i]!;
-  return { width, height, data: out };
+  for (let i = 8 * fours; i < map.length; i++) map[i] = 255 - data[i]!;
+  return { width, height, data: map };
 }
 
 // A function of its own, as the loops of grey-level.ts are.

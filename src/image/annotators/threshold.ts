@@ -21,9 +21,10 @@ function darkestLevels({ width, height, data }: Pixels): Uint8Array {
 /**
  * White where the picture is dark: its grey at most `level`, or with 0 or 255 what Otsu's method finds
  * (Mikubill/sd-webui-controlnet `binary`).
+ * @param out what the map is written to; may be the picture's own bytes
  */
-export function binaryMap(pixels: Pixels, level: number): Pixels {
+export function binaryMap(pixels: Pixels, level: number, out?: Uint8Array): Pixels {
   const levels = greyLevels(pixels);
   const limit = level === 0 || level === 255 ? otsu(levels) : level;
-  return blackAndWhite(pixels, levels, (grey) => grey <= limit);
+  return blackAndWhite(pixels, levels, (grey) => grey <= limit, out);
 }

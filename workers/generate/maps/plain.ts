@@ -35,7 +35,7 @@ async function make({ choice, picture, mask, pose, maxPixels }: MapTask<PlainCho
     const data = annotate(name, { picture: pixels, mask: await read(mask) }, params);
     return { map: shown(data, pixels), pose: null, warnings: [IN_BLACK] };
   }
-  return { map: annotate(name as "canny", await read(picture), params as never), pose: null, warnings: [] };
+  return { map: annotate(name as "canny", await read(picture), params as never, true), pose: null, warnings: [] };
 }
 
 /** A hint of [3, H, W] as a picture, -1 as black. */
