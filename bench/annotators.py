@@ -1,4 +1,5 @@
-"""Milliseconds of the processor's time, the least of a few runs on one thread, that OpenCV and NumPy take for the annotators of bench/annotators.ts.
+"""Milliseconds of the processor's time that OpenCV and NumPy take on one thread for the annotators of bench/annotators.ts: a list for each
+name that is read, of REPEATS runs after one that does not count.
 
 python annotators.py PICTURE REPEATS    (PICTURE: RGB bytes of a square; needs opencv-python-headless)
 """
@@ -9,7 +10,8 @@ import numpy as np
 cv2.setNumThreads(1)
 data = np.fromfile(sys.argv[1], np.uint8)
 side = math.isqrt(data.size // 3)
-picture = data.reshape(side, side, 3)
+original = data.reshape(side, side, 3)
+picture = original.copy()
 floats = lambda: picture.astype(np.float32)
 three = lambda grey: cv2.cvtColor(grey, cv2.COLOR_GRAY2RGB)
 
@@ -64,9 +66,10 @@ def white(mask):
     return out
 
 
+# binary and invert are written over their picture, as they are in the service.
 def binary():
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    return three(cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)[1])
+    cv2.cvtColor(cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)[1], cv2.COLOR_GRAY2RGB, picture)
 
 
 RUNS = {
@@ -77,7 +80,7 @@ RUNS = {
     "scribble_xdog": xdog,
     "threshold": lambda: white(np.min(picture, axis=2) > 127),
     "binary": binary,
-    "invert": lambda: 255 - picture,
+    "invert": lambda: cv2.bitwise_not(picture, picture),
     "normal_from_depth": normal,
     "tile": lambda: cv2.resize(picture, (int(side / 2.5), int(side / 2.5)), interpolation=cv2.INTER_AREA),
     "blur": lambda: cv2.GaussianBlur(picture, (0, 0), 9),
@@ -88,14 +91,16 @@ RUNS = {
 }
 
 
-def milliseconds(run):
+def milliseconds(run, repeats):
     run()
     times = []
-    for _ in range(int(sys.argv[2])):
+    for _ in range(repeats):
+        picture[:] = original
         start = time.process_time()
         run()
         times.append(1000 * (time.process_time() - start))
-    return min(times)
+    return times
 
 
-print(json.dumps({name: milliseconds(run) for name, run in RUNS.items()}))
+for name in sys.stdin:
+    print(json.dumps(milliseconds(RUNS[name.strip()], int(sys.argv[2]))), flush=True)

@@ -1,19 +1,24 @@
-import { execFileSync } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { type AnnotatorInputOf, annotate } from "../src/image/annotators.ts";
 import { gaussianBlur } from "../src/image/gaussian-blur.ts";
 import { resizeLinear } from "../src/image/opencv-resize.ts";
 import type { Pixels } from "../src/image/pixels.ts";
 import { ANNOTATORS, type AnnotatorName } from "../src/schema/annotators.ts";
 import { temporaryFolder } from "./folders.ts";
-import { printTable } from "./table.ts";
+import { median, printTable } from "./table.ts";
 
 const SIDES = [512, 2048];
-const REPEATS = { 512: 20, 2048: 7 } as Record<number, number>;
+/** Runs of a round, by side. */
+const REPEATS = { 512: 3, 2048: 1 } as Record<number, number>;
+const ROUNDS = 10;
 /** Those that read a picture, with the parameters that bench/annotators.py has too where they are not the defaults. */
 const MEASURED = Object.entries(ANNOTATORS).flatMap(([name, { input }]) =>
-  input === "picture" || input === "depth" ? [name as Exclude<AnnotatorName, "inpaint" | "openpose_render">] : [],
+  (input === "picture" || input === "depth") && name !== "none"
+    ? [name as Exclude<AnnotatorName, "inpaint" | "openpose_render" | "none">]
+    : [],
 );
 const PARAMS: Partial<Record<AnnotatorName, object>> = { tile: { down_sampling_rate: 2.5 } };
 
@@ -32,49 +37,75 @@ function picture(side: number): Pixels {
   return { ...blobs, data: blobs.data.map((value, i) => (value * 7 + grain.data[i]!) >> 3) };
 }
 
-/** The least of the processor's time, which other programs on the machine change little. */
-function milliseconds(name: (typeof MEASURED)[number], pixels: Pixels, repeats: number): number {
+/**
+ * The processor's time of each of a few runs, which other programs on the machine change little, after one that does not count. As in the service
+ * nobody else needs the picture.
+ */
+function milliseconds(name: (typeof MEASURED)[number], pixels: Pixels, repeats: number): number[] {
   const params = ANNOTATORS[name].params.parse(PARAMS[name] ?? {});
-  const run = () => annotate(name as "canny", pixels as AnnotatorInputOf<"canny">, params as never);
+  const given = { ...pixels, data: pixels.data.slice() };
+  const run = () => annotate(name as "canny", given as AnnotatorInputOf<"canny">, params as never, true);
   run();
-  run();
-  return Math.min(
-    ...Array.from({ length: repeats }, () => {
-      const start = process.cpuUsage();
-      run();
-      const { user, system } = process.cpuUsage(start);
-      return (user + system) / 1000;
-    }),
-  );
+  return Array.from({ length: repeats }, () => {
+    given.data.set(pixels.data); // the last map may lie over it
+    const start = process.cpuUsage();
+    run();
+    const { user, system } = process.cpuUsage(start);
+    return (user + system) / 1000;
+  });
 }
 
-/** OpenCV's times by the Python that OPENCV_PYTHON names. */
-function ofOpencv(pixels: Pixels, repeats: number): Record<string, number> {
-  const python = process.env.OPENCV_PYTHON;
-  if (python === undefined) return {};
-  const file = join(temporaryFolder("annotators"), "picture");
-  writeFileSync(file, pixels.data);
-  const script = join(import.meta.dirname, "annotators.py");
-  return JSON.parse(execFileSync(python, [script, file, String(repeats)], { encoding: "utf8" }));
+/** Asks the Python that OPENCV_PYTHON names for OpenCV's times, one annotator after the other. */
+class Opencv {
+  readonly #process: ChildProcess;
+  readonly #answers: AsyncIterator<string>;
+
+  constructor(python: string, { data }: Pixels, repeats: number) {
+    const file = join(temporaryFolder("annotators"), "picture");
+    writeFileSync(file, data);
+    const script = join(import.meta.dirname, "annotators.py");
+    this.#process = spawn(python, [script, file, String(repeats)], { stdio: ["pipe", "pipe", "inherit"] });
+    this.#answers = createInterface(this.#process.stdout!)[Symbol.asyncIterator]();
+  }
+
+  async milliseconds(name: string): Promise<number[]> {
+    this.#process.stdin!.write(`${name}\n`);
+    const { value, done } = await this.#answers.next();
+    if (done) throw new Error(`bench/annotators.py ended at ${name}`);
+    return JSON.parse(value);
+  }
+
+  close(): void {
+    this.#process.stdin!.end();
+  }
 }
+
+/** A side's columns by annotator. Both are measured in turns, so that a machine that is slower for a while is slower for both. */
+async function columns(side: number): Promise<Map<string, string[]>> {
+  const [pixels, repeats, python] = [picture(side), REPEATS[side]!, process.env.OPENCV_PYTHON];
+  const opencv = python === undefined ? null : new Opencv(python, pixels, repeats);
+  const found = new Map<string, string[]>();
+  for (const name of MEASURED) {
+    const [own, other]: [number[], number[]] = [[], []];
+    for (let round = 0; round < ROUNDS; round++) {
+      own.push(...milliseconds(name, pixels, repeats));
+      if (opencv !== null) other.push(...(await opencv.milliseconds(name)));
+    }
+    const [mine, theirs] = [median(own), median(other)];
+    found.set(name, opencv === null ? [ms(mine), "-", "-"] : [ms(mine), ms(theirs), (mine / theirs).toFixed(1)]);
+  }
+  opencv?.close();
+  return found;
+}
+
+const ms = (value: number) => `${value.toFixed(value < 1 ? 3 : 1)} ms`;
 
 export async function run(): Promise<void> {
-  const bySide = SIDES.map((side) => {
-    const pixels = picture(side);
-    const repeats = REPEATS[side]!;
-    return { pixels, repeats, opencv: ofOpencv(pixels, repeats) };
-  });
+  const bySide: Map<string, string[]>[] = [];
+  for (const side of SIDES) bySide.push(await columns(side));
   printTable(
     ["annotator", ...SIDES.flatMap((side) => [`${side}²`, "OpenCV, one thread", "ratio"])],
-    MEASURED.map((name) => [
-      name,
-      ...bySide.flatMap(({ pixels, repeats, opencv }) => {
-        const own = milliseconds(name, pixels, repeats);
-        const other = opencv[name];
-        const ms = (value: number) => `${value.toFixed(1)} ms`;
-        return other === undefined ? [ms(own), "-", "-"] : [ms(own), ms(other), (own / other).toFixed(1)];
-      }),
-    ]),
+    MEASURED.map((name) => [name, ...bySide.flatMap((found) => found.get(name)!)]),
   );
   if (process.env.OPENCV_PYTHON === undefined) console.log("\nOPENCV_PYTHON names a Python that has OpenCV.");
 }
