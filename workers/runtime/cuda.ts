@@ -19,6 +19,9 @@ export function providerFile(): string | null {
 const LIBRARY = /lib(?:cublasLt|cublas|cudart|cudnn|cufft|curand|nvrtc)\.so\.\d+/g;
 const LONGEST_NAME = 64;
 
+/** A tool that says nothing for so long will not: a card may hang. */
+const SMI_MS = 10_000;
+
 /** Those that a provider's file names: "libcudnn.so.9". */
 export async function librariesNeeded(file: string): Promise<string[]> {
   const found = new Set<string>();
@@ -70,6 +73,19 @@ export async function lookForCuda(env: NodeJS.ProcessEnv): Promise<(Libraries & 
   if (file === null) return null;
   const needed = await librariesNeeded(file);
   return { needed, ...findLibraries(needed, env) };
+}
+
+/**
+ * Bytes of memory of the first card that CUDA may use, by NVIDIA's own tool; null where that is not there. CUDA may number several
+ * cards otherwise than the tool: GPU_DEVICES can name them by UUID.
+ */
+export function cardBytes(env: NodeJS.ProcessEnv): number | null {
+  const query = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"];
+  const first = env.CUDA_VISIBLE_DEVICES?.split(",")[0]?.trim();
+  const one = first === undefined || first === "" ? [] : [`--id=${first}`];
+  const { stdout } = spawnSync("nvidia-smi", [...query, ...one], { encoding: "utf8", env, timeout: SMI_MS });
+  const mebibytes = Number.parseInt(stdout ?? "", 10);
+  return Number.isNaN(mebibytes) ? null : mebibytes * 2 ** 20;
 }
 
 /** The command that brings libraries of this name, on Debian and Ubuntu with NVIDIA's repository. */

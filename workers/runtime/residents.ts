@@ -1,6 +1,7 @@
 import { totalmem } from "node:os";
 import type { Run } from "../../src/diffusion/model.ts";
 import { span } from "../../src/observe/span.ts";
+import { cardBytes } from "./cuda.ts";
 import type { PreparedCache } from "./prepared.ts";
 import { bytesInMemory, type Loadable, openPrepared, openSession, type Provider, type Session } from "./runtime.ts";
 
@@ -26,7 +27,7 @@ export class Residents {
   #generation = 0;
 
   /** @param budget bytes of weights */
-  constructor(provider: Provider, cache: PreparedCache, budget = defaultBudget()) {
+  constructor(provider: Provider, cache: PreparedCache, budget = defaultBudget(provider)) {
     this.#provider = provider;
     this.#cache = cache;
     this.budget = budget;
@@ -95,8 +96,9 @@ export class Residents {
   }
 }
 
-/** Half of the machine's memory, or of what this process's group may have: the rest is for activations. */
-function defaultBudget(): number {
+/** Half of the machine's memory, or of what this process's group or its card may have: the rest is for activations. */
+export function defaultBudget({ name }: Pick<Provider, "name">, env = process.env): number {
   const limit = process.constrainedMemory();
-  return Math.min(limit > 0 ? limit : Number.POSITIVE_INFINITY, totalmem()) / 2;
+  const card = name.startsWith("cuda") ? cardBytes(env) : null;
+  return Math.min(limit > 0 ? limit : Number.POSITIVE_INFINITY, totalmem(), card ?? Number.POSITIVE_INFINITY) / 2;
 }

@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
 import { type Network, storedNetwork as openNetwork } from "../../../src/models/network.ts";
 import { add } from "../../../src/onnx/operators.ts";
 import { input } from "../../../src/onnx/value.ts";
 import { PreparedCache } from "../../../workers/runtime/prepared.ts";
-import { Residents } from "../../../workers/runtime/residents.ts";
+import { defaultBudget, Residents } from "../../../workers/runtime/residents.ts";
 import { CPU } from "../../../workers/runtime/runtime.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "residents-"));
@@ -75,4 +75,18 @@ test("what is loaded before it is run takes no other's place", async () => {
   for (const one of [a, b, c]) await residents.load(one);
   assert.deepEqual([a.loads, b.loads, c.loads], [1, 0, 1]);
   assert.deepEqual([residents.has(a), residents.has(b), residents.has(c)], [true, false, true]);
+});
+
+test("unless it is told, it keeps half of the memory that there is; on a card, of the card's", () => {
+  const bin = join(folder, "bin");
+  mkdirSync(bin);
+  const mebibytes = 1234;
+  // Of two cards the second is the worker's.
+  const tool = `#!/bin/sh\ncase "$*" in *--query-gpu=memory.total*--id=1*) echo ${mebibytes} ;; *) echo 9 ;; esac\n`;
+  writeFileSync(join(bin, "nvidia-smi"), tool, { mode: 0o755 });
+  const env = { PATH: bin, CUDA_VISIBLE_DEVICES: "1" };
+  assert.equal(defaultBudget({ name: "cuda, float16" }, env), (mebibytes * 2 ** 20) / 2);
+  const whole = defaultBudget({ name: "cpu" }, env);
+  assert.ok(whole > 2 ** 29 && whole <= totalmem() / 2);
+  assert.equal(defaultBudget({ name: "cuda" }, { PATH: join(folder, "nothing") }), whole);
 });
