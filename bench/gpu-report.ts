@@ -1,7 +1,7 @@
 /**
  * npm run gpu-report: what this machine's card is worth to a worker, or what keeps it from working. The provider (EXECUTION_PROVIDER,
  * else auto) and the card; in float32 and in float16 every network's error against the reference data of the tests, and evaluations
- * a second at 512×512 with 0, 1 and 2 ControlNets, with the card's memory; and what did not work. MODELS_DIR names models to measure on; without it an SD 1.5 with
+ * a second at 512×512 with 0, 1 and 2 ControlNets, in one session with the U-Net and each by itself, with the card's memory; and what did not work. MODELS_DIR names models to measure on; without it an SD 1.5 with
  * random weights is written (5.7 GB).
  */
 import { spawnSync } from "node:child_process";
@@ -13,11 +13,13 @@ import type { Provider } from "../workers/runtime/runtime.ts";
 import { writeFullSize } from "./checkpoint.ts";
 import { Engine } from "./engine.ts";
 import { modelsFolder, removeTemporary, temporaryFolder } from "./folders.ts";
-import { duration, printMachine, printTable } from "./table.ts";
+import { duration, median, printMachine, printTable } from "./table.ts";
 
 const FAMILIES = ["sd15", "sd21", "sdxl"];
 const STEPS = 10;
 const DISK = 20e9;
+/** How the ControlNets run: where they leave out the last evaluation, the U-Net is needed by itself (src/diffusion/jointly.ts). */
+const WAYS = { "": {}, ", each by itself": { control_guidance_end: 0.99 } };
 const failures: string[] = [];
 
 /** Goes on with the rest of the report when a part of it fails. */
@@ -70,12 +72,15 @@ async function speed(precision: "float32" | "float16"): Promise<void> {
   );
   const rows: string[][] = [];
   for (let count = 0; count <= Math.min(2, fitting.length); count++) {
-    const controls = fitting.slice(0, count).map((controlnet) => ({ controlnet }));
-    const wanted = { model, side: 512, num_inference_steps: STEPS, controls };
-    await engine.generate(wanted); // loads the networks
-    const { denoiseSeconds, decodeSeconds } = await engine.generate(wanted);
-    const rate = (STEPS / denoiseSeconds).toFixed(2);
-    rows.push([`${count}`, rate, duration(decodeSeconds), card("memory.used") ?? "no card"]);
+    for (const [what, window] of Object.entries(count === 0 ? { "": {} } : WAYS)) {
+      const controls = fitting.slice(0, count).map((controlnet) => ({ controlnet, ...window }));
+      const wanted = { model, side: 512, num_inference_steps: STEPS, controls };
+      await engine.generate(wanted); // loads the networks
+      const { evaluations, decodeSeconds } = await engine.generate(wanted);
+      const seconds = median(evaluations.slice(1, -1).map((one) => one.seconds));
+      const memory = card("memory.used") ?? "no card";
+      rows.push([`${count}${what}`, (1 / seconds).toFixed(2), duration(decodeSeconds), memory]);
+    }
   }
   printTable([`ControlNets, ${precision}`, "evaluations a second", "decoding", "the card's memory"], rows);
 }

@@ -26,16 +26,18 @@ async function culprit(unet: UnetConfig, { controls, open, inputs }: Controlled)
 
 /**
  * @param name what the U-Net is called, with what a request adds to it
+ * @param look at what it was told, which takes a run of the ControlNets where they are one network with the U-Net
  * @param when of the evaluation, as " at step 2 of 4"
  * @throws {NotFinite}
  */
 export async function checkStep(
   { name, unet }: { readonly name: string; readonly unet: UnetConfig },
   out: Tensor,
-  controlled: Controlled,
+  look: () => Promise<Controlled>,
   when: string,
 ): Promise<void> {
   if (allFinite(out)) return;
+  const controlled = await look();
   const isOfControl = !Object.values(controlled.residuals).every(allFinite);
   throw new NotFinite(isOfControl ? await culprit(unet, controlled) : name, when);
 }

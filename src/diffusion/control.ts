@@ -168,16 +168,10 @@ function sum(tensors: readonly Tensor[]): Tensor {
 export type StepInputs = Readonly<Record<string, Tensor>>;
 
 /**
- * The residuals summed so far, plus those of one more ControlNet.
+ * What one ControlNet is told, but for the residuals summed so far.
  * @param hints which of its hints it is shown
- * @param before all of them, or the first branch + 1 alone: then the ControlNet's outer part runs (src/models/shallow.ts)
  */
-export async function addResiduals(
-  before: Residuals,
-  control: Control,
-  hints: readonly number[],
-  inputs: StepInputs,
-): Promise<Residuals> {
+export function controlFeeds(control: Control, hints: readonly number[], inputs: StepInputs): StepInputs {
   const rows = inputs.encoder_hidden_states!.dims[0]!;
   const own = control.conditionalOnly ? 1 : rows; // the last rows of the step's
   const count = control.scales.length;
@@ -190,17 +184,29 @@ export async function addResiduals(
     name,
     tensor.dims[0] === 1 ? tensor : takeRows(tensor, rows - own, rows),
   ]);
-  const { controlnet, shallow } = control.controlnet.run;
-  const names = Object.keys(before);
-  const run = names.length === count ? controlnet : shallow(names.length - 1);
-  const sums = await run({
+  return {
     ...Object.fromEntries(ownInputs),
-    ...before,
     ...control.masks,
     ...(control.control_type !== null && { control_type: control.control_type }),
     hint_embedding: sum(hints.map((i) => control.hint_embeddings[i]!)),
     rows: { dims: [rows], data: source },
     scales: { dims: [rows, count], data: scales },
-  });
+  };
+}
+
+/**
+ * The residuals summed so far, plus those of one more ControlNet.
+ * @param before all of them, or the first branch + 1 alone: then the ControlNet's outer part runs (src/models/shallow.ts)
+ */
+export async function addResiduals(
+  before: Residuals,
+  control: Control,
+  hints: readonly number[],
+  inputs: StepInputs,
+): Promise<Residuals> {
+  const { controlnet, shallow } = control.controlnet.run;
+  const names = Object.keys(before);
+  const run = names.length === control.scales.length ? controlnet : shallow(names.length - 1);
+  const sums = await run({ ...controlFeeds(control, hints, inputs), ...before });
   return Object.fromEntries(names.map((name) => [name, sums[`${name}_out`]!]));
 }

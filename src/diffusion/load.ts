@@ -9,6 +9,9 @@ import { loadTokenizer, type Tokenizer } from "./tokenizer.ts";
 /** Makes a network runnable; it may load it at the first run. */
 export type Runner = (network: Network) => Run;
 
+/** A U-Net and ControlNets as one network, where those that run it gain by that and have room for it; else null. */
+export type Join = (unet: Network, controlnets: readonly Network[]) => Network | null;
+
 /** The outputs of a network that has no inputs, and is not run again. */
 export type Once = (network: Network) => Promise<Readonly<Record<string, Tensor>>>;
 
@@ -29,7 +32,7 @@ function within(words: number, tokenizer: Tokenizer): Tokenizer {
  * A checkpoint's base model, with its tokenizers read (which takes some 100 ms).
  * @param remembering runs what is run once a request and often has had the same before: prompts here, hints below
  */
-export function loadModel(model: BaseModel, runner: Runner, remembering: Runner): LoadedModel {
+export function loadModel(model: BaseModel, runner: Runner, remembering: Runner, join: Join = () => null): LoadedModel {
   const { unet, shallow, vae_decoder, vae_encoder, tiny_decoder } = model.networks;
   return {
     ...model,
@@ -45,12 +48,18 @@ export function loadModel(model: BaseModel, runner: Runner, remembering: Runner)
         whole: runner(grafted(unet, [deepOutput(model.unet, branch)])),
         shallow: runner(shallow(branch)),
       }),
+      joint(controlnets) {
+        const one = join(unet, networksOf(controlnets));
+        return one && runner(one);
+      },
       vae_decoder: runner(vae_decoder),
       vae_encoder: runner(vae_encoder),
       tiny_decoder: tiny_decoder && runner(tiny_decoder),
     },
   };
 }
+
+export const networksOf = (controlnets: readonly LoadedControlNet[]) => controlnets.map(({ network }) => network);
 
 export function loadControlNet(
   { config, networks }: ControlNet,
@@ -60,6 +69,7 @@ export function loadControlNet(
   const { hint, controlnet, shallow } = networks;
   return {
     config,
+    network: controlnet,
     run: { hint: remembering(hint), controlnet: runner(controlnet), shallow: (branch) => runner(shallow(branch)) },
   };
 }

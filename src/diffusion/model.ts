@@ -1,4 +1,5 @@
 import type { ClipConfig, ControlnetConfig, UnetConfig, VaeConfig } from "../models/config.ts";
+import type { Network } from "../models/network.ts";
 import type { Tensor } from "../onnx/tensor.ts";
 import type { Tokenizer } from "./tokenizer.ts";
 
@@ -35,6 +36,8 @@ export interface LoadedModel {
   readonly run: {
     readonly unet: Run;
     readonly split: (branch: number) => SplitUnet;
+    /** The U-Net with its ControlNets in one (src/models/joint.ts); null = each runs by itself. */
+    readonly joint: (controlnets: readonly LoadedControlNet[]) => Run | null;
     readonly vae_decoder: Run;
     readonly vae_encoder: Run;
     readonly tiny_decoder: Run | null;
@@ -44,4 +47,6 @@ export interface LoadedModel {
 export interface LoadedControlNet {
   readonly config: ControlnetConfig;
   readonly run: { readonly hint: Run; readonly controlnet: Run; readonly shallow: (branch: number) => Run };
+  /** What `controlnet` runs. */
+  readonly network: Network;
 }

@@ -16,8 +16,9 @@ import { addResiduals, type Control, noResiduals, openHints, type Residuals, typ
 import { checkFinite } from "./finite.ts";
 import { guidanceEmbedding, guidanceRows, guide } from "./guidance.ts";
 import { type ControlImages, prepareControls } from "./hints.ts";
+import { jointFeeds, jointRun } from "./jointly.ts";
 import { toVae } from "./latents.ts";
-import type { LoadedControlNet, LoadedModel } from "./model.ts";
+import type { LoadedControlNet, LoadedModel, Run } from "./model.ts";
 import { NoiseGenerator, type NoisePosition } from "./noise.ts";
 import { assumedFor } from "./own-scheduler.ts";
 import { requestConfig } from "./request-config.ts";
@@ -59,6 +60,8 @@ export interface Plan {
   readonly pictures: readonly Picture[];
   /** What T2I-Adapters give the U-Net at each evaluation. */
   readonly featuresAt: FeaturesAt;
+  /** The U-Net with the ControlNets of every picture; null = each runs by itself. */
+  readonly joint: Run | null;
   readonly start: GenerationState;
   /** [C, h, w] of the latents. */
   readonly latentDims: readonly [number, number, number];
@@ -122,6 +125,7 @@ export async function prepare(
     conditions,
     pictures,
     featuresAt,
+    joint: jointRun(request, model, controls[0]!, total),
     start,
     latentDims,
     warnings: [...textWarnings, ...warnings, ...own, ...assumedFor(model, request)],
@@ -191,7 +195,6 @@ async function predict(
     sample: { dims: [1, ...latentDims], data: latents },
     timestep: fill([1], sampler.timesteps[state.step]!),
   };
-  const controlled = await control(plan, controls, inputs, state.step, before.controlled);
   const [, ...cells] = latentDims;
   const told = {
     ...inputs,
@@ -205,9 +208,18 @@ async function predict(
       ),
     }),
   };
-  const { out, deep } = await denoise(plan, told, controlled.residuals, state.step, before.deep);
   const network = { name: plan.unet, unet: model.unet };
-  await checkStep(network, out, { controls, inputs, ...controlled }, ` at step ${state.step + 1} of ${sampler.total}`);
+  const when = ` at step ${state.step + 1} of ${sampler.total}`;
+  const controlNow = () => control(plan, controls, inputs, state.step, before.controlled);
+  if (plan.joint !== null) {
+    const feeds = jointFeeds(controls, inputs, state.step, sampler.total);
+    const { out } = await plan.joint({ ...told, ...noResiduals(model.unet), ...feeds });
+    await checkStep(network, out!, async () => ({ controls, inputs, ...(await controlNow()) }), when);
+    return { output: guide(out!, request), kept: NOTHING_KEPT };
+  }
+  const controlled = await controlNow();
+  const { out, deep } = await denoise(plan, told, controlled.residuals, state.step, before.deep);
+  await checkStep(network, out, async () => ({ controls, inputs, ...controlled }), when);
   const kept = { deep, controlled: request.control_interval > 1 ? controlled : null };
   return { output: guide(out, request), kept };
 }

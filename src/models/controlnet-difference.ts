@@ -3,10 +3,11 @@
  * comfy/controlnet.py ControlLora), and files that say "difference" (Mikubill/sd-webui-controlnet). Nothing is copied: the graph
  * points into both files, and adds.
  */
-import { join, relative, sep } from "node:path";
+import { join, relative } from "node:path";
 import { add, matmul, reshape } from "../onnx/operators.ts";
 import { ShapeError, show, type Value } from "../onnx/value.ts";
 import type { Checkpoint } from "./checkpoint.ts";
+import { commonFolder } from "./common-folder.ts";
 import { type ControlnetConfig, controlnetConfig, parseConfig } from "./config.ts";
 import { controlnet, hintEncoder } from "./controlnet.ts";
 import { requireLevels } from "./levels.ts";
@@ -92,13 +93,6 @@ function factorsOf(tensors: Tensors): Difference["factors"] {
       return [`${layer}.weight`, { up, down: tensors.get(`${layer}.down`)! }] as const;
     }),
   );
-}
-
-/** The nearest folder that both lie in. */
-function commonFolder(a: string, b: string): string {
-  const [ours, theirs] = [a.split(sep), b.split(sep)];
-  const shared = ours.findIndex((part, i) => part !== theirs[i]);
-  return (shared < 0 ? ours : ours.slice(0, shared)).join(sep) || sep;
 }
 
 /** The tensors with their places told from another folder. */

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { adapt } from "../../src/diffusion/adapters/adapt.ts";
-import { loadControlNet, loadModel } from "../../src/diffusion/load.ts";
+import { type Join, loadControlNet, loadModel } from "../../src/diffusion/load.ts";
 import { prepare } from "../../src/diffusion/pipeline.ts";
 import { Refused } from "../../src/errors.ts";
 import type { ImagesIn } from "../../src/gateway/images-in.ts";
@@ -44,8 +44,11 @@ const taking: Pick<ImagesIn, "take"> = {
   },
 };
 
-/** As the gateway and workers/generate/engine.ts do it, in one process. */
-export async function serve(models: string, input: Record<string, unknown>): Promise<Served> {
+/**
+ * As the gateway and workers/generate/engine.ts do it, in one process.
+ * @param join absent = as on the CPU
+ */
+export async function serve(models: string, input: Record<string, unknown>, join: Join = () => null): Promise<Served> {
   const library = openLibrary(models);
   const catalog = { ...library.catalog, annotators: [], execution_provider: "cpu" };
   let resolved: Resolved;
@@ -65,11 +68,12 @@ export async function serve(models: string, input: Record<string, unknown>): Pro
   const read = await readImages(request, files, turn);
   const take: Take = (shelf, id) => library[shelf].get(id) as ReturnType<typeof take<typeof shelf>>;
   const chosen = await chooseAdapters(request, files, turn, take, runner);
-  const loaded = loadModel(base, runner, runner);
+  const loaded = loadModel(base, runner, runner, join);
   const runners = {
     runner,
     remembering: runner,
     once: (network: Network) => runOnce(network.graph()),
+    join,
     budget: 2 ** 30,
   };
   const plan = await prepare(request, await adapt(base, loaded, chosen, runners), controlnets, read, chosen);

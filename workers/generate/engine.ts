@@ -2,7 +2,7 @@
 import { setImmediate } from "node:timers/promises";
 import { adapt } from "../../src/diffusion/adapters/adapt.ts";
 import { NotFinite } from "../../src/diffusion/finite.ts";
-import { loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
+import { type Join, loadControlNet, loadModel, type Runner } from "../../src/diffusion/load.ts";
 import type { LoadedControlNet, LoadedModel } from "../../src/diffusion/model.ts";
 import { type GenerationState, type Plan, prepare, step } from "../../src/diffusion/pipeline.ts";
 import { isFresh } from "../../src/diffusion/reuse.ts";
@@ -21,6 +21,7 @@ import { chooseAdapters, type Take } from "./adapters.ts";
 import { alphaWarnings } from "./alpha-warnings.ts";
 import { Fitted } from "./fitted.ts";
 import { readImages } from "./images.ts";
+import { joining } from "./joining.ts";
 import { type Library, openLibrary, placeOf } from "./library.ts";
 import { makeImages } from "./make-images.ts";
 import { makeControlMaps, showMaps } from "./maps/controls.ts";
@@ -52,6 +53,7 @@ export class Engine {
   readonly #provider: Provider;
   readonly #residents: Residents;
   readonly #memo = new Memo(MEMO_BYTES);
+  readonly #join: Join;
   readonly #tell: Tell;
   /** What requests have named, ready to run, by shelf and id. */
   readonly #ready = new Map<string, unknown>();
@@ -69,6 +71,7 @@ export class Engine {
     this.#settings = settings;
     this.#provider = provider;
     this.#residents = new Residents(provider, cache, memoryBudget);
+    this.#join = joining(provider, this.#residents.budget);
     this.#tell = tell;
     this.#library = openLibrary(modelsDir);
     this.#maps = new Maps(modelsDir, (network) => this.#residents.runner(network));
@@ -234,7 +237,10 @@ export class Engine {
 
   /** A model as it was opened, and as it was loaded from that. */
   #model(id: string): { base: BaseModel; loaded: LoadedModel } {
-    return this.#find("models", id, (base) => ({ base, loaded: loadModel(base, this.#runner, this.#remembering) }));
+    return this.#find("models", id, (base) => ({
+      base,
+      loaded: loadModel(base, this.#runner, this.#remembering, this.#join),
+    }));
   }
 
   #controlnet(id: string): (base: BaseModel) => LoadedControlNet {
@@ -258,6 +264,7 @@ export class Engine {
       runner: this.#runner,
       remembering: this.#remembering,
       once: (network: Network) => runOnce(network.graph()),
+      join: this.#join,
       budget,
     };
   }

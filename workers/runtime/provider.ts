@@ -61,7 +61,7 @@ async function tryOut(name: string, inHalf: boolean): Promise<Provider> {
   }
   // An accelerator's own convolutions choose their algorithm.
   const options = { executionProviders: [name, "cpu"] };
-  const provider = { ...PLAIN, name: inHalf ? `${name}, float16` : name, options, half: inHalf };
+  const provider = { ...PLAIN, name: inHalf ? `${name}, float16` : name, options, half: inHalf, joint: true };
   const right: Record<string, boolean> = {};
   for (const [what, trial] of Object.entries(TRIALS)) {
     const made = await compute(provider, trial).catch(async (cause) => {

@@ -33,6 +33,8 @@ const toRuntime = ({ data, dims }: Tensor): ort.Tensor =>
 export interface Provider extends GraphChoices {
   readonly name: string;
   readonly options: ort.InferenceSession.SessionOptions;
+  /** A U-Net and its ControlNets in one session (src/models/joint.ts), which saves the residuals a trip through the host's memory. */
+  readonly joint: boolean;
 }
 
 export const CPU: Provider = {
@@ -42,6 +44,7 @@ export const CPU: Provider = {
   fusedAttention: true,
   int8: false,
   half: false,
+  joint: false,
 };
 
 /** The CPU in 8 bits, where that gains: other arithmetic, and so of another name. */

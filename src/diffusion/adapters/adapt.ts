@@ -4,7 +4,7 @@ import type { Component } from "../../models/lora/keys.ts";
 import type { Network } from "../../models/network.ts";
 import type { BaseModel } from "../../models/opened.ts";
 import { deepOutput } from "../../models/shallow.ts";
-import type { Once, Runner } from "../load.ts";
+import { type Join, networksOf, type Once, type Runner } from "../load.ts";
 import type { LoadedModel, LoadedTower } from "../model.ts";
 import { type ChosenEmbedding, readWords, runWithWords, type Word, withWords } from "./embeddings.ts";
 import { addIpAdapters, type ChosenIpAdapter } from "./ip-adapters.ts";
@@ -28,6 +28,7 @@ export interface Runners {
   /** Keeps what they have made too. */
   readonly remembering: Runner;
   readonly once: Once;
+  readonly join: Join;
   /** Bytes of weights that may be in memory, as float32. */
   readonly budget: number;
 }
@@ -53,13 +54,17 @@ function towerWith(
     : { ...tower, run: runWithWords(run, words, t, first), tokenizer: withWords(tower.tokenizer, words, first) };
 }
 
-type UnetRuns = Pick<LoadedModel["run"], "unet" | "split">;
+type UnetRuns = Pick<LoadedModel["run"], "unet" | "split" | "joint">;
 
-/** The U-Net, and the forms of it that are split at a branch, with the same additions. */
-function unetWith(base: BaseModel, added: Additions, runner: Runner): UnetRuns {
+/** The U-Net, and the forms of it that are split at a branch or joined with ControlNets, with the same additions. */
+function unetWith(base: BaseModel, added: Additions, runner: Runner, join: Join): UnetRuns {
   const { unet, shallow } = base.networks;
   return {
     unet: runWith(unet, added, runner),
+    joint(controlnets) {
+      const one = join(unet, networksOf(controlnets));
+      return one && runWith(one, added, runner);
+    },
     split(branch) {
       const deep = deepOutput(base.unet, branch);
       const outer = shallow(branch);
@@ -112,7 +117,7 @@ export async function adapt(
   base: BaseModel,
   loaded: LoadedModel,
   chosen: Chosen,
-  { runner, remembering, once, budget }: Runners,
+  { runner, remembering, once, join, budget }: Runners,
 ): Promise<Adapted> {
   const added = await addLoras(base, chosen.loras, once, budget);
   const words = await readWords(chosen.embeddings, once);
@@ -132,7 +137,7 @@ export async function adapt(
         grafts: [...added.unet.grafts, ...images.grafts],
         feeds: { ...added.unet.feeds, ...images.feeds },
       };
-      return all.grafts.length === 0 ? loaded.run : unetWith(base, all, runner);
+      return all.grafts.length === 0 ? loaded.run : unetWith(base, all, runner, join);
     },
   };
 }
