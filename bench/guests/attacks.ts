@@ -121,4 +121,9 @@ export const ATTACKS: Record<string, Attack> = {
   async "10: all places of the queue"(attacker) {
     await crowd(attacker, 8, () => generate(attacker, {}));
   },
+
+  async "11: lists of a hundred, on 200 connections"(attacker) {
+    for (let n = 0; n < 100; n++) await generate(attacker, {});
+    await crowd(attacker, 200, () => attacker.send("GET", "/v1/generations?limit=100"));
+  },
 };

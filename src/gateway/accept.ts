@@ -130,7 +130,8 @@ async function madeBefore<R extends BaseRecord>(
   const { outcome } = submission;
   if (outcome === "conflict") throw otherBody();
   if (outcome === "full") {
-    throw new Refused(429, "queue_full", `${config.MAX_QUEUE} ${kind.name}s are waiting already: try again later`);
+    const message = `as many ${kind.name}s wait as may (MAX_QUEUE=${config.MAX_QUEUE}): try again later`;
+    throw new Refused(429, "queue_full", message);
   }
   if (outcome === "busy") {
     const message = `${config.MAX_JOBS_PER_KEY} ${kind.name}s of this key are queued or running: try again later`;

@@ -1,5 +1,6 @@
 /** What one owner may take of Redis and of the queue, and what becomes of the others meanwhile. */
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { after, test } from "node:test";
 import supertest from "supertest";
 import { ownedKey } from "../../src/jobs/keys.ts";
@@ -15,6 +16,8 @@ after(() => stack.disposeAsync());
 
 const [ANN, BOB, EVE] = ["a", "b", "e"].map((letter) => letter.repeat(20));
 const API_KEYS = `ann:${ANN},bob:${BOB},eve:${EVE}`;
+const png = readFileSync(new URL("../fixtures/image/decode/rgb.png", import.meta.url));
+const image = `data:image/png;base64,${png.toString("base64")}`;
 const MEGABYTE = 2 ** 20;
 
 type Gateway = Awaited<ReturnType<typeof startGateway>>;
@@ -125,14 +128,28 @@ test("a Redis without any memory left does nothing by half: a cancel is refused,
 test("who fills the queue keeps nobody out: others come in up to an equal share, and all up to twice the bound", async () => {
   const small = await startGateway(stack, { API_KEYS, MAX_QUEUE: "6" });
   await small.offer(CATALOG);
-  const statuses = async (key: string | undefined, count: number) => {
-    const all: number[] = [];
-    for (let i = 0; i < count; i++) all.push((await make(agentOf(small, key))).status);
-    return all;
+  let trainings = 0;
+  const bodies: Record<string, () => object> = {
+    generations: () => ({ prompt: "x" }),
+    annotations: () => ({ annotator: "canny", image }),
+    trainings: () => ({ base: "base", name: `t${trainings++}`, dataset: "folder:circles", max_train_steps: 1 }),
   };
-  assert.deepEqual(await statuses(ANN, 7), [202, 202, 202, 202, 202, 202, 429]);
-  assert.deepEqual(await statuses(BOB, 4), [202, 202, 202, 429]);
-  assert.deepEqual(await statuses(EVE, 3), [202, 202, 429]);
+  for (const [kind, body] of Object.entries(bodies)) {
+    const statuses = async (key: string | undefined, count: number) => {
+      const all: number[] = [];
+      for (let i = 0; i < count; i++) {
+        const answer = conforms(await agentOf(small, key).post(`/v1/${kind}`).send(body()));
+        all.push(answer.status);
+        if (answer.status !== 429) continue;
+        assert.deepEqual([answer.body.code, answer.headers["retry-after"]], ["queue_full", "5"]);
+        assert.match(answer.body.detail, new RegExp(`as many ${kind} wait as may .MAX_QUEUE=6.`));
+      }
+      return all;
+    };
+    assert.deepEqual(await statuses(ANN, 7), [202, 202, 202, 202, 202, 202, 429]);
+    assert.deepEqual(await statuses(BOB, 4), [202, 202, 202, 429]);
+    assert.deepEqual(await statuses(EVE, 3), [202, 202, 429]);
+  }
 });
 
 test("the sweep keeps up: thousands that are over are gone within seconds", async (t) => {
