@@ -66,14 +66,18 @@ def white(mask):
     return out
 
 
-# binary and invert are written over their picture, as they are in the service.
+# canny, binary and invert are written over their picture, as they are in the service.
+def canny():
+    cv2.cvtColor(cv2.Canny(picture, 100, 200), cv2.COLOR_GRAY2RGB, picture)
+
+
 def binary():
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     cv2.cvtColor(cv2.threshold(grey, 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)[1], cv2.COLOR_GRAY2RGB, picture)
 
 
 RUNS = {
-    "canny": lambda: three(cv2.Canny(picture, 100, 200)),
+    "canny": canny,
     "hough_lines": hough,
     "lineart_standard": lineart,
     "scribble": lambda: white(np.min(picture, axis=2) < 127),

@@ -36,7 +36,7 @@ export type AnnotatorInputOf<N extends AnnotatorName> = KindOf<N>["input"];
  * @throws {AnnotationError} when the input cannot be annotated
  */
 const makers = {
-  canny: (pixels, { low_threshold, high_threshold }) => canny(pixels, low_threshold, high_threshold),
+  canny: (pixels, { low_threshold, high_threshold }, out) => canny(pixels, low_threshold, high_threshold, out),
   hough_lines: (pixels, params) =>
     houghLinesMap(pixels, {
       lowThreshold: params.low_threshold,
