@@ -1,4 +1,4 @@
-import { scaleOf } from "./opencv-resize.ts";
+import { scaleOf } from "./covered.ts";
 import type { Pixels } from "./pixels.ts";
 
 /** `cv2.resize(picture, (width, height), interpolation=INTER_NEAREST)`: no colour that was not there. */

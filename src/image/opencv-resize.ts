@@ -2,6 +2,7 @@
  * `cv2.resize` on 8-bit RGB, to the byte: what annotators were made with, which is not what Pillow computes (resize.ts). Only
  * INTER_CUBIC may differ by 1 where OpenCV is built with Intel's IPP. Source: opencv/opencv `modules/imgproc/src/resize.cpp`.
  */
+import { covered, scaleOf } from "./covered.ts";
 import type { Pixels } from "./pixels.ts";
 import { roundHalfEven } from "./rounding.ts";
 
@@ -14,8 +15,6 @@ interface Taps {
 
 const ONE = 2048;
 const f = Math.fround;
-/** Inputs to an output, rounded as OpenCV has it: not quite their quotient. */
-export const scaleOf = (inSize: number, outSize: number) => 1 / (outSize / inSize);
 
 function table(
   inSize: number,
@@ -173,76 +172,6 @@ function blocks({ width: stride, data }: Pixels, width: number, height: number, 
     }
   }
   return { width, height, data: out };
-}
-
-/**
- * The inputs that each output covers, and the share of it that each fills: the t-th ones of all outputs lie together, output i's at
- * `t * outSize + i`. Where an output covers fewer than the most, the last share is 0.
- */
-interface Shares {
-  readonly taps: number;
-  readonly input: Int32Array;
-  readonly share: Float64Array;
-}
-
-function shares(inSize: number, outSize: number): Shares {
-  const scale = scaleOf(inSize, outSize);
-  const taps = Math.ceil(scale) + 2;
-  const input = new Int32Array(taps * outSize);
-  const share = new Float64Array(taps * outSize);
-  for (let i = 0; i < outSize; i++) {
-    let place = i;
-    const add = (at: number, part: number) => {
-      input[place] = at;
-      share[place] = f(part);
-      place += outSize;
-    };
-    const begin = i * scale;
-    const size = Math.min(scale, inSize - begin);
-    const last = Math.min(Math.floor(begin + scale), inSize - 1);
-    const first = Math.min(Math.ceil(begin), last);
-    if (first - begin > 1e-3) add(first - 1, (first - begin) / size);
-    for (let whole = first; whole < last; whole++) add(whole, 1 / size);
-    const rest = begin + scale - last;
-    if (rest > 1e-3) add(last, Math.min(rest, 1, size) / size);
-  }
-  const most = share.findLastIndex((part) => part > 0);
-  return { taps: Math.floor(most / outSize) + 1, input, share };
-}
-
-/** Adding and taking it away again rounds a small float32 to a whole number, half to even. */
-const ROUNDER = 1.5 * 2 ** 23;
-
-function covered(pixels: Pixels, width: number, height: number): Pixels {
-  const [columns, rows] = [shares(pixels.width, width), shares(pixels.height, height)];
-  const [row, sums] = [new Float32Array(width * 3), new Float32Array(width * 3)];
-  const out = new Uint8Array(height * width * 3);
-  for (let y = 0, read = -1; y < height; y++) {
-    sums.fill(0);
-    for (let t = 0; t < rows.taps; t++) {
-      const [input, part] = [rows.input[t * height + y]!, rows.share[t * height + y]!];
-      if (part === 0) break;
-      if (input !== read) narrow(row, pixels.data, input * pixels.width * 3, columns); // two outputs share a row
-      read = input;
-      for (let i = 0; i < sums.length; i++) sums[i] = sums[i]! + f(row[i]! * part);
-    }
-    for (let i = 0, o = y * sums.length; i < sums.length; i++, o++) out[o] = byte(f(sums[i]! + ROUNDER) - ROUNDER);
-  }
-  return { width, height, data: out };
-}
-
-/** The row at `offset`, made narrower, a tap of all outputs after the other. Every sum is rounded to float32. */
-function narrow(row: Float32Array, data: Uint8Array, offset: number, { taps, input, share }: Shares): void {
-  row.fill(0);
-  for (let t = 0, k = 0; t < taps; t++) {
-    for (let o = 0; o < row.length; o += 3, k++) {
-      const i = offset + input[k]! * 3;
-      const part = share[k]!;
-      row[o] = row[o]! + f(data[i]! * part);
-      row[o + 1] = row[o + 1]! + f(data[i + 1]! * part);
-      row[o + 2] = row[o + 2]! + f(data[i + 2]! * part);
-    }
-  }
 }
 
 /** A picture whose shorter side is about `resolution`, both sides multiples of 64 (controlnet_aux and ControlNet `resize_image`). */
