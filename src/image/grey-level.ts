@@ -6,9 +6,10 @@ const grey = (red: number, green: number, blue: number) => (red * 9798 + green *
 /**
  * How light each pixel is, 0 … 255: OpenCV's `cvtColor(picture, COLOR_RGB2GRAY)` to the byte (ITU-R 601 weights, 15 bits).
  * Pillow's, in hint.ts, rounds otherwise.
+ * @param room begins at a word, and what the levels are written to; may be the beginning of the picture's own bytes
  */
-export function greyLevels({ width, height, data }: Pixels): Uint8Array {
-  const out = new Uint8Array(width * height);
+export function greyLevels({ width, height, data }: Pixels, room?: Uint8Array): Uint8Array {
+  const out = room?.subarray(0, width * height) ?? new Uint8Array(width * height);
   const [from, to] = [words(data), words(out)];
   greyFours(from, to);
   for (let p = 4 * to.length, i = 3 * p; p < out.length; p++, i += 3)
@@ -58,7 +59,7 @@ const LAST = 0xff00_0000 | 0;
 
 /**
  * A picture in black and white: white where `isWhite` says so of a pixel's level.
- * @param out what it is written to, three bytes a level
+ * @param out what it is written to, three bytes a level; may begin with the levels, as it is written from its end
  */
 export function blackAndWhite(
   { width, height }: Pick<Pixels, "width" | "height">,
@@ -69,13 +70,13 @@ export function blackAndWhite(
   const data = aligned(out);
   const [from, to] = [words(levels), words(data)];
   const white = Int32Array.from({ length: 256 }, (_, level) => (isWhite(level) ? -1 : 0)); // all bits of a word, or none
+  for (let p = levels.length - 1; p >= 4 * from.length; p--) data.fill(white[levels[p]!]!, 3 * p, 3 * p + 3);
   paintFours(from, to, white);
-  for (let p = 4 * from.length; p < levels.length; p++) data.fill(white[levels[p]!]!, 3 * p, 3 * p + 3);
   return { width, height, data };
 }
 
 function paintFours(from: Int32Array, to: Int32Array, white: Int32Array): void {
-  for (let k = 0, i = 0; k < from.length; k++, i += 3) {
+  for (let k = from.length - 1, i = 3 * k; k >= 0; k--, i -= 3) {
     const four = from[k]!;
     const [b, c] = [white[(four >> 8) & 255]!, white[(four >> 16) & 255]!];
     to[i] = (white[four & 255]! & ~LAST) | (b & LAST);

@@ -1,17 +1,22 @@
+import { words } from "./words.ts";
+
 /** How many there are of each level; counted in two places in turn, because a count waits for the last one at its place. */
 function histogram(levels: Uint8Array): Int32Array {
   const [counts, others] = [new Int32Array(256), new Int32Array(256)];
-  const even = levels.length & ~1;
-  countPairs(levels, even, counts, others);
-  if (even < levels.length) counts[levels[even]!]!++;
+  const fours = words(levels);
+  countFours(fours, counts, others);
+  for (let p = 4 * fours.length; p < levels.length; p++) counts[levels[p]!]!++;
   return counts.map((count, i) => count + others[i]!);
 }
 
 // A function of its own, as the loops of grey-level.ts are.
-function countPairs(levels: Uint8Array, end: number, counts: Int32Array, others: Int32Array): void {
-  for (let p = 0; p < end; p += 2) {
-    counts[levels[p]!]!++;
-    others[levels[p + 1]!]!++;
+function countFours(fours: Int32Array, counts: Int32Array, others: Int32Array): void {
+  for (let k = 0; k < fours.length; k++) {
+    const four = fours[k]!;
+    counts[four & 255]!++;
+    others[(four >> 8) & 255]!++;
+    counts[(four >> 16) & 255]!++;
+    others[four >>> 24]!++;
   }
 }
 

@@ -8,4 +8,6 @@ export function words(bytes: Uint8Array): Int32Array {
 }
 
 /** The same bytes, or a copy of them where they do not begin at eight bytes. */
-export const aligned = (bytes: Uint8Array) => (bytes.byteOffset % 8 === 0 ? bytes : bytes.slice());
+export const aligned = (bytes: Uint8Array) => (isAligned(bytes) ? bytes : bytes.slice());
+
+export const isAligned = (bytes: Uint8Array) => bytes.byteOffset % 8 === 0;

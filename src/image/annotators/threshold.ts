@@ -1,6 +1,7 @@
 import { blackAndWhite, darkestChannel, greyLevels } from "../grey-level.ts";
 import { otsu } from "../otsu.ts";
 import type { Pixels } from "../pixels.ts";
+import { isAligned } from "../words.ts";
 
 /** White where red, green and blue are all above `level`, else black (Mikubill/sd-webui-controlnet `threshold`). */
 export const threshold = (pixels: Pixels, level: number) => black(pixels, (darkest) => darkest > level);
@@ -24,7 +25,8 @@ function darkestLevels({ width, height, data }: Pixels): Uint8Array {
  * @param out what the map is written to; may be the picture's own bytes
  */
 export function binaryMap(pixels: Pixels, level: number, out?: Uint8Array): Pixels {
-  const levels = greyLevels(pixels);
+  // The levels lie in the map until it is made of them: no memory is touched for the first time.
+  const levels = greyLevels(pixels, out !== undefined && isAligned(out) ? out : undefined);
   const limit = level === 0 || level === 255 ? otsu(levels) : level;
   return blackAndWhite(pixels, levels, (grey) => grey <= limit, out);
 }
