@@ -4,7 +4,7 @@
  */
 import { globSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { availableParallelism, tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { Readable } from "node:stream";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
@@ -88,12 +88,19 @@ const prepared = mkdtempSync(join(tmpdir(), "cn-prepared-"));
 process.env.TEST_PREPARED = prepared;
 process.on("exit", () => rmSync(prepared, { recursive: true, force: true }));
 
+/**
+ * Files in which something has failed that are run once more, alone: what others on the machine kept from being in time is then told
+ * as unsteady, and what is broken fails again. More than so many are no matter of time.
+ */
+const MOST_AGAIN = 2;
+
 /** A count of the summary at the end, such as "pass 12". */
 const COUNT = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) ([\d.]+)$/;
 
 /** What all passes say; then what has failed in any, and their counts added up. */
 async function* events() {
   const counts = new Map<string, number>();
+  const failed = new Map<string, string[]>();
   let summary: unknown;
   for (const pass of passes) {
     for await (const event of run({ ...pass, cwd: root })) {
@@ -101,15 +108,29 @@ async function* events() {
       const [, name, value] = (type === "test:diagnostic" && data.nesting === 0 && COUNT.exec(data.message)) || [];
       const isSummary = type === "test:summary" && data.file === undefined;
       if (isSummary && !data.success) process.exitCode = 1;
+      if (type === "test:fail") {
+        const file = data.file ?? "";
+        failed.set(file, [...(failed.get(file) ?? []), data.name]);
+      }
       if (isSummary) summary = event;
       else if (name !== undefined) counts.set(name, (counts.get(name) ?? 0) + Number(value));
       else yield event;
     }
   }
   yield summary; // the reporter lists what has failed
-  for (const [name, value] of counts) {
-    yield { type: "test:diagnostic", data: { nesting: 0, message: `${name} ${value}`, level: "info" } };
+  for (const [name, value] of counts) yield note(`${name} ${value}`);
+  if (failed.size === 0 || failed.size > MOST_AGAIN || failed.has("")) return;
+  yield note("once more, alone:");
+  for await (const event of run({ files: [...failed.keys()], concurrency: 1, cwd: root })) {
+    yield event;
+    if (event.type !== "test:summary" || event.data.file !== undefined || !event.data.success) continue;
+    process.exitCode = 0;
+    for (const [file, names] of failed) {
+      yield note(`UNSTEADY: ${relative(root, file)}: failed beside others and passed alone: ${names.join(", ")}`);
+    }
   }
 }
+
+const note = (message: string) => ({ type: "test:diagnostic", data: { nesting: 0, message, level: "info" } });
 
 Readable.from(events()).compose(spec()).pipe(process.stdout);
