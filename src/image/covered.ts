@@ -1,4 +1,5 @@
 import type { Pixels } from "./pixels.ts";
+import { single } from "./rounding.ts";
 
 /** Inputs to an output, rounded as OpenCV has it: not quite their quotient. */
 export const scaleOf = (inSize: number, outSize: number) => 1 / (outSize / inSize);
@@ -64,17 +65,6 @@ export function covered(pixels: Pixels, width: number, height: number): Pixels {
 function narrow(row: Float64Array, data: Uint8Array, offset: number, { taps, input, share }: Shares): void {
   row.fill(0);
   for (let t = 0; t < taps; t += 4) narrowFour(row, data, offset, input, share, t, taps);
-}
-
-const SHIFT = 2 ** 29;
-
-/**
- * Math.fround, half to even as well, of numbers that are not too small for a float32. V8 takes half of the time for it: Math.fround converts forth
- * and back, and is a call until a loop is compiled at its best.
- */
-function single(x: number): number {
-  const shifted = x * SHIFT;
-  return shifted - (shifted - x); // the difference loses 29 of the 53 bits of x
 }
 
 function narrowFour(

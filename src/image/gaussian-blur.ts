@@ -4,7 +4,7 @@
  */
 import type { Pixels } from "./pixels.ts";
 import { reflect } from "./reflect.ts";
-import { roundHalfEven } from "./rounding.ts";
+import { roundHalfEven, single } from "./rounding.ts";
 
 function gaussian(taps: number, sigma: number): Float64Array {
   const weights = Float64Array.from({ length: taps }, (_, i) =>
@@ -145,21 +145,22 @@ export function blurFloat(
 ): void {
   const half = floatKernel(sigma);
   const radius = half.length - 1;
-  // Numbers of float32, kept in doubles: multiplying two at a time then converts only what it rounds.
-  const padded = new Float64Array((width + 2 * radius) * channels);
-  const source = Int32Array.from(padded, (_, i) => {
+  const length = width * channels;
+  const source = Int32Array.from({ length: length + 2 * radius * channels }, (_, i) => {
     const x = Math.floor(i / channels) - radius;
     return reflect(x, width) * channels + (i % channels);
   });
-  const sums = new Float32Array(width * channels);
-  const at = (k: number) => padded.subarray((radius + k) * channels);
+  // Numbers of float32, kept in doubles: multiplying then converts only what it rounds. Taps that make fours of them weigh nothing and read zeros.
+  const padded = new Float64Array(source.length + 3 * channels + 1);
+  const sums = new Float32Array(length + (length & 1));
+  const values = sums.subarray(0, length);
+  const weight = (k: number) => half[Math.abs(k)] ?? 0;
   const across = (y: number, row: Float64Array) => {
-    const start = y * width * channels;
-    for (let i = 0; i < padded.length; i++) padded[i] = data[start + source[i]!]!;
-    setTo(sums, half[radius]!, padded);
-    for (let k = -radius + 1; k < radius; k += 2)
-      addTwo(sums, at(k), half[Math.abs(k)]!, at(k + 1), half[Math.abs(k + 1)]!);
-    row.set(sums);
+    const start = y * length;
+    for (let i = 0; i < source.length; i++) padded[i] = data[start + source[i]!]!;
+    for (let i = 0; i < length; i++) row[i] = Math.fround(half[radius]! * padded[i]!);
+    for (let k = -radius + 1; k <= radius; k += 4)
+      addAlong(row, padded, (radius + k) * channels, channels, weight(k), weight(k + 1), weight(k + 2), weight(k + 3));
   };
   goDown(
     radius,
@@ -173,13 +174,25 @@ export function blurFloat(
         const next = Math.min(k + 1, radius);
         addTwoPairs(sums, near(k), near(-k), half[k]!, near(next), near(-next), next === k ? 0 : half[next]!);
       }
-      row(y, sums);
+      row(y, values);
     },
   );
 }
 
-function addTwo(sums: Float32Array, a: Float64Array, near: number, b: Float64Array, far: number): void {
-  for (let i = 0; i < sums.length; i++) sums[i] = Math.fround(sums[i]! + near * a[i]!) + far * b[i]!;
+function addAlong(
+  sums: Float64Array,
+  padded: Float64Array,
+  start: number,
+  step: number,
+  a: number,
+  b: number,
+  c: number,
+  d: number,
+): void {
+  for (let i = 0, j = start; i < sums.length; i++, j++) {
+    const two = single(single(sums[i]! + a * padded[j]!) + b * padded[j + step]!);
+    sums[i] = single(single(two + c * padded[j + 2 * step]!) + d * padded[j + 3 * step]!);
+  }
 }
 
 function addTwoPairs(
@@ -191,6 +204,11 @@ function addTwoPairs(
   d: Float64Array,
   far: number,
 ): void {
-  for (let i = 0; i < sums.length; i++)
-    sums[i] = Math.fround(sums[i]! + near * Math.fround(a[i]! + b[i]!)) + far * Math.fround(c[i]! + d[i]!);
+  for (let i = 0; i < sums.length; i += 2) {
+    const j = i + 1;
+    const first = Math.fround(sums[i]! + near * Math.fround(a[i]! + b[i]!)) + far * Math.fround(c[i]! + d[i]!);
+    const second = Math.fround(sums[j]! + near * Math.fround(a[j]! + b[j]!)) + far * Math.fround(c[j]! + d[j]!);
+    sums[i] = first;
+    sums[j] = second;
+  }
 }
