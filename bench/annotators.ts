@@ -14,6 +14,8 @@ const SIDES = [512, 2048];
 /** Runs of a round, by side. */
 const REPEATS = { 512: 3, 2048: 1 } as Record<number, number>;
 const ROUNDS = 10;
+/** Rounds before those that count, on both sides: where the service makes maps it has long compiled the loops of the last. */
+const WARM_ROUNDS = 2;
 /** Those that read a picture, with the parameters that bench/annotators.py has too where they are not the defaults. */
 const MEASURED = Object.entries(ANNOTATORS).flatMap(([name, { input }]) =>
   (input === "picture" || input === "depth") && name !== "none"
@@ -87,11 +89,11 @@ async function columns(side: number): Promise<Map<string, string[]>> {
   const found = new Map<string, string[]>();
   for (const name of MEASURED) {
     const [own, other]: [number[], number[]] = [[], []];
-    for (let round = 0; round < ROUNDS; round++) {
+    for (let round = 0; round < WARM_ROUNDS + ROUNDS; round++) {
       own.push(...milliseconds(name, pixels, repeats));
       if (opencv !== null) other.push(...(await opencv.milliseconds(name)));
     }
-    const [mine, theirs] = [median(own), median(other)];
+    const [mine, theirs] = [own, other].map((times) => median(times.slice(WARM_ROUNDS * repeats))) as [number, number];
     found.set(name, opencv === null ? [ms(mine), "-", "-"] : [ms(mine), ms(theirs), (mine / theirs).toFixed(1)]);
   }
   opencv?.close();
