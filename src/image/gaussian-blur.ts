@@ -1,10 +1,10 @@
 /**
- * `cv2.GaussianBlur(picture, (0, 0), sigma)`: on bytes to the byte, on float32 but for the order of its additions.
+ * `cv2.GaussianBlur(picture, (0, 0), sigma)`: on bytes to the byte, on float32 but for the rounding of its additions.
  * Source: opencv/opencv `modules/imgproc/src/smooth.dispatch.cpp` (`getGaussianKernelBitExact`, `GaussianBlur`).
  */
 import type { Pixels } from "./pixels.ts";
 import { reflect } from "./reflect.ts";
-import { roundHalfEven, single } from "./rounding.ts";
+import { roundHalfEven } from "./rounding.ts";
 
 function gaussian(taps: number, sigma: number): Float64Array {
   const weights = Float64Array.from({ length: taps }, (_, i) =>
@@ -105,36 +105,41 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
   return { width, height, data: out };
 }
 
+/** Two numbers, one before and one behind, that weigh the same. */
+type Pair = readonly [before: Float64Array, behind: Float64Array, weight: number];
+
 /** Sets `sums` to the numbers weighted by the kernel; `at` gives those `k` places on, before where k < 0. */
 function addKernel(sums: Float64Array, half: Float64Array, at: (k: number) => Float64Array): void {
   setTo(sums, half[0]!, at(0));
-  const taps = [...half.keys()].filter((k) => k > 0 && half[k] !== 0);
-  for (let t = 0; t < taps.length; t += 2) {
-    const [k, next] = [taps[t]!, taps[t + 1] ?? 0];
-    // Two taps at once: the sums are read and written half as often.
-    addPairs(sums, at(-k), at(k), half[k]!, at(-next), at(next), next === 0 ? 0 : half[next]!);
-  }
+  const pairs: Pair[] = [];
+  for (let k = 1; k < half.length; k++) if (half[k] !== 0) pairs.push([at(-k), at(k), half[k]!]);
+  const nothing: Pair = [at(0), at(0), 0];
+  // Several pairs at once: the sums are read and written less often.
+  let p = 0;
+  for (; p + 2 < pairs.length; p += 4) addFour(sums, pairs[p]!, pairs[p + 1]!, pairs[p + 2]!, pairs[p + 3] ?? nothing);
+  if (p < pairs.length) addTwo(sums, pairs[p]!, pairs[p + 1] ?? nothing);
 }
 
-function setTo(sums: Float64Array | Float32Array, weight: number, a: Float64Array): void {
+function setTo(sums: Float64Array, weight: number, a: Float64Array): void {
   for (let i = 0; i < sums.length; i++) sums[i] = weight * a[i]!;
 }
 
-function addPairs(
-  sums: Float64Array,
-  a: Float64Array,
-  b: Float64Array,
-  near: number,
-  c: Float64Array,
-  d: Float64Array,
-  far: number,
-): void {
-  for (let i = 0; i < sums.length; i++) sums[i]! += near * (a[i]! + b[i]!) + far * (c[i]! + d[i]!);
+function addTwo(sums: Float64Array, [a, b, near]: Pair, [c, d, far]: Pair): void {
+  const { length } = sums;
+  for (let i = 0; i < length; i++) sums[i] = sums[i]! + near * (a[i]! + b[i]!) + far * (c[i]! + d[i]!);
+}
+
+function addFour(sums: Float64Array, [a, b, p]: Pair, [c, d, q]: Pair, [e, f, r]: Pair, [g, h, s]: Pair): void {
+  const { length } = sums;
+  for (let i = 0; i < length; i++) {
+    const inner = p * (a[i]! + b[i]!) + q * (c[i]! + d[i]!);
+    sums[i] = sums[i]! + inner + (r * (e[i]! + f[i]!) + s * (g[i]! + h[i]!));
+  }
 }
 
 /**
  * The blurred picture as float32, row after row: `row` gets the numbers of row y, `channels` a pixel, and must keep none of them.
- * Sums are rounded as OpenCV's are where the processor multiplies and adds at once: along x from the left, along y from the middle.
+ * Each is rounded once, from a sum of doubles; OpenCV rounds every addition, in an order that depends on the processor: 6e-5 apart.
  * @param channels how many numbers of `data` are a pixel
  */
 export function blurFloat(
@@ -150,65 +155,27 @@ export function blurFloat(
     const x = Math.floor(i / channels) - radius;
     return reflect(x, width) * channels + (i % channels);
   });
-  // Numbers of float32, kept in doubles: multiplying then converts only what it rounds. Taps that make fours of them weigh nothing and read zeros.
-  const padded = new Float64Array(source.length + 3 * channels + 1);
-  const sums = new Float32Array(length + (length & 1));
-  const values = sums.subarray(0, length);
-  const weight = (k: number) => half[Math.abs(k)] ?? 0;
+  const padded = new Float64Array(source.length);
+  const moved = Array.from({ length: 2 * radius + 1 }, (_, tap) => padded.subarray(tap * channels));
+  const sums = new Float64Array(length);
+  const values = new Float32Array(length);
   const across = (y: number, row: Float64Array) => {
-    const start = y * length;
-    for (let i = 0; i < source.length; i++) padded[i] = data[start + source[i]!]!;
-    for (let i = 0; i < length; i++) row[i] = Math.fround(half[radius]! * padded[i]!);
-    for (let k = -radius + 1; k <= radius; k += 4)
-      addAlong(row, padded, (radius + k) * channels, channels, weight(k), weight(k + 1), weight(k + 2), weight(k + 3));
+    fill(padded, data, y * length, source);
+    addKernel(row, half, (k) => moved[radius + k]!);
   };
   goDown(
     radius,
     height,
-    () => new Float64Array(sums.length),
+    () => new Float64Array(length),
     across,
     (y, near) => {
-      setTo(sums, half[0]!, near(0));
-      for (let k = 1; k <= radius; k += 2) {
-        // Of an odd number of pairs, the last is followed by one that weighs nothing.
-        const next = Math.min(k + 1, radius);
-        addTwoPairs(sums, near(k), near(-k), half[k]!, near(next), near(-next), next === k ? 0 : half[next]!);
-      }
+      addKernel(sums, half, near);
+      values.set(sums);
       row(y, values);
     },
   );
 }
 
-function addAlong(
-  sums: Float64Array,
-  padded: Float64Array,
-  start: number,
-  step: number,
-  a: number,
-  b: number,
-  c: number,
-  d: number,
-): void {
-  for (let i = 0, j = start; i < sums.length; i++, j++) {
-    const two = single(single(sums[i]! + a * padded[j]!) + b * padded[j + step]!);
-    sums[i] = single(single(two + c * padded[j + 2 * step]!) + d * padded[j + 3 * step]!);
-  }
-}
-
-function addTwoPairs(
-  sums: Float32Array,
-  a: Float64Array,
-  b: Float64Array,
-  near: number,
-  c: Float64Array,
-  d: Float64Array,
-  far: number,
-): void {
-  for (let i = 0; i < sums.length; i += 2) {
-    const j = i + 1;
-    const first = Math.fround(sums[i]! + near * Math.fround(a[i]! + b[i]!)) + far * Math.fround(c[i]! + d[i]!);
-    const second = Math.fround(sums[j]! + near * Math.fround(a[j]! + b[j]!)) + far * Math.fround(c[j]! + d[j]!);
-    sums[i] = first;
-    sums[j] = second;
-  }
+function fill(padded: Float64Array, data: ArrayLike<number>, start: number, source: Int32Array): void {
+  for (let i = 0; i < source.length; i++) padded[i] = data[start + source[i]!]!;
 }
