@@ -3,17 +3,19 @@ import { jointName } from "../models/joint.ts";
 import type { GenerationRequest } from "../schema/generation-request.ts";
 import { type Control, controlFeeds, openHints, runsAt, type StepInputs } from "./control.ts";
 import type { LoadedModel, Run } from "./model.ts";
+import { isFresh } from "./reuse.ts";
 
 /** Null where each is to run by itself: the U-Net alone would then be loaded beside. @param total evaluations */
 export function jointRun(
-  { cache, control_interval }: Pick<GenerationRequest, "cache" | "control_interval">,
+  asked: Pick<GenerationRequest, "cache" | "control_interval">,
   { run }: LoadedModel,
   controls: readonly Control[],
   total: number,
 ): Run | null {
-  if (controls.length === 0 || control_interval > 1 || (cache !== null && cache.interval > 1)) return null;
-  const isOpen = (control: Control) => Array.from({ length: total }).every((_, step) => runsAt(control, step, total));
-  return controls.every(isOpen) ? run.joint(controls.map(({ controlnet }) => controlnet)) : null;
+  if (controls.length === 0) return null;
+  const isAll = (step: number) => isFresh(asked, step) && controls.every((control) => runsAt(control, step, total));
+  const isAlways = Array.from({ length: total }).every((_, step) => isAll(step));
+  return isAlways ? run.joint(controls.map(({ controlnet }) => controlnet)) : null;
 }
 
 /** What the joint network is told beside the U-Net's inputs. */
