@@ -4,10 +4,10 @@
  * a second at 512×512 with 0, 1 and 2 ControlNets, in one session with the U-Net and each by itself, with the card's memory; and what did not work. MODELS_DIR names models to measure on; without it an SD 1.5 with
  * random weights is written (5.7 GB).
  */
-import { spawnSync } from "node:child_process";
 import { join } from "node:path";
 import { check } from "../check/modules.ts";
 import { openLibrary } from "../workers/generate/library.ts";
+import { askCard } from "../workers/runtime/cuda.ts";
 import { chooseProvider } from "../workers/runtime/provider.ts";
 import type { Provider } from "../workers/runtime/runtime.ts";
 import { writeFullSize } from "./checkpoint.ts";
@@ -31,13 +31,7 @@ async function part(name: string, run: () => Promise<void>): Promise<void> {
   }
 }
 
-/** What nvidia-smi says of the first card; null where there is none. */
-function card(query: string): string | null {
-  const { status, stdout } = spawnSync("nvidia-smi", [`--query-gpu=${query}`, "--format=csv,noheader"], {
-    encoding: "utf8",
-  });
-  return status === 0 ? stdout.split("\n")[0]! : null;
-}
+const card = (query: string) => askCard(query, process.env);
 
 async function networks(on: Provider): Promise<void> {
   for (const family of FAMILIES) {

@@ -76,15 +76,21 @@ export async function lookForCuda(env: NodeJS.ProcessEnv): Promise<(Libraries & 
 }
 
 /**
- * Bytes of memory of the first card that CUDA may use, by NVIDIA's own tool; null where that is not there. CUDA may number several
- * cards otherwise than the tool: GPU_DEVICES can name them by UUID.
+ * What NVIDIA's own tool says of the first card that CUDA may use; null where the tool or the card is not there. CUDA may number
+ * several cards otherwise than the tool: GPU_DEVICES can name them by UUID.
+ * @param query as "name,memory.total"
  */
-export function cardBytes(env: NodeJS.ProcessEnv): number | null {
-  const query = ["--query-gpu=memory.total", "--format=csv,noheader,nounits"];
+export function askCard(query: string, env: NodeJS.ProcessEnv): string | null {
   const first = env.CUDA_VISIBLE_DEVICES?.split(",")[0]?.trim();
   const one = first === undefined || first === "" ? [] : [`--id=${first}`];
-  const { stdout } = spawnSync("nvidia-smi", [...query, ...one], { encoding: "utf8", env, timeout: SMI_MS });
-  const mebibytes = Number.parseInt(stdout ?? "", 10);
+  const options = [`--query-gpu=${query}`, "--format=csv,noheader", ...one];
+  const { status, stdout } = spawnSync("nvidia-smi", options, { encoding: "utf8", env, timeout: SMI_MS });
+  return status === 0 ? stdout.split("\n")[0]! : null;
+}
+
+/** Bytes of that card's memory; null where they are not known. */
+export function cardBytes(env: NodeJS.ProcessEnv): number | null {
+  const mebibytes = Number.parseInt(askCard("memory.total", env) ?? "", 10); // "24576 MiB"
   return Number.isNaN(mebibytes) ? null : mebibytes * 2 ** 20;
 }
 
