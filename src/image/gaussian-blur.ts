@@ -66,6 +66,7 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
   const radius = half.length - 1;
   const source = Int32Array.from({ length: width + 2 * radius }, (_, x) => reflect(x - radius, width) * 3);
   const padded = new Float64Array(source.length);
+  const beside = placesOn(padded, radius, 1);
   const packed = new Float64Array(width);
   const values = new Float64Array(width * 3 + 1);
   const pairs = Math.ceil((width * 3) / 2);
@@ -77,7 +78,7 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
       const i = start + source[x]!;
       padded[x] = data[i]! + data[i + 1]! * GREEN + data[i + 2]! * BLUE;
     }
-    addKernel(packed, half, (k) => padded.subarray(radius + k));
+    addKernel(packed, half, beside);
     for (let x = 0, i = 0; x < width; x++) {
       const blue = Math.floor(packed[x]! / BLUE);
       const rest = (packed[x]! - blue * BLUE) >>> 0;
@@ -103,6 +104,12 @@ export function gaussianBlur({ width, height, data }: Pixels, sigma: number): Pi
     },
   );
   return { width, height, data: out };
+}
+
+/** What lies `k` pixels on, in a row that goes on for `radius` pixels on either side. @param step how many numbers are a pixel */
+function placesOn(padded: Float64Array, radius: number, step: number): (k: number) => Float64Array {
+  const places = Array.from({ length: 2 * radius + 1 }, (_, tap) => padded.subarray(tap * step));
+  return (k) => places[radius + k]!;
 }
 
 /** Two numbers, one before and one behind, that weigh the same. */
@@ -156,12 +163,12 @@ export function blurFloat(
     return reflect(x, width) * channels + (i % channels);
   });
   const padded = new Float64Array(source.length);
-  const moved = Array.from({ length: 2 * radius + 1 }, (_, tap) => padded.subarray(tap * channels));
+  const beside = placesOn(padded, radius, channels);
   const sums = new Float64Array(length);
   const values = new Float32Array(length);
   const across = (y: number, row: Float64Array) => {
     fill(padded, data, y * length, source);
-    addKernel(row, half, (k) => moved[radius + k]!);
+    addKernel(row, half, beside);
   };
   goDown(
     radius,
